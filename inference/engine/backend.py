@@ -1,0 +1,240 @@
+"""The face behind which the arithmetic of a step lives: linears, attention, pages.
+
+The engine hands a `StepBatch` to a `Backend` and gets logits back. `TorchBackend`
+(torch_backend.py) is the reference and runs anywhere; the native one packs weights and fuses
+layers for CPUs with AVX-512. Which one serves is decided once, at load, by `choose_backend`.
+
+Doesn't know requests, schedules or samplers.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ATTENTION_NAME = "chatsite_paged"
+"""The name under which our attention function is registered with transformers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """What one attention layer keeps per token, as seen when the model was probed.
+
+    `index` is transformers' `layer_idx`; `window` 0 means that every earlier token is seen.
+    """
+
+    index: int
+    query_heads: int
+    kv_heads: int
+    key_dim: int
+    value_dim: int
+    window: int = 0
+    scale: float = 1.0
+    softcap: float = 0.0
+    has_sinks: bool = False
+
+
+@dataclass(slots=True)
+class StepBatch:
+    """One step's tokens as one row of T, from R sequences, asking for the logits of L of them.
+
+    Tokens of a sequence lie together and in order, sequences in the order of `block_table`'s rows;
+    prefill chunks and decodes mix. A sequence's keys and values up to `context_lens[r]` lie in the
+    blocks of its row once this step has written `slots`.
+    """
+
+    token_ids: Tensor  # (T,) int64
+    positions: Tensor  # (T,) int64, place in the sequence, from 0
+    slots: Tensor  # (T,) int64, block * block_tokens + offset: where this token's K and V go
+    rows: Tensor  # (T,) int64, which of the R sequences a token belongs to
+    block_table: Tensor  # (R, B) int32, padded with 0
+    logits_at: Tensor  # (L,) int64, indices into T
+    query_starts: Sequence[int]  # R + 1 host integers: tokens of sequence r are [r] to [r + 1]
+    context_lens: Sequence[int]  # R host integers: tokens in the pages after this step
+    scratch: dict[Any, Any]  # what a backend computes once per step for all layers (masks, ropes)
+
+    @property
+    def is_decode_only(self) -> bool:
+        """Whether each sequence brings exactly one token."""
+        return self.token_ids.shape[0] == len(self.context_lens)
+
+
+class Backend(abc.ABC):
+    """Arithmetic for one model on one device. All calls come from the engine thread.
+
+    Order of calls: `prepare`, `allocate_cache`, then any number of `forward`. `allocate_cache` may
+    be called again (other sizes); the old pages are forgotten.
+    """
+
+    name: str = ""  # for people: "torch float32 on cpu", "native avx512 int4"
+    block_tokens: int = 16  # tokens per page; a multiple of what the kernels want
+    is_batch_invariant: bool = False  # a row's logits don't depend on what else is in the batch
+    notes: tuple[str, ...] = ()  # what was recognised, what was left as it was and why
+
+    model: nn.Module
+    layers: Sequence[LayerSpec]
+
+    @abc.abstractmethod
+    def prepare(self, model: nn.Module, layers: Sequence[LayerSpec]) -> nn.Module:
+        """Take the loaded model and make it fast; returns the module to call from now on.
+
+        May replace submodules in place (packed linears, fused layers), keeping what it can't
+        improve. Sets `model`, `layers`, `name` and `notes`. Raises Unsupported with a reason for a
+        person when it can't serve this model at all; the model must then be left as it was.
+        """
+
+    @abc.abstractmethod
+    def allocate_cache(self, num_blocks: int) -> int:
+        """Make zeroed pages for `num_blocks` blocks in every layer. Returns the bytes they take.
+
+        Raises MemoryError (or torch.OutOfMemoryError) when they don't fit.
+        """
+
+    @abc.abstractmethod
+    def cache_bytes_per_block(self) -> int:
+        """Bytes of keys and values of all layers for one block; needs `prepare`."""
+
+    @abc.abstractmethod
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        batch: StepBatch,
+        *,
+        scale: float,
+        window: int,
+        softcap: float,
+        sinks: Tensor | None,
+    ) -> Tensor:
+        """Write this step's keys and values into their slots, then attend over the pages.
+
+        query (T, heads, key_dim), key (T, kv_heads, key_dim), value (T, kv_heads, value_dim), all
+        after rope → (T, heads, value_dim), same dtype. A token sees positions up to its own, and
+        with `window` w > 0 only the last w of those. `softcap` 0 is none. `sinks` (heads,) are
+        extra logits that take part in the softmax and add nothing.
+        """
+
+    def weight_bytes(self) -> int:
+        """Bytes of weights that one decode step reads; packed sizes where packed."""
+        return active_weight_bytes(self.model)
+
+    def forward(self, batch: StepBatch) -> Tensor:
+        """Run the model on one step. Returns logits (L, V) float32, on the model's device."""
+        with serving(self, batch):
+            out = self.model(
+                input_ids=batch.token_ids[None],
+                position_ids=batch.positions[None],
+                use_cache=False,
+                logits_to_keep=batch.logits_at,
+            )
+        logits: Tensor = out.logits[0]
+        return logits.float()
+
+
+class Unsupported(ValueError):
+    """This backend, or the engine, can't serve this model; the text says why, for a person."""
+
+
+# The step being run by this thread. The attention function finds it here instead of in keyword
+# arguments, because not every model passes unknown keywords through to its attention.
+_current: list[tuple[Backend, StepBatch]] = []
+
+
+@contextmanager
+def serving(backend: Backend, batch: StepBatch) -> Iterator[None]:
+    """Make `batch` the step that the registered attention function works on."""
+    _current.append((backend, batch))
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def paged_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_ignored: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface over our pages.
+
+    query (1, heads, T, dim), key and value (1, kv_heads, T, dim) → (1, T, heads, dim). There is
+    never a mask: no mask function is registered under our name, so transformers builds none.
+    """
+    backend, batch = _current[-1]
+    out = backend.attend(
+        int(module.layer_idx),  # type: ignore[arg-type]
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
+        batch,
+        scale=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        window=int(sliding_window or 0),
+        softcap=float(softcap or 0.0),
+        sinks=s_aux,
+    )
+    return out[None], None
+
+
+def active_weight_bytes(model: nn.Module) -> int:
+    """Bytes of the weights one token's step reads: all but an embedding that isn't also the head."""
+    total = 0
+    seen: set[int] = set()
+    embedding = getattr(model, "get_input_embeddings", lambda: None)()
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    tied = (
+        embedding is not None
+        and head is not None
+        and getattr(head, "weight", None) is embedding.weight
+    )
+    skipped = id(embedding.weight) if embedding is not None and not tied else None
+    tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
+    for tensor in tensors:
+        if id(tensor) not in seen and id(tensor) != skipped:
+            seen.add(id(tensor))
+            total += tensor.numel() * tensor.element_size()
+    return total
+
+
+def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
+    """The backend that serves `dtype` on `device`.
+
+    `name` "torch" or "native" forces one. "auto": on a CPU the native kernels where the machine has
+    their instructions and a compiler for the first start, else torch; on CUDA the CUDA backend.
+    float32 on a CPU is served by torch, whose results equal transformers' own.
+    Raises Unsupported when a forced backend can't run here.
+    """
+    from inference.engine.torch_backend import TorchBackend
+
+    if device.type == "cuda" and name in ("auto", "cuda"):
+        from inference.engine.cuda_backend import CudaBackend
+
+        return CudaBackend(dtype=dtype, device=device)
+    if name == "native" or (name == "auto" and device.type == "cpu" and dtype != "float32"):
+        try:
+            from inference.engine.native import NativeBackend
+        except ImportError as error:
+            if name == "native":
+                raise Unsupported(f"the native kernels are not installed: {error}") from error
+        else:
+            try:
+                return NativeBackend(dtype=dtype)
+            except Unsupported:
+                if name == "native":
+                    raise
+    return TorchBackend(dtype=dtype, device=device)
