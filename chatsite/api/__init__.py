@@ -1,0 +1,1 @@
+"""The same models for programs: OpenAI-compatible HTTP."""

@@ -1,0 +1,1 @@
+"""What can be chatted with, and how it samples."""

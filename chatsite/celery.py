@@ -1,0 +1,18 @@
+"""The light Celery app of the site: stores answers, looks for lost ones. Queue "web"."""
+
+import os
+
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
+app = Celery("chatsite", broker=settings.REDIS_URL)
+app.conf.update(
+    task_default_queue="web",
+    task_ignore_result=True,
+    broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 20},
+    broker_connection_retry_on_startup=True,
+    worker_prefetch_multiplier=1,
+    timezone="UTC",
+)
+app.autodiscover_tasks()

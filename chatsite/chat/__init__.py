@@ -1,0 +1,1 @@
+"""Conversations and messages; actions.py is the only writer."""

@@ -1,0 +1,200 @@
+"""The socket's language: every frame a browser may send, and every frame it may get.
+
+JSON objects tagged by `type`. msgspec decodes and validates in one go: an unknown type, a missing
+or a wrong field is an error frame, never a traceback. VERSION rises when an old page can no longer
+understand; the page then reloads itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+VERSION = 1
+MAX_FRAME_BYTES = 1_500_000  # a message of MAX_TEXT_CHARS in escaped JSON, with room
+MAX_TEXT_CHARS = 200_000
+
+Slug = Annotated[str, Meta(max_length=63)]
+Count = Annotated[int, Meta(ge=0, le=10_000_000)]
+Micros = Annotated[int, Meta(ge=0, le=10**13)]
+
+
+# --- browser -> site -----------------------------------------------------------------------------
+
+
+class Send(Struct, tag="send", forbid_unknown_fields=True):
+    """Ask. `parent` is the message it follows (null: the first of a conversation); asking again
+    behind the same parent makes a branch, which is how a question is edited."""
+
+    client_id: UUID
+    text: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
+    conversation: UUID | None = None
+    parent: UUID | None = None
+    model: Slug = ""
+    preset: Slug = ""
+
+
+class Regenerate(Struct, tag="regenerate", forbid_unknown_fields=True):
+    """Another answer beside this one, perhaps by another model or preset."""
+
+    client_id: UUID
+    message: UUID
+    model: Slug = ""
+    preset: Slug = ""
+
+
+class Continue(Struct, tag="continue", forbid_unknown_fields=True):
+    """Go on from the last token of an ended answer."""
+
+    client_id: UUID
+    message: UUID
+
+
+class Stop(Struct, tag="stop", forbid_unknown_fields=True):
+    message: UUID
+
+
+class Watch(Struct, tag="watch", forbid_unknown_fields=True):
+    """Follow a request's tokens; `position` is how many of the answer's tokens the page has."""
+
+    request: UUID
+    position: Count = 0
+
+
+class Unwatch(Struct, tag="unwatch", forbid_unknown_fields=True):
+    request: UUID
+
+
+class Painted(Struct, tag="painted", forbid_unknown_fields=True):
+    """The browser's own stamps, µs from its `sent`."""
+
+    request: UUID
+    first_paint_us: Micros
+    last_paint_us: Micros
+
+
+class Ping(Struct, tag="ping", forbid_unknown_fields=True):
+    pass
+
+
+Incoming = Send | Regenerate | Continue | Stop | Watch | Unwatch | Painted | Ping
+decoder = msgspec.json.Decoder(Incoming)
+
+
+# --- site -> browser -----------------------------------------------------------------------------
+
+
+class ConversationView(Struct):
+    """A row of the sidebar. Times are ISO 8601, UTC."""
+
+    id: UUID
+    title: str
+    updated_at: str
+    created_at: str
+    model: str
+    preset: str
+    active_leaf: UUID | None
+    is_writing: bool = False
+
+
+class MessageView(Struct):
+    """A message as a page shows it. `figures` are measures.md's in ms, null while unknown."""
+
+    id: UUID
+    parent: UUID | None
+    role: str  # "user" | "assistant"
+    text: str
+    state: str  # "pending" | "queued" | "running" | "done"
+    finish_reason: str  # "" | "stop" | "length" | "cancelled" | "failed" | "interrupted"
+    error_code: str
+    error_text: str
+    client_id: UUID | None
+    request: UUID | None
+    position: int  # tokens that `text` says
+    model: str
+    preset: str
+    created_at: str
+    trimmed_messages: int
+    figures: dict[str, Any] | None
+
+
+class Welcome(Struct, tag="welcome"):
+    """First frame of every socket."""
+
+    version: int
+    user: str
+
+
+class Accepted(Struct, tag="accepted"):
+    """Stored. Also sent to the person's other tabs (there with a client_id they don't know)."""
+
+    client_id: UUID | None
+    conversation: ConversationView
+    messages: list[MessageView]
+
+
+class Phase(Struct, tag="phase"):
+    """What happens before the first token: pending (the queue is away), queued (`place` in line,
+    1 is next), loading and prefill (`done` of `total`), recovering (the worker was lost)."""
+
+    request: UUID
+    phase: str
+    place: int = 0
+    done: int = 0
+    total: int = 0
+
+
+class Delta(Struct, tag="delta"):
+    """`count` tokens from `position` on; put `text` at code point `offset`, dropping what follows."""
+
+    request: UUID
+    position: int
+    count: int
+    text: str
+    offset: int
+
+
+class Ended(Struct, tag="ended"):
+    """The answer is over; `message` is what the database says, or will say in a moment."""
+
+    request: UUID
+    message: MessageView
+
+
+class Changed(Struct, tag="changed"):
+    """A conversation was renamed, retitled, moved on or deleted, here or in another tab."""
+
+    conversation: UUID
+    deleted: bool = False
+    view: ConversationView | None = None
+
+
+class Refused(Struct, tag="error"):
+    """A frame could not be done. `client_id` names the pending message it belongs to, if any."""
+
+    code: str
+    text: str
+    field: str = ""
+    client_id: UUID | None = None
+    request: UUID | None = None
+
+
+class Pong(Struct, tag="pong"):
+    pass
+
+
+Outgoing = Welcome | Accepted | Phase | Delta | Ended | Changed | Refused | Pong
+
+CLOSE_SIGNED_OUT = 4401
+CLOSE_FLOODING = 4408
+CLOSE_TOO_BIG = 1009
+CLOSE_BINARY = 1003
+CLOSE_SLOW_READER = 4409
+CLOSE_ORIGIN = 4403
+
+
+def encode(frame: Outgoing) -> str:
+    return msgspec.json.encode(frame).decode()

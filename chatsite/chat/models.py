@@ -1,0 +1,97 @@
+"""Conversations and their messages. Written by actions.py alone."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Conversation(models.Model):
+    """A tree of messages of one owner. `active_leaf` ends the branch that is shown."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations"
+    )
+    title = models.CharField(_("title"), max_length=120, blank=True)
+    is_titled_by_owner = models.BooleanField(default=False)
+    model_slug = models.CharField(max_length=63, blank=True)
+    preset_slug = models.CharField(max_length=63, blank=True)
+    active_leaf = models.ForeignKey(
+        "Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-updated_at"]
+        indexes = [models.Index(fields=["owner", "-updated_at"])]
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+
+    def __str__(self) -> str:
+        return self.title or str(_("New conversation"))
+
+
+class Message(models.Model):
+    """One question or answer. Siblings share a parent: edits and regenerated answers.
+
+    `token_ids` are an answer's own tokens and `text` exactly what they say, also in the middle of
+    it (a checkpoint writes both at once), so that any answer can be continued from its last token.
+    """
+
+    class Role(models.TextChoices):
+        USER = "user", _("question")
+        ASSISTANT = "assistant", _("answer")
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("not yet submitted")
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("being written")
+        DONE = "done", _("done")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="messages"
+    )
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children"
+    )
+    role = models.CharField(max_length=9, choices=Role.choices)
+    text = models.TextField(blank=True)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.DONE)
+    finish_reason = models.CharField(max_length=11, blank=True)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_text = models.CharField(max_length=300, blank=True)
+    client_id = models.UUIDField(
+        null=True, help_text=_("Made by the browser for a question, so that a resend is harmless.")
+    )
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    request_id = models.UUIDField(
+        null=True, unique=True, help_text=_("The answer's latest request (metrics.Generation).")
+    )
+    model_slug = models.CharField(max_length=63, blank=True)
+    preset_slug = models.CharField(max_length=63, blank=True)
+    token_ids = models.JSONField(default=list)
+    trimmed_messages = models.PositiveIntegerField(
+        default=0, help_text=_("Oldest messages left out of the prompt because it was too long.")
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["author", "client_id"], name="one_message_per_client_id")
+        ]
+        indexes = [models.Index(fields=["conversation", "created_at"])]
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.id.hex[:8]}"

@@ -1,0 +1,1 @@
+"""Pages over metrics, chat and catalog."""

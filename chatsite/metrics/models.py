@@ -1,0 +1,143 @@
+"""What was measured of each request. Knows no other app: ids of others are opaque here.
+
+All times are whole microseconds, so that the identities hold exactly in the database:
+ttft = queue + prefill and latency = ttft + decode + recovery. NULL is "never reached", not zero.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Generation(models.Model):
+    """One request and the figures people see. Keeps snapshots of the model and preset that made it."""
+
+    class Source(models.TextChoices):
+        CHAT = "chat", _("chat")
+        API = "api", _("API")
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("not yet submitted")
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        STOP = "stop", _("finished")
+        LENGTH = "length", _("cut at max tokens")
+        CANCELLED = "cancelled", _("stopped by the person")
+        FAILED = "failed", _("failed")
+        INTERRUPTED = "interrupted", _("interrupted")
+
+    TERMINAL = (State.STOP, State.LENGTH, State.CANCELLED, State.FAILED, State.INTERRUPTED)
+
+    request_id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    subject = models.UUIDField(
+        null=True, db_index=True, help_text=_("What was answered: a chat message's id; NULL for the API.")
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="generations"
+    )
+    source = models.CharField(max_length=4, choices=Source.choices, default=Source.CHAT)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_text = models.CharField(max_length=300, blank=True)
+
+    model_slug = models.CharField(max_length=63)
+    model_version = models.PositiveIntegerField(default=1)
+    model_revision = models.CharField(max_length=64, blank=True)
+    dtype = models.CharField(max_length=16, blank=True)
+    preset_slug = models.CharField(max_length=63, blank=True)
+    preset_version = models.PositiveIntegerField(null=True)
+    sampling = models.JSONField(default=dict, help_text=_("The sampling parameters as they were, seed included."))
+
+    # Stamps (measures.md). The browser's are durations on its own clock, from its own `sent`.
+    received_at = models.DateTimeField(db_index=True)
+    received_stamp = models.JSONField(default=dict, help_text=_("Both clocks of `received`."))
+    submitted_us = models.PositiveBigIntegerField(null=True, help_text=_("received → submitted"))
+    started_us = models.PositiveBigIntegerField(null=True, help_text=_("received → started"))
+    stored_at = models.DateTimeField(null=True)
+    is_exact = models.BooleanField(default=True, help_text=_("One monotonic clock timed all of it."))
+
+    queue_us = models.PositiveBigIntegerField(null=True)
+    prefill_us = models.PositiveBigIntegerField(null=True)
+    ttft_us = models.PositiveBigIntegerField(null=True)
+    decode_us = models.PositiveBigIntegerField(null=True)
+    recovery_us = models.PositiveBigIntegerField(null=True)
+    latency_us = models.PositiveBigIntegerField(null=True)
+    tpot_us = models.FloatField(null=True, help_text=_("Derived: decode / (n - 1)."))
+    itl_p50_us = models.PositiveBigIntegerField(null=True)
+    itl_p95_us = models.PositiveBigIntegerField(null=True)
+    itl_max_us = models.PositiveBigIntegerField(null=True)
+    user_ttft_us = models.PositiveBigIntegerField(null=True)
+    user_latency_us = models.PositiveBigIntegerField(null=True)
+
+    prompt_tokens = models.PositiveIntegerField(null=True)
+    cached_tokens = models.PositiveIntegerField(null=True)
+    completion_tokens = models.PositiveIntegerField(null=True)
+    continued_tokens = models.PositiveIntegerField(default=0)
+    batch_mean = models.FloatField(null=True)
+    tpot_floor_us = models.FloatField(null=True)
+    prefill_floor_us = models.FloatField(null=True)
+    attempts_used = models.PositiveSmallIntegerField(default=1)
+    worker = models.CharField(max_length=100, blank=True)
+    device = models.CharField(max_length=100, blank=True)
+    token_offsets_us = models.JSONField(
+        default=list, help_text=_("Of each token sampled for this request: received → sampled.")
+    )
+
+    class Meta:
+        ordering = ["-received_at"]
+        indexes = [
+            models.Index(fields=["state", "received_at"]),
+            models.Index(fields=["model_slug", "received_at"]),
+            models.Index(fields=["user", "received_at"]),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="ttft_is_queue_plus_prefill",
+                condition=Q(ttft_us=None) | Q(ttft_us=F("queue_us") + F("prefill_us")),
+            ),
+            models.CheckConstraint(
+                name="latency_is_ttft_plus_decode_plus_recovery",
+                condition=Q(latency_us=None)
+                | Q(latency_us=F("ttft_us") + F("decode_us") + F("recovery_us")),
+            ),
+        ]
+        verbose_name = _("request")
+        verbose_name_plural = _("requests")
+
+    def __str__(self) -> str:
+        return self.request_id.hex[:8]
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state in self.TERMINAL
+
+
+class Attempt(models.Model):
+    """One try at a request: on which worker, and how far it came."""
+
+    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveSmallIntegerField()
+    worker = models.CharField(max_length=100, blank=True)
+    device = models.CharField(max_length=100, blank=True)
+    state = models.CharField(max_length=12, choices=Generation.State.choices)
+    error_code = models.CharField(max_length=40, blank=True)
+    # Offsets from the request's `received`, in µs.
+    started_us = models.PositiveBigIntegerField(null=True)
+    admitted_us = models.PositiveBigIntegerField(null=True)
+    first_token_us = models.PositiveBigIntegerField(null=True)
+    last_token_us = models.PositiveBigIntegerField(null=True)
+    tokens = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["generation", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "number"], name="one_row_per_attempt")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.generation_id.hex[:8]} #{self.number}"

@@ -1,0 +1,1 @@
+"""The transformer side of chatsite. Never imports Django or chatsite."""
