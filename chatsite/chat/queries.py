@@ -1,0 +1,115 @@
+"""What pages read: rows as views (frames.py), in a bounded number of queries."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from chatsite.accounts.models import User
+from chatsite.chat.frames import ConversationView, MessageView
+from chatsite.chat.models import Conversation, Message
+from chatsite.metrics.actions import figures_ms
+from chatsite.metrics.models import Generation
+
+PAGE_SIZE = 40
+MAX_PAGE_SIZE = 100
+SNIPPET_CHARS = 90
+
+
+def conversation_rows(
+    user: User, *, text: str = "", before: dt.datetime | None = None, limit: int = PAGE_SIZE
+) -> tuple[list[dict[str, Any]], bool]:
+    """A person's conversations, newest first, and whether there are more. At most two queries.
+
+    With `text` those whose title or messages hold it, each with a snippet around the first hit.
+    """
+    rows = _with_state(Conversation.objects.filter(owner=user))
+    if text:
+        hits = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=text)
+        rows = rows.filter(Q(title__icontains=text) | Exists(hits))
+    if before is not None:
+        rows = rows.filter(updated_at__lt=before)
+    limit = max(1, min(limit, MAX_PAGE_SIZE))
+    page = list(rows.order_by("-updated_at")[: limit + 1])
+    shown = page[:limit]
+    snippets = _snippets(shown, text) if text else {}
+    items = [
+        {**_fields(conversation_view(row)), "snippet": snippets.get(row.id, "")} for row in shown
+    ]
+    return items, len(page) > limit
+
+
+def one_conversation(conversation_id: UUID) -> ConversationView | None:
+    row = _with_state(Conversation.objects.filter(id=conversation_id)).first()
+    return None if row is None else conversation_view(row)
+
+
+def _with_state(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    unfinished = Message.objects.filter(conversation=OuterRef("pk")).exclude(
+        state=Message.State.DONE
+    )
+    return rows.annotate(is_writing=Exists(unfinished))
+
+
+def _snippets(rows: Sequence[Conversation], text: str) -> dict[UUID, str]:
+    found: dict[UUID, str] = {}
+    hits = Message.objects.filter(
+        conversation__in=[row.id for row in rows], text__icontains=text
+    ).values_list("conversation_id", "text")
+    for conversation_id, content in hits.iterator():
+        if conversation_id not in found:
+            at = max(0, content.lower().find(text.lower()) - SNIPPET_CHARS // 3)
+            cut = " ".join(content[at : at + SNIPPET_CHARS].split())
+            found[conversation_id] = f"{'…' if at else ''}{cut}"
+    return found
+
+
+def message_views(messages: Iterable[Message]) -> list[MessageView]:
+    """These messages as pages show them, with the figures of each one's latest request."""
+    messages = list(messages)
+    generations = Generation.objects.defer("token_offsets_us").in_bulk(
+        [m.request_id for m in messages if m.request_id is not None]
+    )
+    return [_message_view(m, generations.get(m.request_id)) for m in messages]
+
+
+def conversation_view(row: Conversation) -> ConversationView:
+    return ConversationView(
+        id=row.id,
+        title=row.title,
+        updated_at=row.updated_at.isoformat(),
+        created_at=row.created_at.isoformat(),
+        model=row.model_slug,
+        preset=row.preset_slug,
+        active_leaf=row.active_leaf_id,
+        is_writing=getattr(row, "is_writing", False),
+    )
+
+
+def _message_view(message: Message, generation: Generation | None) -> MessageView:
+    return MessageView(
+        id=message.id,
+        parent=message.parent_id,
+        role=message.role,
+        text=message.text,
+        state=message.state,
+        finish_reason=message.finish_reason,
+        error_code=message.error_code,
+        error_text=message.error_text,
+        client_id=message.client_id,
+        request=message.request_id,
+        position=len(message.token_ids),
+        model=message.model_slug,
+        preset=message.preset_slug,
+        created_at=message.created_at.isoformat(),
+        trimmed_messages=message.trimmed_messages,
+        figures=figures_ms(generation) if generation is not None else None,
+    )
+
+
+def _fields(view: ConversationView) -> dict[str, Any]:
+    return {name: getattr(view, name) for name in view.__struct_fields__}

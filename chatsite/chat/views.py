@@ -1,0 +1,171 @@
+"""The chat's page and the JSON it reads. Writes of messages go over the socket (consumers.py)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_GET, require_POST
+
+from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.chat import actions, queries
+from chatsite.chat.access import own_conversation
+from chatsite.chat.frames import VERSION
+from chatsite.errors import ChatError, NotFound
+from inference import client
+
+MAX_BODY_BYTES = 64_000
+
+
+@require_GET
+@login_required
+@ensure_csrf_cookie
+@never_cache
+def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpResponse:
+    if conversation_id is not None:
+        try:
+            own_conversation(request.user, conversation_id)
+        except NotFound:
+            return render(request, "404.html", status=404)
+    models = [
+        {
+            "slug": model.slug,
+            "name": model.name,
+            "description": model.description,
+            "is_default": model.is_default,
+            "default_preset": model.default_preset.slug if model.default_preset else None,
+            "context_length": client.context_length(model.slug),
+        }
+        for model in LanguageModel.objects.filter(is_enabled=True).select_related("default_preset")
+    ]
+    presets = list(
+        SamplingPreset.objects.filter(is_enabled=True).values(
+            "slug", "name", "description", "is_default"
+        )
+    )
+    page_data = {
+        "version": VERSION,
+        "user": {"name": request.user.get_username(), "is_staff": request.user.is_staff},
+        "models": models,
+        "presets": presets,
+        "conversation": conversation_id,
+    }
+    context = {
+        "page_data": page_data,
+        "models": models,
+        "presets": presets,
+        "conversation_id": conversation_id,
+    }
+    return render(request, "chat/chat.html", context)
+
+
+def json_view(method: Callable[..., HttpResponse], view: Callable[..., Any]) -> Callable[..., Any]:
+    """A view that gives a JSON-able value: own rows only, errors as `{error: {code, text, field}}`."""
+
+    @method
+    @never_cache
+    @wraps(view)
+    def wrapped(request: HttpRequest, **path: Any) -> HttpResponse:
+        try:
+            if not request.user.is_authenticated:
+                raise ChatError("signed_out", _("Sign in first."), status=401)
+            return _json(view(request, **path))
+        except ChatError as error:
+            content = {"code": error.code, "text": error.text, "field": error.field}
+            return _json({"error": content}, status=error.status)
+
+    return wrapped
+
+
+def _json(value: Any, *, status: int = 200) -> HttpResponse:
+    return HttpResponse(
+        msgspec.json.encode(value), content_type="application/json", status=status
+    )
+
+
+def _body(request: HttpRequest) -> dict[str, Any]:
+    try:
+        if len(request.body) > MAX_BODY_BYTES:
+            raise ChatError("too_big", _("The request is too big."), status=413)
+        body = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise ChatError("bad_json", _("The request isn't valid JSON.")) from error
+    if not isinstance(body, dict):
+        raise ChatError("bad_json", _("The request must be a JSON object."))
+    return body
+
+
+def _text_field(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise ChatError("bad_field", _("“%(name)s” must be a text.") % {"name": name}, field=name)
+    return value
+
+
+def _conversations(request: HttpRequest) -> Any:
+    before: dt.datetime | None = None
+    if request.GET.get("before"):
+        try:
+            before = parse_datetime(request.GET["before"])
+        except ValueError:
+            before = None
+        if before is None or before.tzinfo is None:
+            raise ChatError("bad_field", _("“before” must be a time with its zone."), field="before")
+    limit = request.GET.get("limit", str(queries.PAGE_SIZE))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= queries.MAX_PAGE_SIZE):
+        text = _("“limit” must lie between 1 and %(most)d.") % {"most": queries.MAX_PAGE_SIZE}
+        raise ChatError("bad_field", text, field="limit")
+    text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    items, more = queries.conversation_rows(
+        request.user, text=text, before=before, limit=int(limit)
+    )
+    return {"items": items, "more": more}
+
+
+def _conversation(request: HttpRequest, conversation_id: UUID) -> Any:
+    conversation = own_conversation(request.user, conversation_id)
+    return {
+        "conversation": queries.one_conversation(conversation.id),
+        "messages": queries.message_views(conversation.messages.order_by("created_at")),
+    }
+
+
+def _rename(request: HttpRequest, conversation_id: UUID) -> Any:
+    title = _text_field(_body(request), "title")
+    actions.rename_conversation(request.user, conversation_id, title)
+    return {"conversation": queries.one_conversation(conversation_id)}
+
+
+def _delete(request: HttpRequest, conversation_id: UUID) -> Any:
+    actions.delete_conversation(request.user, conversation_id)
+    return {}
+
+
+def _leaf(request: HttpRequest, conversation_id: UUID) -> Any:
+    own_conversation(request.user, conversation_id)
+    try:
+        message_id = UUID(_text_field(_body(request), "message"))
+    except ValueError as error:
+        raise ChatError("bad_field", _("“message” must be an id."), field="message") from error
+    actions.show_branch(request.user, conversation_id, message_id)
+    return {"conversation": queries.one_conversation(conversation_id)}
+
+
+conversations = json_view(require_GET, _conversations)
+conversation = json_view(require_GET, _conversation)
+rename = json_view(require_POST, _rename)
+delete = json_view(require_POST, _delete)
+leaf = json_view(require_POST, _leaf)
+
