@@ -10,6 +10,7 @@ Doesn't know requests, schedules or samplers.
 from __future__ import annotations
 
 import abc
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,13 +70,16 @@ class Backend(abc.ABC):
     """Arithmetic for one model on one device. All calls come from the engine thread.
 
     Order of calls: `prepare`, `allocate_cache`, then any number of `forward`. `allocate_cache` may
-    be called again (other sizes); the old pages are forgotten.
+    be called again (other sizes); the old pages are forgotten. Block 0 is never given to a request:
+    padding of a block table and of a batch points there.
     """
 
     name: str = ""  # for people: "torch float32 on cpu", "native avx512 int4"
     block_tokens: int = 16  # tokens per page; a multiple of what the kernels want
     is_batch_invariant: bool = False  # a row's logits don't depend on what else is in the batch
     notes: tuple[str, ...] = ()  # what was recognised, what was left as it was and why
+    device: torch.device
+    load_dtype: torch.dtype  # in which the engine loads the model before `prepare` sees it
 
     model: nn.Module
     layers: Sequence[LayerSpec]
@@ -122,6 +126,10 @@ class Backend(abc.ABC):
         extra logits that take part in the softmax and add nothing.
         """
 
+    @abc.abstractmethod
+    def clear_blocks(self, blocks: Sequence[int]) -> None:
+        """Zero these blocks in every layer, so that a NaN in them reaches no later request."""
+
     def weight_bytes(self) -> int:
         """Bytes of weights that one decode step reads; packed sizes where packed."""
         return active_weight_bytes(self.model)
@@ -143,19 +151,34 @@ class Unsupported(ValueError):
     """This backend, or the engine, can't serve this model; the text says why, for a person."""
 
 
-# The step being run by this thread. The attention function finds it here instead of in keyword
-# arguments, because not every model passes unknown keywords through to its attention.
-_current: list[tuple[Backend, StepBatch]] = []
+class _Current(threading.local):
+    """The step being run by this thread.
+
+    The attention function finds it here instead of in keyword arguments, because not every model
+    passes unknown keywords through to its attention.
+    """
+
+    step: tuple[Backend, StepBatch] | None = None
+
+
+_current = _Current()
+
+
+def current_step() -> tuple[Backend, StepBatch]:
+    """What `serving` made current in this thread; for attention functions and fused layers."""
+    if _current.step is None:
+        raise RuntimeError("the model was called outside a step of the engine")
+    return _current.step
 
 
 @contextmanager
 def serving(backend: Backend, batch: StepBatch) -> Iterator[None]:
     """Make `batch` the step that the registered attention function works on."""
-    _current.append((backend, batch))
+    before, _current.step = _current.step, (backend, batch)
     try:
         yield
     finally:
-        _current.pop()
+        _current.step = before
 
 
 def paged_attention(
@@ -176,7 +199,7 @@ def paged_attention(
     query (1, heads, T, dim), key and value (1, kv_heads, T, dim) → (1, T, heads, dim). There is
     never a mask: no mask function is registered under our name, so transformers builds none.
     """
-    backend, batch = _current[-1]
+    backend, batch = current_step()
     out = backend.attend(
         int(module.layer_idx),  # type: ignore[arg-type]
         query[0].transpose(0, 1),

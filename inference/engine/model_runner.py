@@ -1,0 +1,238 @@
+"""Owns the model and its pages: loads, probes, prepares, and turns a schedule into logits.
+
+Lives in the engine thread: every call here may use torch, and none may be made from elsewhere.
+Doesn't decide what runs, and doesn't know what becomes of the logits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.engine.backend import Backend, StepBatch, Unsupported, choose_backend
+from inference.engine.config import EngineConfig
+from inference.engine.measure import DeviceSpeed, measure_speed
+from inference.engine.probe import probe_layers
+from inference.engine.scheduler import Scheduled
+
+Loader = Callable[[Path, torch.dtype, torch.device], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Figures of the served model that floors and statistics need."""
+
+    context_length: int
+    vocab_size: int
+    weight_bytes: int  # read by one decode step
+    body_parameters: int  # without embedding and head
+    head_parameters: int
+    kv_bytes_per_token: int
+    attention_flops_per_pair: int  # per query token and context token, all layers
+
+
+class ModelRunner:
+    """One model on one device, ready to run steps. Raises Unsupported with a sentence."""
+
+    def __init__(self, config: EngineConfig, *, load: Loader) -> None:
+        self.config = config
+        self.device = pick_device(config.device)
+        self.threads = config.threads or len(os.sched_getaffinity(0))
+        torch.set_grad_enabled(False)
+        if self.device.type == "cpu":
+            torch.set_num_threads(self.threads)
+        self.dtype = pick_dtype(config.dtype, self.device)
+        self.backend = choose_backend(config.backend, dtype=self.dtype, device=self.device)
+        model = load(config.model_dir, self.backend.load_dtype, self.device)
+        model.eval()
+        self._body_parameters = body_parameters(model)
+        model = self._prepare(model)
+        self.model = model
+        self.sizes = self._sizes(model)
+        self.num_blocks = self._allocate()
+        self.speed = DeviceSpeed()
+        if config.measure:
+            self.speed = measure_speed(self.device, self._speed_dtype())
+        if config.warm_up:
+            self.warm_up()
+
+    def step(self, scheduled: Sequence[Scheduled]) -> Tensor:
+        """Run the scheduled tokens. Returns float32 logits (L, V), in order of the schedule.
+
+        `num_logits` says how many rows belong to each item; at least one row is returned.
+        """
+        size = self.backend.block_tokens
+        ids: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        rows: list[int] = []
+        at: list[int] = []
+        starts = [0]
+        for row, item in enumerate(scheduled):
+            request, begin = item.request, item.request.num_computed
+            if item.num_tokens == 1:  # decodes are most of the rows: no lists for them
+                ids.append(request.token_ids[begin])
+                positions.append(begin)
+                slots.append(request.blocks[begin // size] * size + begin % size)
+                rows.append(row)
+            else:
+                end = begin + item.num_tokens
+                ids += request.token_ids[begin:end]
+                positions += range(begin, end)
+                slots += [request.blocks[p // size] * size + p % size for p in range(begin, end)]
+                rows += [row] * item.num_tokens
+            at += range(len(ids) - num_logits(item), len(ids))
+            starts.append(len(ids))
+        width = max(len(item.request.blocks) for item in scheduled)
+        table = [
+            item.request.blocks + [0] * (width - len(item.request.blocks)) for item in scheduled
+        ]
+        packed = torch.tensor([ids, positions, slots, rows]).to(self.device, non_blocking=True)
+        batch = StepBatch(
+            token_ids=packed[0],
+            positions=packed[1],
+            slots=packed[2],
+            rows=packed[3],
+            block_table=torch.tensor(table, dtype=torch.int32).to(self.device, non_blocking=True),
+            # Asking for no logits at all would mean asking for all: 0 keeps everything.
+            logits_at=torch.tensor(at or [len(ids) - 1]).to(self.device, non_blocking=True),
+            query_starts=starts,
+            context_lens=[item.request.num_computed + item.num_tokens for item in scheduled],
+            scratch={},
+        )
+        return self.backend.forward(batch)
+
+    def warm_up(self) -> None:
+        """Run a dry prefill and a dry decode on the padding block, so that no user waits for them."""
+        size = self.backend.block_tokens
+        for tokens in (size, 1):
+            at = torch.arange(tokens, device=self.device)
+            self.backend.forward(
+                StepBatch(
+                    token_ids=at % self.sizes.vocab_size,
+                    positions=at,
+                    slots=at,
+                    rows=torch.zeros_like(at),
+                    block_table=torch.zeros(1, 1, dtype=torch.int32, device=self.device),
+                    logits_at=at[-1:],
+                    query_starts=[0, tokens],
+                    context_lens=[tokens],
+                    scratch={},
+                )
+            )
+        self.backend.clear_blocks([0])
+
+    # --- loading --------------------------------------------------------------------------------
+
+    def _prepare(self, model: nn.Module) -> nn.Module:
+        layers = probe_layers(model)
+        try:
+            return self.backend.prepare(model, layers)
+        except Unsupported as error:
+            if self.config.backend not in ("auto", "torch"):
+                raise
+            # Quantised weights have no torch path: the nearest dtype that torch computes in.
+            fallback = self.dtype if self.dtype not in ("int8", "int4") else "bfloat16"
+            refused, self.dtype = self.dtype, fallback
+            self.backend = choose_backend("torch", dtype=fallback, device=self.device)
+            model = self.backend.prepare(model.to(self.backend.load_dtype), layers)
+            self.backend.notes += (f"not served in {refused} by the faster path: {error}",)
+            return model
+
+    def _allocate(self) -> int:
+        """Make the pages: as many as asked for, at least enough for one request of full length."""
+        per_block = self.backend.cache_bytes_per_block()
+        limit = self.config.kv_cache_bytes
+        if limit is None:
+            limit = int(free_memory(self.device) * self.config.kv_cache_share)
+        most = self.config.max_running * -(-self.sizes.context_length // self.backend.block_tokens)
+        num_blocks = min(limit // per_block, most)
+        if num_blocks < 2:
+            raise Unsupported(
+                f"the key-value cache may take {limit} bytes, and two blocks of "
+                f"{self.backend.block_tokens} tokens need {2 * per_block}."
+            )
+        self.backend.allocate_cache(num_blocks + 1)  # and block 0, the padding
+        return num_blocks
+
+    def _sizes(self, model: nn.Module) -> Sizes:
+        config: Any = model.config
+        text = config.get_text_config()
+        own = int(getattr(text, "max_position_embeddings", 0) or 1 << 20)
+        head = int(text.vocab_size) * int(text.hidden_size)
+        layers = self.backend.layers
+        per_block = self.backend.cache_bytes_per_block()
+        return Sizes(
+            context_length=min(own, self.config.context_length or own),
+            vocab_size=int(text.vocab_size),
+            weight_bytes=self.backend.weight_bytes(),
+            body_parameters=self._body_parameters,
+            head_parameters=head,
+            kv_bytes_per_token=per_block // self.backend.block_tokens,
+            attention_flops_per_pair=sum(
+                2 * spec.query_heads * (spec.key_dim + spec.value_dim) for spec in layers
+            ),
+        )
+
+    def _speed_dtype(self) -> torch.dtype:
+        return torch.float32 if self.dtype == "float32" else torch.bfloat16
+
+
+def num_logits(item: Scheduled) -> int:
+    """How many of the item's tokens need logits: all to echo a prompt, else the last if it samples."""
+    if item.request.wants_echo:
+        return item.num_tokens
+    return 1 if item.samples else 0
+
+
+def body_parameters(model: Any) -> int:
+    """Parameters without embedding and head: each costs a multiply and an add per token."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    outside = {id(module.weight) for module in ends if module is not None}
+    return sum(p.numel() for p in model.parameters() if id(p) not in outside)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device by name; "auto" is CUDA where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def pick_dtype(name: str, device: torch.device) -> str:
+    """The dtype by name; "auto" is bfloat16 on CUDA and what the native path serves best on CPUs."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16"
+    flags = _cpu_flags()
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes free on the device; for a CPU what the system says is available."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 << 30
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return set()

@@ -1,0 +1,134 @@
+"""A request inside the engine: its tokens, its blocks, its phase and what it measured.
+
+Plain state, changed by the scheduler (blocks, phase) and the engine (tokens, stamps). Holds no
+tensors.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from inference.contract import GenerationRequest, Stamp, TokenLogprobs
+
+
+class Phase(enum.Enum):
+    WAITING = "waiting"  # in line, or thrown back when pages ran out
+    RUNNING = "running"  # owns blocks; prefilling or decoding
+    FINISHED = "finished"
+
+
+class Detokenizer(Protocol):
+    """What the engine needs of inference.text's detokeniser."""
+
+    stopped: str | None
+
+    def feed(self, token_id: int) -> str: ...
+
+    def finish(self) -> str: ...
+
+
+class Grammar(Protocol):
+    """The state of constrained decoding for one answer (grammar.py)."""
+
+    def allowed(self) -> Any:
+        """Which tokens may come next: a bool tensor (V,)."""
+
+    def accept(self, token_id: int) -> None: ...
+
+    @property
+    def is_finished(self) -> bool: ...
+
+
+@dataclass(slots=True, eq=False)
+class ActiveRequest:
+    """One request from submit to its Result. `eq=False`: it is itself, and can be put in sets."""
+
+    request: GenerationRequest
+    token_ids: list[int]  # prompt, continue_from, then what was sampled
+    arrival: int  # counts submits; decides among equal priorities
+    seed: int
+    started: Stamp
+    phase: Phase = Phase.WAITING
+
+    # pages
+    blocks: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)  # of the published or matched blocks
+    num_computed: int = 0  # tokens whose keys and values lie in the pages
+    num_cached_tokens: int = 0  # of the prompt, found in the pages at first admission
+
+    # answer
+    detokenizer: Detokenizer | None = None
+    grammar: Grammar | None = None
+    answer_counts: dict[int, int] = field(default_factory=dict)
+    text_offset: int = 0
+    stop_string: str | None = None
+    echo: list[TokenLogprobs] = field(default_factory=list)
+
+    # measured
+    admitted: Stamp | None = None
+    first_token: Stamp | None = None
+    token_mono_ns: list[int] = field(default_factory=list)
+    decode_steps: int = 0
+    batch_sum: int = 0
+    preemptions: int = 0
+
+    def append(self, token_id: int) -> None:
+        """Take a token into the answer."""
+        self.token_ids.append(token_id)
+        self.answer_counts[token_id] = self.answer_counts.get(token_id, 0) + 1
+
+    @property
+    def id(self) -> str:
+        return self.request.request_id
+
+    @property
+    def priority(self) -> int:
+        return self.request.priority
+
+    @property
+    def num_prompt(self) -> int:
+        return len(self.request.prompt_token_ids)
+
+    @property
+    def num_answer(self) -> int:
+        """Tokens of the whole answer so far, continue_from included."""
+        return len(self.token_ids) - len(self.request.prompt_token_ids)
+
+    @property
+    def num_uncomputed(self) -> int:
+        """Tokens that must pass through the model before the next can be sampled; 1 in decode."""
+        return len(self.token_ids) - self.num_computed
+
+    @property
+    def wants_echo(self) -> bool:
+        """Whether log-probabilities of prompt tokens are still to be collected."""
+        if self.request.echo_logprobs is None:
+            return False
+        return len(self.echo) < self.num_prompt - 1
+
+    @property
+    def is_decoding(self) -> bool:
+        return self.phase is Phase.RUNNING and self.num_uncomputed == 1
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Smaller goes first: people before batches, then who came first."""
+        return (self.request.priority, self.arrival)
+
+    def uniform(self) -> float:
+        """The random number in [0, 1) that decides the next token.
+
+        Depends on seed and position alone, so that an answer resumed, preempted or batched with
+        others draws the same numbers.
+        """
+        return uniform_at(self.seed, self.num_answer)
+
+
+def uniform_at(seed: int, position: int) -> float:
+    """53 random bits of (seed, position) as a float in [0, 1)."""
+    digest = blake2b(struct.pack("<qq", seed, position), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") >> 11) * 2.0**-53

@@ -1,0 +1,174 @@
+"""Chooses which requests run next, and with how many tokens. Sees block counts, never tensors.
+
+Each step decodes every request that can decode, and fills what is left of the token budget with
+prefill chunks: half of it at least for whoever has waited longest, the rest for the shortest
+prompts. When pages run out, the request that matters least is thrown back in line; it loses no
+token, only the time to compute them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from inference.engine.kv_cache import ROOT, BlockPool, block_digest
+from inference.engine.request import ActiveRequest, Phase
+
+
+class QueueFull(Exception):
+    """The waiting line has its full length; the request was not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """Run the next `num_tokens` uncomputed tokens of `request`; `samples` when they are the last."""
+
+    request: ActiveRequest
+    num_tokens: int
+    samples: bool
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Who waits, who runs, and who owns which blocks.
+
+    Every running request owns blocks for all its tokens up to the one being computed; waiting ones
+    own none. `max_running` bounds the requests of one step.
+    """
+
+    pool: BlockPool
+    max_running: int
+    max_waiting: int
+    waiting: list[ActiveRequest] = field(default_factory=list)
+    running: list[ActiveRequest] = field(default_factory=list)
+
+    def add(self, request: ActiveRequest) -> None:
+        """Put a request in line. Raises QueueFull."""
+        if len(self.waiting) >= self.max_waiting:
+            raise QueueFull
+        self.waiting.append(request)
+
+    def schedule(self, *, step_tokens: int, prefill_tokens: int) -> list[Scheduled]:
+        """The next step: decodes first, then prefill chunks, never more than `step_tokens`.
+
+        `prefill_tokens` bounds the chunks together (the engine keeps steps short while others
+        decode). Empty when nothing can run.
+        """
+        decodes = self._decodes()
+        self._admit()
+        budget = min(prefill_tokens, step_tokens - len(decodes))
+        decoding = set(decodes)
+        prefills = [r for r in self.running if r not in decoding]
+        return [Scheduled(r, 1, True) for r in decodes] + self._chunks(prefills, budget)
+
+    def advance(self, scheduled: Iterable[Scheduled]) -> None:
+        """Record that these tokens are computed, and let others find the blocks they filled.
+
+        Call after the step ran and before sampled tokens are appended.
+        """
+        size = self.pool.block_tokens
+        for item in scheduled:
+            request = item.request
+            request.num_computed += item.num_tokens
+            while (len(request.digests) + 1) * size <= request.num_computed:
+                n = len(request.digests)
+                parent = request.digests[-1] if n else ROOT
+                digest = block_digest(parent, request.token_ids[n * size : (n + 1) * size])
+                request.digests.append(digest)
+                self.pool.publish(request.blocks[n], digest)
+
+    def finish(self, request: ActiveRequest, *, spoiled: bool = False) -> list[int]:
+        """Take the request out wherever it is, and free its blocks. Returns the freed ones."""
+        if request.phase is Phase.WAITING:
+            self.waiting.remove(request)
+        elif request.phase is Phase.RUNNING:
+            self.running.remove(request)
+        request.phase = Phase.FINISHED
+        return self._release(request, spoiled=spoiled)
+
+    def preempt(self, request: ActiveRequest) -> None:
+        """Throw a running request back in line. Its tokens stay, its blocks go."""
+        self.running.remove(request)
+        self._release(request)
+        request.phase = Phase.WAITING
+        request.preemptions += 1
+        self.waiting.append(request)
+
+    def _decodes(self) -> list[ActiveRequest]:
+        """Running requests that decode, each with a block for its next token.
+
+        A request that finds no block throws back the last in rank, at worst itself.
+        """
+        chosen = []
+        for request in sorted((r for r in self.running if r.is_decoding), key=_rank):
+            while request.phase is Phase.RUNNING:
+                if len(request.blocks) * self.pool.block_tokens > request.num_computed:
+                    break
+                taken = self.pool.take(1)
+                if taken is not None:
+                    request.blocks += taken
+                    break
+                self.preempt(max(self.running, key=_rank))
+            if request.phase is Phase.RUNNING:
+                chosen.append(request)
+        return chosen
+
+    def _admit(self) -> None:
+        """Let waiting requests run, best rank first, while there is room for all their tokens.
+
+        One that doesn't fit holds up those behind it: small requests can't starve a large one. Who
+        matters more than a running request takes its place.
+        """
+        for request in sorted(self.waiting, key=_rank):
+            while not self._start(request):
+                last = max(self.running, key=_rank, default=None)
+                if last is None or last.priority <= request.priority:
+                    return
+                self.preempt(last)
+
+    def _start(self, request: ActiveRequest) -> bool:
+        if len(self.running) >= self.max_running:
+            return False
+        pool = self.pool
+        # Who wants the log-probabilities of the prompt needs its logits, which pages don't hold.
+        matched = [] if request.wants_echo else pool.match(request.token_ids)
+        shared = [block for block, _ in matched]
+        missing = pool.blocks_for(len(request.token_ids)) - len(shared)
+        # Leave those who run a block each to grow into, or this one would be thrown back at once.
+        reserve = len(self.running)
+        if pool.num_free_after_sharing(shared) < missing + reserve:
+            return False
+        pool.share(shared)
+        request.blocks = shared + (pool.take(missing) or [])
+        request.digests = [digest for _, digest in matched]
+        request.num_computed = len(shared) * pool.block_tokens
+        if request.admitted is None:
+            request.num_cached_tokens = min(request.num_computed, request.num_prompt)
+        request.phase = Phase.RUNNING
+        self.waiting.remove(request)
+        self.running.append(request)
+        return True
+
+    def _chunks(self, prefills: list[ActiveRequest], budget: int) -> list[Scheduled]:
+        if budget <= 0 or not prefills:
+            return []
+        oldest = min(prefills, key=_rank)
+        shares = {oldest: min(oldest.num_uncomputed, -(-budget // 2))}
+        left = budget - shares[oldest]
+        for request in sorted(prefills, key=lambda r: (r.priority, r.num_uncomputed, r.arrival)):
+            share = min(request.num_uncomputed - shares.get(request, 0), left)
+            if share > 0:
+                shares[request] = shares.get(request, 0) + share
+                left -= share
+        return [Scheduled(r, n, n == r.num_uncomputed) for r, n in shares.items()]
+
+    def _release(self, request: ActiveRequest, *, spoiled: bool = False) -> list[int]:
+        freed = self.pool.release(request.blocks, spoiled=spoiled)
+        request.blocks = []
+        request.digests = []
+        request.num_computed = 0
+        return freed
+
+
+def _rank(request: ActiveRequest) -> tuple[int, int]:
+    return request.rank
