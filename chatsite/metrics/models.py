@@ -35,7 +35,9 @@ class Generation(models.Model):
 
     request_id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     subject = models.UUIDField(
-        null=True, db_index=True, help_text=_("What was answered: a chat message's id; NULL for the API.")
+        null=True,
+        db_index=True,
+        help_text=_("What was answered: a chat message's id; NULL for the API."),
     )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="generations"
@@ -51,7 +53,9 @@ class Generation(models.Model):
     dtype = models.CharField(max_length=16, blank=True)
     preset_slug = models.CharField(max_length=63, blank=True)
     preset_version = models.PositiveIntegerField(null=True)
-    sampling = models.JSONField(default=dict, help_text=_("The sampling parameters as they were, seed included."))
+    sampling = models.JSONField(
+        default=dict, help_text=_("The sampling parameters as they were, seed included.")
+    )
 
     # Stamps (measures.md). The browser's are durations on its own clock, from its own `sent`.
     received_at = models.DateTimeField(db_index=True)
@@ -59,7 +63,9 @@ class Generation(models.Model):
     submitted_us = models.PositiveBigIntegerField(null=True, help_text=_("received → submitted"))
     started_us = models.PositiveBigIntegerField(null=True, help_text=_("received → started"))
     stored_at = models.DateTimeField(null=True)
-    is_exact = models.BooleanField(default=True, help_text=_("One monotonic clock timed all of it."))
+    is_exact = models.BooleanField(
+        default=True, help_text=_("One monotonic clock timed all of it.")
+    )
 
     queue_us = models.PositiveBigIntegerField(null=True)
     prefill_us = models.PositiveBigIntegerField(null=True)
@@ -94,6 +100,25 @@ class Generation(models.Model):
             models.Index(fields=["state", "received_at"]),
             models.Index(fields=["model_slug", "received_at"]),
             models.Index(fields=["user", "received_at"]),
+            models.Index(  # covers stats.board, which so never reads the wide rows themselves
+                name="generation_board",
+                fields=[
+                    "received_at",
+                    "model_slug",
+                    "preset_slug",
+                    "source",
+                    "state",
+                    "error_code",
+                    "queue_us",
+                    "ttft_us",
+                    "decode_us",
+                    "latency_us",
+                    "tpot_us",
+                    "user_latency_us",
+                    "completion_tokens",
+                    "request_id",
+                ],
+            ),
         ]
         constraints = [
             models.CheckConstraint(
