@@ -176,6 +176,6 @@ def _prefill_floor_us(active: ActiveRequest, served: Served) -> float | None:
     total = active.num_prompt + len(active.request.continue_from)
     fresh = total - active.num_cached_tokens
     pairs = (total * (total + 1) - active.num_cached_tokens * (active.num_cached_tokens + 1)) / 2
-    flops = 2 * served.body_parameters * fresh + 2 * served.head_parameters
+    flops = 2.0 * served.body_parameters * fresh + 2.0 * served.head_parameters
     flops += pairs * served.attention_flops_per_pair
     return flops / served.speed.flops_s * 1e6

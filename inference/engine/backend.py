@@ -247,7 +247,8 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
     if device.type == "cuda" and name in ("auto", "cuda"):
         from inference.engine.cuda_backend import CudaBackend
 
-        return CudaBackend(dtype=dtype, device=device)
+        cuda: Backend = CudaBackend(dtype=dtype, device=device)
+        return cuda
     if name == "native" or (name == "auto" and device.type == "cpu" and dtype != "float32"):
         try:
             from inference.engine.native import NativeBackend
@@ -256,7 +257,8 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
                 raise Unsupported(f"the native kernels are not installed: {error}") from error
         else:
             try:
-                return NativeBackend(dtype=dtype)
+                native: Backend = NativeBackend(dtype=dtype)
+                return native
             except Unsupported:
                 if name == "native":
                     raise

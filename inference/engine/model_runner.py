@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import Backend, StepBatch, Unsupported, choose_backend
+from inference.engine.backend import StepBatch, Unsupported, choose_backend
 from inference.engine.config import EngineConfig
 from inference.engine.measure import DeviceSpeed, measure_speed
 from inference.engine.probe import probe_layers

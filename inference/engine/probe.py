@@ -24,7 +24,7 @@ from inference.engine.backend import (
 )
 from inference.engine.torch_backend import attend_alone
 
-AttentionInterface.register(ATTENTION_NAME, paged_attention)  # type: ignore[no-untyped-call]
+AttentionInterface.register(ATTENTION_NAME, paged_attention)
 
 PROBE_TOKENS = 4
 

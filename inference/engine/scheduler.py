@@ -26,6 +26,7 @@ class Scheduled:
     request: ActiveRequest
     num_tokens: int
     samples: bool
+    is_decode: bool = False
 
 
 @dataclass(slots=True)
@@ -56,10 +57,11 @@ class Scheduler:
         """
         decodes = self._decodes()
         self._admit()
+        decodes = [r for r in decodes if r.phase is Phase.RUNNING]  # some may have made room
         budget = min(prefill_tokens, step_tokens - len(decodes))
         decoding = set(decodes)
         prefills = [r for r in self.running if r not in decoding]
-        return [Scheduled(r, 1, True) for r in decodes] + self._chunks(prefills, budget)
+        return [Scheduled(r, 1, True, True) for r in decodes] + self._chunks(prefills, budget)
 
     def advance(self, scheduled: Iterable[Scheduled]) -> None:
         """Record that these tokens are computed, and let others find the blocks they filled.

@@ -1,0 +1,344 @@
+"""One loaded model and the requests in it: takes them in, runs steps, gathers what to tell.
+
+All calls come from the engine thread; there are no threads, locks or clocks of waiting here. The
+scheduler says what runs, the runner makes logits, the sampler tokens, answers.py text.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import secrets
+import time
+
+import torch
+
+from inference.contract import (
+    Event,
+    FinishReason,
+    GenerationRequest,
+    Progress,
+    Stamp,
+    TokenLogprobs,
+)
+from inference.engine.answers import Served, close_answer, open_answer, refuse, take_token
+from inference.engine.config import EngineConfig
+from inference.engine.kv_cache import BlockPool
+from inference.engine.loading import TextSide
+from inference.engine.model_runner import ModelRunner, num_logits
+from inference.engine.pace import Pace
+from inference.engine.request import ActiveRequest
+from inference.engine.sampler import Sampled, Sampler, logprobs_of
+from inference.engine.scheduler import QueueFull, Scheduled, Scheduler
+from inference.engine.status import EngineStatus
+
+log = logging.getLogger(__name__)
+
+
+class Core:
+    """Requests of one model. `events` holds what is to be told after the current turn."""
+
+    def __init__(self, config: EngineConfig, runner: ModelRunner, text: TextSide) -> None:
+        self.config = config
+        self.runner = runner
+        self.text = text
+        self.events: list[Event] = []
+        self.active: dict[str, ActiveRequest] = {}
+        size, sizes = runner.backend.block_tokens, runner.sizes
+        self.pool = BlockPool(runner.num_blocks, size, reuse=config.prefix_cache)
+        self.scheduler = Scheduler(
+            self.pool, max_running=config.max_running, max_waiting=config.max_waiting
+        )
+        self.served = Served(
+            worker=config.worker,
+            device=str(runner.device),
+            dtype=runner.dtype,
+            model_revision=text.revision,
+            context_length=min(sizes.context_length, runner.num_blocks * size),
+            eos_token_ids=text.eos_token_ids,
+            speed=runner.speed,
+            weight_bytes=sizes.weight_bytes,
+            body_parameters=sizes.body_parameters,
+            head_parameters=sizes.head_parameters,
+            kv_bytes_per_token=sizes.kv_bytes_per_token,
+            attention_flops_per_pair=sizes.attention_flops_per_pair,
+            make_detokenizer=text.make_detokenizer,
+        )
+        self._sampler = Sampler(
+            vocab_size=sizes.vocab_size,
+            eos_token_ids=sorted(text.eos_token_ids),
+            device=runner.device,
+        )
+        self._pace = Pace(max_gap_ratio=config.max_gap_ratio, step_tokens=config.step_tokens)
+        self._arrivals = 0
+        self._alone: set[str] = set()  # requests to be run one by one after a step failed
+        self._recent: collections.deque[tuple[float, int]] = collections.deque(maxlen=1024)
+
+    # --- in -------------------------------------------------------------------------------------
+
+    def admit(self, request: GenerationRequest) -> None:
+        """Put a request in line, or refuse it with a Result that says why."""
+        try:
+            self._admit(request)
+        except Exception:
+            log.exception("a request could not be taken in")
+            self._refuse(request, "engine_error", "The engine could not read this request.")
+
+    def cancel(self, request_id: str) -> None:
+        """End a request now, wherever it is. Unknown or finished ones are ignored."""
+        if request_id in self.active:
+            self._finish(self.active[request_id], "cancelled")
+
+    def expire(self) -> None:
+        """End requests that waited for their first step longer than they wanted to."""
+        now_ns = time.monotonic_ns()
+        for active in list(self.scheduler.waiting):
+            waited_s = (now_ns - active.started.mono_ns) / 1e9
+            if active.admitted is None and waited_s > active.request.expires_s:
+                self._fail(active, "expired", "The request waited too long for its turn.")
+
+    def _admit(self, request: GenerationRequest) -> None:
+        tokens = [*request.prompt_token_ids, *request.continue_from]
+        problem = self._problem(request, tokens)
+        if problem is not None:
+            self._refuse(request, *problem)
+            return
+        seed = request.sampling.seed
+        active = ActiveRequest(
+            request=request,
+            token_ids=tokens,
+            arrival=self._arrivals,
+            seed=secrets.randbits(63) if seed is None else seed,
+            started=Stamp.now(),
+        )
+        self._arrivals += 1
+        try:
+            open_answer(active, self.served)
+            self.scheduler.add(active)
+        except QueueFull:
+            line = f"All {self.config.max_waiting} places in line are taken; try again later."
+            self._refuse(request, "queue_full", line)
+            return
+        self.active[active.id] = active
+        if active.num_answer >= request.sampling.max_tokens:
+            self._finish(active, "length")
+
+    def _problem(self, request: GenerationRequest, tokens: list[int]) -> tuple[str, str] | None:
+        limit = self.served.context_length
+        if request.request_id in self.active:
+            return "duplicate", "A request with this id is running already."
+        if not request.prompt_token_ids:
+            return "empty_prompt", "The prompt has no tokens."
+        if len(tokens) >= limit:
+            return (
+                "prompt_too_long",
+                f"The prompt has {len(tokens)} tokens; the context holds {limit}, answer included.",
+            )
+        top = self.runner.sizes.vocab_size
+        if min(tokens) < 0 or max(tokens) >= top:
+            return "bad_token", f"Token ids must lie between 0 and {top - 1}."
+        return None
+
+    # --- a step ---------------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """Run one step. False if nothing could run."""
+        scheduler = self.scheduler
+        decoding = sum(1 for active in scheduler.running if active.is_decoding)
+        scheduled = scheduler.schedule(
+            step_tokens=self.config.step_tokens,
+            prefill_tokens=self._pace.prefill_tokens(
+                decoding=decoding, prefilling=len(self.active) - decoding
+            ),
+        )
+        if not scheduled:
+            return False
+        if self._alone:
+            scheduled = self._single_out(scheduled)
+        begin = time.monotonic()
+        for item in scheduled:
+            if item.request.admitted is None:
+                item.request.admitted = Stamp.now()
+        try:
+            logits = self.runner.step(scheduled)
+            echo = self._echo(scheduled, logits)
+            sampled = self._sample(scheduled, logits)
+        except Exception as error:
+            self._recover(scheduled, error)
+            return True
+        scheduler.advance(scheduled)
+        self._collect(scheduled, sampled, echo)
+        self._pace.observe(
+            decoding=sum(1 for item in scheduled if item.is_decode),
+            prefill_tokens=sum(item.num_tokens for item in scheduled if not item.is_decode),
+            step_s=time.monotonic() - begin,
+        )
+        return True
+
+    def _sample(self, scheduled: list[Scheduled], logits: torch.Tensor) -> Sampled | None:
+        """The next tokens of the rows that are due; None when none is."""
+        rows, due, at = [], [], 0
+        for item in scheduled:
+            at += num_logits(item)
+            if item.samples:
+                rows.append(at - 1)
+                due.append(item.request)
+        if not due:
+            return None
+        return self._sampler.sample(logits if len(rows) == len(logits) else logits[rows], due)
+
+    def _echo(
+        self, scheduled: list[Scheduled], logits: torch.Tensor
+    ) -> dict[ActiveRequest, list[TokenLogprobs]]:
+        """Log-probabilities of prompt tokens, each under what came before it.
+
+        They are those of tokens 1 to n - 1: nothing came before the first.
+        """
+        found, at = {}, 0
+        for item in scheduled:
+            request = item.request.request
+            if item.request.wants_echo and request.echo_logprobs is not None:
+                begin = item.request.num_computed + 1
+                following = request.prompt_token_ids[begin : begin + item.num_tokens]
+                if following:
+                    top = [request.echo_logprobs] * len(following)
+                    rows = logits[at : at + len(following)]
+                    found[item.request] = logprobs_of(rows, following, top)
+            at += num_logits(item)
+        return found
+
+    def _collect(
+        self,
+        scheduled: list[Scheduled],
+        sampled: Sampled | None,
+        echo: dict[ActiveRequest, list[TokenLogprobs]],
+    ) -> None:
+        """Give each request of the step its token, and tell about it. Nobody's error is another's."""
+        for active, entries in echo.items():
+            active.echo += entries
+        width, row = len(scheduled), 0
+        for item in scheduled:
+            active = item.request
+            if not item.samples or sampled is None:
+                self._tell_prefill(active)
+                continue
+            token, logprobs = sampled.token_ids[row], sampled.logprobs[row]
+            row += 1
+            if token < 0:
+                self._fail(active, "bad_logits", "The model's output was not a number.", True)
+                continue
+            if active.token_mono_ns:
+                active.decode_steps += 1
+                active.batch_sum += width
+            try:
+                delta, reason = take_token(active, token, logprobs, self.served)
+            except Exception:
+                log.exception("a sampled token could not be taken into its answer")
+                self._fail(active, "engine_error", "The answer's text could not be made.")
+                continue
+            self.events.append(delta)
+            if reason is not None:
+                self._finish(active, reason)
+        self._recent.append((time.monotonic(), row))
+
+    def _tell_prefill(self, active: ActiveRequest) -> None:
+        if not active.token_mono_ns:
+            self.events.append(
+                Progress(
+                    request_id=active.id,
+                    attempt=active.request.attempt,
+                    phase="prefill",
+                    done=active.num_computed,
+                    total=active.num_prompt + len(active.request.continue_from),
+                )
+            )
+
+    # --- endings --------------------------------------------------------------------------------
+
+    def _finish(self, active: ActiveRequest, reason: FinishReason) -> None:
+        self.scheduler.finish(active)
+        self._forget(active)
+        self.events.append(close_answer(active, self.served, reason))
+
+    def _fail(self, active: ActiveRequest, code: str, text: str, spoiled: bool = False) -> None:
+        """End a request as failed. `spoiled` keys and values are wiped and never reused."""
+        freed = self.scheduler.finish(active, spoiled=spoiled)
+        if spoiled and freed:
+            self.runner.backend.clear_blocks(freed)
+        self._forget(active)
+        self.events.append(
+            close_answer(active, self.served, "failed", error_code=code, error_text=text)
+        )
+
+    def _forget(self, active: ActiveRequest) -> None:
+        del self.active[active.id]
+        self._alone.discard(active.id)
+
+    def _recover(self, scheduled: list[Scheduled], error: Exception) -> None:
+        """After a failed step: run its requests one by one, so that only the culprit fails."""
+        memory = isinstance(error, MemoryError) or "alloc" in str(error).lower()
+        memory = memory or isinstance(error, torch.OutOfMemoryError)
+        if memory and self.runner.device.type == "cuda":
+            torch.cuda.empty_cache()
+        still = [item.request for item in scheduled if item.request.id in self.active]
+        log.error("a step of %d requests failed: %r", len(scheduled), error)
+        if len(scheduled) > 1:
+            self._alone.update(active.id for active in still)
+            return
+        for active in still:
+            if memory:
+                self._fail(active, "out_of_memory", "There was not enough memory.", True)
+            else:
+                self._fail(active, "engine_error", "The model failed on this request.", True)
+
+    def _single_out(self, scheduled: list[Scheduled]) -> list[Scheduled]:
+        """Only the first of those that have to run alone."""
+        for item in scheduled:
+            if item.request.id in self._alone:
+                self._alone.discard(item.request.id)
+                return [item]
+        return scheduled
+
+    def _refuse(self, request: GenerationRequest, code: str, text: str) -> None:
+        worker = self.config.worker
+        self.events.append(refuse(request, error_code=code, error_text=text, worker=worker))
+
+    def close(self, reason: FinishReason, code: str, text: str) -> None:
+        """End every request that waits or runs."""
+        for active in list(self.active.values()):
+            self.events.append(
+                close_answer(active, self.served, reason, error_code=code, error_text=text)
+            )
+        self.active.clear()
+
+    # --- what others see ------------------------------------------------------------------------
+
+    def status(self) -> EngineStatus:
+        """The present moment in figures."""
+        runner, pool = self.runner, self.pool
+        return EngineStatus(
+            state="ready",
+            device=self.served.device,
+            dtype=self.served.dtype,
+            path=runner.backend.name,
+            threads=runner.threads,
+            running=len(self.scheduler.running),
+            waiting=len(self.scheduler.waiting),
+            kv_blocks_used=pool.num_blocks - pool.num_free,
+            kv_blocks_total=pool.num_blocks,
+            kv_block_tokens=pool.block_tokens,
+            tokens_per_s=self._tokens_per_s(),
+            bandwidth_bytes_s=runner.speed.bandwidth_bytes_s,
+            flops_s=runner.speed.flops_s,
+            context_length=self.served.context_length,
+            model_revision=self.served.model_revision,
+            notes=runner.backend.notes,
+            model_info=self.text.info,
+        )
+
+    def _tokens_per_s(self) -> float:
+        """Tokens sampled over the last second."""
+        now = time.monotonic()
+        while self._recent and now - self._recent[0][0] > 1.0:
+            self._recent.popleft()
+        return float(sum(count for _, count in self._recent))

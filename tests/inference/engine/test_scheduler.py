@@ -1,0 +1,187 @@
+"""Who runs next: decodes first, people before batches, the oldest and the shortest prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.contract import (
+    PRIORITY_BATCH,
+    PRIORITY_PERSON,
+    GenerationRequest,
+    SamplingParams,
+    Stamp,
+)
+from inference.engine.kv_cache import BlockPool
+from inference.engine.request import ActiveRequest, Phase
+from inference.engine.scheduler import QueueFull, Scheduled, Scheduler
+
+NOW = Stamp.now()
+
+
+def request(
+    arrival: int, tokens: int | Sequence[int], *, priority: int = PRIORITY_PERSON
+) -> ActiveRequest:
+    ids = (
+        list(tokens) if not isinstance(tokens, int) else [arrival * 1000 + n for n in range(tokens)]
+    )
+    wire = GenerationRequest(
+        request_id=f"r{arrival}",
+        model="small",
+        prompt_token_ids=tuple(ids),
+        sampling=SamplingParams(),
+        received=NOW,
+        priority=priority,
+    )
+    return ActiveRequest(request=wire, token_ids=ids, arrival=arrival, seed=0, started=NOW)
+
+
+def make(blocks: int = 100, *, running: int = 8, waiting: int = 100) -> Scheduler:
+    return Scheduler(BlockPool(blocks, 4), max_running=running, max_waiting=waiting)
+
+
+def run(scheduler: Scheduler, *, budget: int = 64, prefill: int | None = None) -> list[Scheduled]:
+    """One step: schedule, compute, and append a token to all that are due."""
+    step = scheduler.schedule(
+        step_tokens=budget, prefill_tokens=budget if prefill is None else prefill
+    )
+    scheduler.advance(step)
+    for item in step:
+        if item.samples:
+            item.request.append(7)
+    return step
+
+
+def told(step: list[Scheduled]) -> dict[str, int]:
+    return {item.request.id: item.num_tokens for item in step}
+
+
+def test_several_prompts_prefill_in_one_step():
+    scheduler = make()
+    for n, tokens in enumerate((10, 20, 5)):
+        scheduler.add(request(n, tokens))
+    assert told(run(scheduler)) == {"r0": 10, "r1": 20, "r2": 5}
+
+
+def test_a_long_prompt_is_cut_to_the_budget_and_goes_on():
+    scheduler = make()
+    scheduler.add(request(0, 100))
+    assert [told(run(scheduler, budget=40))["r0"] for _ in range(3)] == [40, 40, 20]
+
+
+def test_decodes_never_wait_for_a_long_prompt():
+    scheduler = make()
+    scheduler.add(request(0, 4))
+    run(scheduler)
+    scheduler.add(request(1, 200))
+    for _ in range(4):
+        step = run(scheduler, budget=32)
+        assert told(step) == {"r0": 1, "r1": 31}
+
+
+def test_a_short_prompt_passes_a_long_one_that_keeps_half_the_budget():
+    scheduler = make()
+    scheduler.add(request(0, 200))
+    scheduler.add(request(1, 8))
+    assert told(run(scheduler, budget=40)) == {"r0": 32, "r1": 8}
+
+
+def test_people_come_before_batches():
+    scheduler = make(running=1)
+    scheduler.add(request(0, 4, priority=PRIORITY_BATCH))
+    scheduler.add(request(1, 4))
+    assert [*told(run(scheduler))] == ["r1"]
+
+
+def test_a_person_takes_the_place_of_a_running_batch_request_which_loses_no_token():
+    scheduler = make(running=1)
+    batch = request(0, 4, priority=PRIORITY_BATCH)
+    scheduler.add(batch)
+    run(scheduler)
+    run(scheduler)
+    before = list(batch.token_ids)
+    person = request(1, 4)
+    scheduler.add(person)
+    assert [*told(run(scheduler))] == ["r1"]
+    assert batch.phase is Phase.WAITING and batch.token_ids == before
+    scheduler.finish(person)
+    step = run(scheduler)
+    assert step[0].request is batch and step[0].samples
+
+
+def test_the_waiting_line_is_bounded():
+    scheduler = make(waiting=2)
+    scheduler.add(request(0, 4))
+    scheduler.add(request(1, 4))
+    with pytest.raises(QueueFull):
+        scheduler.add(request(2, 4))
+
+
+def test_when_pages_run_out_the_last_to_come_is_thrown_back():
+    scheduler = make(blocks=6)
+    first, second = request(0, 8), request(1, 8)
+    scheduler.add(first)
+    scheduler.add(second)
+    for _ in range(9):
+        run(scheduler)
+    assert first.phase is Phase.RUNNING
+    assert second.phase is Phase.WAITING and second.preemptions == 1 and second.blocks == []
+
+
+def test_a_prompt_shares_what_another_has_computed():
+    scheduler = make()
+    scheduler.add(request(0, range(10)))
+    run(scheduler)
+    later = request(1, [*range(10), 55])
+    scheduler.add(later)
+    assert told(run(scheduler)) == {"r0": 1, "r1": 3}
+    assert later.num_cached_tokens == 8
+
+
+def test_one_token_prompts_run_once_per_step():
+    scheduler = make()
+    scheduler.add(request(0, 1))
+    scheduler.add(request(1, 1))
+    assert told(scheduler.schedule(step_tokens=8, prefill_tokens=0)) == {}
+    assert [i.num_tokens for i in scheduler.schedule(step_tokens=8, prefill_tokens=8)] == [1, 1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_sequence_of_steps_keeps_the_books_and_finishes_everyone(data: st.DataObject):
+    blocks = data.draw(st.integers(6, 20))
+    scheduler = make(blocks, running=data.draw(st.integers(1, 5)))
+    pool, alive, arrivals = scheduler.pool, [], 0
+    for _ in range(data.draw(st.integers(1, 25))):
+        match data.draw(st.sampled_from(["add", "step", "step", "step", "cancel", "spoil"])):
+            case "add":
+                ids = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=12))
+                kind = data.draw(st.sampled_from([PRIORITY_PERSON, PRIORITY_BATCH]))
+                alive.append(request(arrivals, ids, priority=kind))
+                scheduler.add(alive[-1])
+                arrivals += 1
+            case "step":
+                run(scheduler, budget=data.draw(st.integers(5, 20)))
+            case action if alive:
+                one = alive.pop(data.draw(st.integers(0, len(alive) - 1)))
+                scheduler.finish(one, spoiled=action == "spoil")
+        for one in [one for one in alive if len(one.token_ids) >= 20]:
+            alive.remove(one)
+            scheduler.finish(one)
+        assert pool.num_free + pool.num_used == pool.num_blocks
+        owned = {block for one in alive for block in one.blocks}
+        assert pool.num_used == len(owned)
+        for one in alive:
+            assert len(one.blocks) * pool.block_tokens >= one.num_computed
+    for _ in range(400):
+        if not alive:
+            break
+        run(scheduler, budget=8)
+        for one in [one for one in alive if len(one.token_ids) >= 20]:
+            alive.remove(one)
+            scheduler.finish(one)
+    assert not alive, "somebody starves"
+    assert pool.num_free == pool.num_blocks
