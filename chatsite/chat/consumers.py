@@ -279,7 +279,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
 
 def _in_thread(function: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-    return database_sync_to_async(function)(*args, **kwargs)
+    # Not thread-sensitive: one slow call (a long prompt being counted) must not hold up all sockets.
+    return database_sync_to_async(function, thread_sensitive=False)(*args, **kwargs)
 
 
 def _accepted_frame(client_id: UUID | None, accepted: actions.Accepted) -> frames.Accepted:
