@@ -1,0 +1,54 @@
+"""Turns the tokens of one answer into text as they come.
+
+Never gives half a character: bytes wait until their UTF-8 sequence is complete or can't become
+valid any more (then they are U+FFFD). Never gives part of a stop string. The state depends on the
+tokens alone, so a resumed answer is rebuilt by feeding it the tokens it has.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+from inference.text.pieces import Pieces
+from inference.text.stops import StopSearch
+
+
+class Detokenizer:
+    """One answer's text. `offset` counts the code points given so far.
+
+    `stopped` is the stop string that ended the text; it and what follows are never given. The text
+    of the first `min_tokens` tokens is not searched for stop strings.
+    """
+
+    def __init__(self, pieces: Pieces, *, stop: Sequence[str] = (), min_tokens: int = 0) -> None:
+        self.offset = 0
+        self._pieces = pieces
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._search = StopSearch(stop)
+        self._unsearched = min_tokens
+        self._strip_space = pieces.strips_first_space
+
+    @property
+    def stopped(self) -> str | None:
+        return self._search.found
+
+    def feed(self, token_id: int) -> str:
+        """The text that this token completes; often the token's own, sometimes none or more."""
+        text = self._decoder.decode(self._pieces[token_id])
+        if self._strip_space and text:
+            self._strip_space = False
+            text = text.removeprefix(" ")
+        if self._unsearched:
+            self._unsearched -= 1
+        elif text:
+            text = self._search.push(text)
+        self.offset += len(text)
+        return text
+
+    def finish(self) -> str:
+        """What was held back: an unfinished character as U+FFFD, a stop string's beginning."""
+        tail = self._search.push(self._decoder.decode(b"", final=True))
+        tail += self._search.release()
+        self.offset += len(tail)
+        return tail
