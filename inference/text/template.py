@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 import jinja2.ext
@@ -110,7 +110,7 @@ def _fold_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
 class _Generation(jinja2.ext.Extension):
     """{% generation %} … {% endgeneration %} marks an answer for training; here it is its body."""
 
-    tags = {"generation"}
+    tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)

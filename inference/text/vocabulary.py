@@ -48,11 +48,11 @@ class Vocabulary:
         self.pieces = Pieces(self._plain, data.get("decoder"))
         # An added token that isn't part of the vocabulary proper is numbered anew when it is
         # spelled anew, but only if the file leaves gaps; then it is translated back.
-        self._renumbered = {
-            new: old
-            for text, spelling in self.controls.items()
-            if (new := self._secret.token_to_id(spelling)) != (old := self._plain.token_to_id(text))
-        }
+        self._renumbered: dict[int, int] = {}
+        for text, spelling in self.controls.items():
+            new, old = self._secret.token_to_id(spelling), self._plain.token_to_id(text)
+            if new is not None and old is not None and new != old:
+                self._renumbered[new] = old
         self._control_pattern = any_of(self.controls)
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
