@@ -13,7 +13,8 @@ from inference.contract import Delta, FinishReason, GenerationRequest, Result, S
 from inference.engine.measure import DeviceSpeed
 from inference.engine.request import ActiveRequest, Detokenizer
 
-MakeDetokenizer = Callable[[Sequence[str]], Detokenizer]
+MakeDetokenizer = Callable[[Sequence[str], int], Detokenizer]
+"""From stop strings and the number of tokens before which they don't count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def open_answer(active: ActiveRequest, served: Served) -> None:
     """Give the request its detokeniser and bring it to where `continue_from` ends."""
     request = active.request
     if served.make_detokenizer is not None:
-        active.detokenizer = served.make_detokenizer(request.sampling.stop)
+        sampling = request.sampling
+        active.detokenizer = served.make_detokenizer(sampling.stop, sampling.min_tokens)
     for token in request.continue_from:
         active.answer_counts[token] = active.answer_counts.get(token, 0) + 1
         if active.detokenizer is not None:

@@ -10,6 +10,8 @@ import collections
 import logging
 import secrets
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
@@ -23,22 +25,34 @@ from inference.contract import (
 )
 from inference.engine.answers import Served, close_answer, open_answer, refuse, take_token
 from inference.engine.config import EngineConfig
+from inference.engine.grammar import BadSchema, JsonGrammar
 from inference.engine.kv_cache import BlockPool
 from inference.engine.loading import TextSide
 from inference.engine.model_runner import ModelRunner, num_logits
 from inference.engine.pace import Pace
-from inference.engine.request import ActiveRequest
+from inference.engine.request import ActiveRequest, Phase
 from inference.engine.sampler import Sampled, Sampler, logprobs_of
-from inference.engine.scheduler import QueueFull, Scheduled, Scheduler
+from inference.engine.scheduler import Scheduled, Scheduler
 from inference.engine.status import EngineStatus
 
 log = logging.getLogger(__name__)
 
 
 class Core:
-    """Requests of one model. `events` holds what is to be told after the current turn."""
+    """Requests of one model. `events` holds what is to be told after the current turn.
 
-    def __init__(self, config: EngineConfig, runner: ModelRunner, text: TextSide) -> None:
+    `wake` is called from another thread when a request that was being prepared can go on.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        runner: ModelRunner,
+        text: TextSide,
+        *,
+        wake: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._wake = wake
         self.config = config
         self.runner = runner
         self.text = text
@@ -46,9 +60,7 @@ class Core:
         self.active: dict[str, ActiveRequest] = {}
         size, sizes = runner.backend.block_tokens, runner.sizes
         self.pool = BlockPool(runner.num_blocks, size, reuse=config.prefix_cache)
-        self.scheduler = Scheduler(
-            self.pool, max_running=config.max_running, max_waiting=config.max_waiting
-        )
+        self.scheduler = Scheduler(self.pool, max_running=config.max_running)
         self.served = Served(
             worker=config.worker,
             device=str(runner.device),
@@ -70,6 +82,9 @@ class Core:
             device=runner.device,
         )
         self._pace = Pace(max_gap_ratio=config.max_gap_ratio, step_tokens=config.step_tokens)
+        self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="grammar")
+        self._preparing: dict[ActiveRequest, Future[JsonGrammar]] = {}
         self._arrivals = 0
         self._alone: set[str] = set()  # requests to be run one by one after a step failed
         self._recent: collections.deque[tuple[float, int]] = collections.deque(maxlen=1024)
@@ -112,16 +127,43 @@ class Core:
             started=Stamp.now(),
         )
         self._arrivals += 1
-        try:
-            open_answer(active, self.served)
-            self.scheduler.add(active)
-        except QueueFull:
+        if len(self.scheduler.waiting) + len(self._preparing) >= self.config.max_waiting:
             line = f"All {self.config.max_waiting} places in line are taken; try again later."
             self._refuse(request, "queue_full", line)
             return
+        open_answer(active, self.served)
         self.active[active.id] = active
         if active.num_answer >= request.sampling.max_tokens:
+            active.phase = Phase.PREPARING
             self._finish(active, "length")
+        elif request.response_schema is None:
+            self.scheduler.add(active)
+        elif self._grammars is None:
+            active.phase = Phase.PREPARING
+            self._fail(active, "bad_schema", "This model has no tokenizer to follow a schema with.")
+        else:
+            active.phase = Phase.PREPARING
+            work = self._compiler.submit(
+                self._grammars.start, request.response_schema, request.continue_from
+            )
+            self._preparing[active] = work
+            work.add_done_callback(lambda _: self._wake())
+
+    def _line_up_prepared(self) -> None:
+        """Put in line those whose grammar is ready; refuse those whose schema is no good."""
+        for active, work in [*self._preparing.items()]:
+            if not work.done():
+                continue
+            del self._preparing[active]
+            if active.phase is Phase.FINISHED:
+                continue
+            try:
+                active.grammar = work.result()
+            except BadSchema as error:
+                self._fail(active, "bad_schema", str(error))
+                continue
+            active.phase = Phase.WAITING
+            self.scheduler.add(active)
 
     def _problem(self, request: GenerationRequest, tokens: list[int]) -> tuple[str, str] | None:
         limit = self.served.context_length
@@ -144,11 +186,13 @@ class Core:
     def step(self) -> bool:
         """Run one step. False if nothing could run."""
         scheduler = self.scheduler
+        if self._preparing:
+            self._line_up_prepared()
         decoding = sum(1 for active in scheduler.running if active.is_decoding)
         scheduled = scheduler.schedule(
             step_tokens=self.config.step_tokens,
             prefill_tokens=self._pace.prefill_tokens(
-                decoding=decoding, prefilling=len(self.active) - decoding
+                decoding=decoding, prefilling=len(self.active) - len(self._preparing) - decoding
             ),
         )
         if not scheduled:
@@ -164,6 +208,7 @@ class Core:
             echo = self._echo(scheduled, logits)
             sampled = self._sample(scheduled, logits)
         except Exception as error:
+            log.exception("a step of %d requests failed", len(scheduled))
             self._recover(scheduled, error)
             return True
         scheduler.advance(scheduled)
@@ -281,7 +326,6 @@ class Core:
         if memory and self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
         still = [item.request for item in scheduled if item.request.id in self.active]
-        log.error("a step of %d requests failed: %r", len(scheduled), error)
         if len(scheduled) > 1:
             self._alone.update(active.id for active in still)
             return
@@ -305,6 +349,7 @@ class Core:
 
     def close(self, reason: FinishReason, code: str, text: str) -> None:
         """End every request that waits or runs."""
+        self._compiler.shutdown(wait=False, cancel_futures=True)
         for active in list(self.active.values()):
             self.events.append(
                 close_answer(active, self.served, reason, error_code=code, error_text=text)

@@ -99,7 +99,7 @@ class Engine:
         try:
             self._announce_loading()
             runner = ModelRunner(self.config, load=self._source.load_model)
-            core = Core(self.config, runner, self._source.load_text())
+            core = Core(self.config, runner, self._source.load_text(), wake=self._wake.set)
             self._status = core.status()
             while not self._stopping:
                 self.steps += 1

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from inference.engine.answers import MakeDetokenizer
+from inference.engine.grammar import Grammars
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class TextSide:
 
     eos_token_ids: frozenset[int] = frozenset()
     make_detokenizer: MakeDetokenizer | None = None
+    make_grammars: Callable[[int], Grammars] | None = None  # from the model's vocabulary size
     revision: str = ""
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -46,7 +48,12 @@ def folder_source(model_dir: Path) -> Source:
         text = load(model_dir)
         return TextSide(
             eos_token_ids=frozenset(text.eos_token_ids),
-            make_detokenizer=lambda stop: text.detokenizer(stop=tuple(stop)),
+            make_detokenizer=lambda stop, least: text.detokenizer(stop=stop, min_tokens=least),
+            make_grammars=lambda vocab_size: Grammars(
+                model_dir / "tokenizer.json",
+                vocab_size=vocab_size,
+                eos_token_ids=sorted(text.eos_token_ids),
+            ),
         )
 
     return Source(load_model=_load_folder, load_text=load_text)

@@ -16,6 +16,7 @@ from inference.contract import GenerationRequest, Stamp, TokenLogprobs
 
 
 class Phase(enum.Enum):
+    PREPARING = "preparing"  # its grammar is being compiled; not in line yet
     WAITING = "waiting"  # in line, or thrown back when pages ran out
     RUNNING = "running"  # owns blocks; prefilling or decoding
     FINISHED = "finished"
@@ -24,7 +25,8 @@ class Phase(enum.Enum):
 class Detokenizer(Protocol):
     """What the engine needs of inference.text's detokeniser."""
 
-    stopped: str | None
+    @property
+    def stopped(self) -> str | None: ...
 
     def feed(self, token_id: int) -> str: ...
 
@@ -32,10 +34,10 @@ class Detokenizer(Protocol):
 
 
 class Grammar(Protocol):
-    """The state of constrained decoding for one answer (grammar.py)."""
+    """Where a constrained answer stands (grammar.py)."""
 
-    def allowed(self) -> Any:
-        """Which tokens may come next: a bool tensor (V,)."""
+    def forbidden(self) -> Any:
+        """Which tokens may not come next: a bool tensor (V,) on the CPU."""
 
     def accept(self, token_id: int) -> None: ...
 

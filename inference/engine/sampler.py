@@ -85,7 +85,9 @@ class Sampler:
                 if token < self.vocab_size:
                     at.append(base + token)
                     add.append(bias)
-            if request.num_answer < sampling.min_tokens and not sampling.ignore_eos:
+            # A grammar may allow nothing but the end.
+            early = request.num_answer < sampling.min_tokens and request.grammar is None
+            if early and not sampling.ignore_eos:
                 at += [base + token for token in self.eos_token_ids]
                 add += [-math.inf] * len(self.eos_token_ids)
         flat = logits.view(-1)
@@ -96,7 +98,7 @@ class Sampler:
         self._penalise(flat, requests)
         for row, request in enumerate(requests):
             if request.grammar is not None:
-                logits[row].masked_fill_(~request.grammar.allowed(), -math.inf)
+                logits[row].masked_fill_(request.grammar.forbidden().to(self.device), -math.inf)
 
     def _penalise(self, flat: Tensor, requests: Sequence[ActiveRequest]) -> None:
         at: list[int] = []
@@ -247,11 +249,6 @@ def _pick(
     index = torch.minimum((below <= target[:, None]).sum(dim=-1), kept.sum(dim=-1) - 1)
     logp = (mass.gather(1, index[:, None])[:, 0] / kept_mass).log()
     return index, logp.float(), settled
-
-
-def _has_bias(request: ActiveRequest) -> bool:
-    sampling = request.request.sampling
-    return bool(sampling.logit_bias) or request.num_answer < sampling.min_tokens
 
 
 def _has_penalty(request: ActiveRequest) -> bool:

@@ -15,10 +15,6 @@ from inference.engine.kv_cache import ROOT, BlockPool, block_digest
 from inference.engine.request import ActiveRequest, Phase
 
 
-class QueueFull(Exception):
-    """The waiting line has its full length; the request was not taken."""
-
-
 @dataclass(frozen=True, slots=True)
 class Scheduled:
     """Run the next `num_tokens` uncomputed tokens of `request`; `samples` when they are the last."""
@@ -39,14 +35,11 @@ class Scheduler:
 
     pool: BlockPool
     max_running: int
-    max_waiting: int
     waiting: list[ActiveRequest] = field(default_factory=list)
     running: list[ActiveRequest] = field(default_factory=list)
 
     def add(self, request: ActiveRequest) -> None:
-        """Put a request in line. Raises QueueFull."""
-        if len(self.waiting) >= self.max_waiting:
-            raise QueueFull
+        """Put a request in line. The core bounds the line's length."""
         self.waiting.append(request)
 
     def schedule(self, *, step_tokens: int, prefill_tokens: int) -> list[Scheduled]:
@@ -85,7 +78,7 @@ class Scheduler:
             self.waiting.remove(request)
         elif request.phase is Phase.RUNNING:
             self.running.remove(request)
-        request.phase = Phase.FINISHED
+        request.phase = Phase.FINISHED  # PREPARING was in no list
         return self._release(request, spoiled=spoiled)
 
     def preempt(self, request: ActiveRequest) -> None:

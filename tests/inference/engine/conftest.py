@@ -70,7 +70,7 @@ def generate(model: Any, prompt: Sequence[int], max_tokens: int) -> list[int]:
 class LetterDetokenizer:
     """Token n is the letter n modulo 26; knows stop strings well enough for the engine's part."""
 
-    def __init__(self, stop: Sequence[str]) -> None:
+    def __init__(self, stop: Sequence[str], _min_tokens: int = 0) -> None:
         self.stop = tuple(stop)
         self.stopped: str | None = None
         self.text = ""
@@ -141,7 +141,15 @@ class Listener:
 class Bench:
     """An engine, its listener, and a short way to ask it."""
 
-    def __init__(self, model: Any, *, text: bool = True, eos: Sequence[int] = (), **config: Any):
+    def __init__(
+        self,
+        model: Any,
+        *,
+        text: bool = True,
+        eos: Sequence[int] = (),
+        source: Source | None = None,
+        **config: Any,
+    ):
         self.listener = Listener()
         side = TextSide(
             eos_token_ids=frozenset(eos), make_detokenizer=LetterDetokenizer if text else None
@@ -156,7 +164,7 @@ class Bench:
         self.engine = Engine(
             EngineConfig(model_dir=Path(), **{**settings, **config}),
             emit=self.listener,
-            source=Source(lambda *_: copy.deepcopy(model), lambda: side),
+            source=source or Source(lambda *_: copy.deepcopy(model), lambda: side),
         )
         self.engine.start()
         self._count = 0

@@ -1,0 +1,85 @@
+"""Constrained answers: whatever the model wants to say, the JSON is valid and follows the schema."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.engine.loading import Source, TextSide, folder_source
+
+from .conftest import Bench, prompt_of, small_model
+
+ROOT = Path(__file__).parents[3]
+FOLDER = Path(os.environ.get("CHATSITE_MODELS", ROOT / "var/models")) / "smollm2-135m-instruct"
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "tokenizer.json").exists(),
+    reason="the default model is not prepared: python -m inference.models.prepare",
+)
+
+PERSON = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 12},
+            "age": {"type": "integer", "minimum": 0, "maximum": 150},
+            "likes": {"type": "array", "items": {"enum": ["tea", "cake"]}, "maxItems": 3},
+        },
+        "required": ["name", "age", "likes"],
+        "additionalProperties": False,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def parrot() -> Any:
+    """A random model with the default tokenizer: it has no idea of JSON."""
+    return small_model(vocab_size=49152, num_hidden_layers=2)
+
+
+@pytest.fixture
+def writing(parrot, bench) -> Bench:
+    side: TextSide = folder_source(FOLDER).load_text()
+    return bench(parrot, source=Source(lambda *_: parrot, lambda: side))
+
+
+def test_random_weights_write_valid_json(writing):
+    ids = [
+        writing.ask(
+            prompt_of(9, seed=n), response_schema=PERSON, temperature=1.5, seed=n, max_tokens=200
+        )
+        for n in range(6)
+    ]
+    free = writing.ask(prompt_of(9), temperature=1.0, max_tokens=30)
+    for request_id in ids:
+        result = writing.listener.result(request_id)
+        assert result.finish_reason == "stop", result.error_text
+        person = json.loads(writing.listener.text(request_id))
+        assert [*person] == ["name", "age", "likes"] and 0 <= person["age"] <= 150
+        assert set(person["likes"]) <= {"tea", "cake"}
+    assert writing.listener.result(free).completion_tokens == 30
+
+
+def test_a_constrained_answer_goes_on_from_its_tokens(writing):
+    options = {"response_schema": PERSON, "temperature": 1.2, "seed": 4, "max_tokens": 200}
+    whole = writing.answer(prompt_of(9), **options)
+    rest = writing.answer(prompt_of(9), **options, continue_from=tuple(whole[:7]))
+    assert whole[:7] + rest == whole
+
+
+@pytest.mark.parametrize(
+    "schema", ['{"type": "banana"}', '{"type":', "[1]", '{"$ref": "#/nowhere"}']
+)
+def test_a_schema_that_can_not_be_followed_is_refused(writing, schema):
+    result = writing.listener.result(writing.ask(prompt_of(9), response_schema=schema))
+    assert (result.finish_reason, result.error_code) == ("failed", "bad_schema")
+    assert result.error_text
+
+
+def test_cancelling_while_the_schema_is_read_ends_the_request(writing):
+    request_id = writing.ask(prompt_of(9), response_schema=PERSON, max_tokens=500)
+    writing.engine.cancel(request_id)
+    assert writing.listener.result(request_id).finish_reason in ("cancelled", "stop")
