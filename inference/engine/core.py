@@ -26,6 +26,7 @@ from inference.contract import (
 from inference.engine.answers import Served, close_answer, open_answer, refuse, take_token
 from inference.engine.config import EngineConfig
 from inference.engine.grammar import BadSchema, JsonGrammar
+from inference.engine.inspection import CHUNK_BESIDE_OTHERS, InspectJob, Inspector
 from inference.engine.kv_cache import BlockPool
 from inference.engine.loading import TextSide
 from inference.engine.model_runner import ModelRunner, num_logits
@@ -36,6 +37,9 @@ from inference.engine.scheduler import Scheduled, Scheduler
 from inference.engine.status import EngineStatus
 
 log = logging.getLogger(__name__)
+
+MAX_INSPECTIONS = 8
+"""How many may wait; further ones are refused."""
 
 
 class Core:
@@ -83,6 +87,8 @@ class Core:
         )
         self._pace = Pace(max_gap_ratio=config.max_gap_ratio, step_tokens=config.step_tokens)
         self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None
+        self._inspections: collections.deque[InspectJob] = collections.deque()
+        self._inspector: Inspector | None = None
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="grammar")
         self._preparing: dict[ActiveRequest, Future[JsonGrammar]] = {}
         self._arrivals = 0
@@ -180,6 +186,33 @@ class Core:
         if min(tokens) < 0 or max(tokens) >= top:
             return "bad_token", f"Token ids must lie between 0 and {top - 1}."
         return None
+
+    # --- looking inside -------------------------------------------------------------------------
+
+    def inspect(self, job: InspectJob) -> None:
+        """Put an inspection in line; its future gets the result, or ValueError."""
+        if not job.future.set_running_or_notify_cancel():
+            return
+        try:
+            if len(self._inspections) >= MAX_INSPECTIONS:
+                raise ValueError(f"{MAX_INSPECTIONS} inspections are waiting already.")
+            if self._inspector is None:
+                self._inspector = self.runner.make_inspector()
+            job.request = self._inspector.check(job.request)
+            self._inspections.append(job)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the future carries it
+            job.future.set_exception(error)
+
+    def inspect_a_piece(self) -> bool:
+        """Advance the inspection under way by one piece. False if there is none."""
+        if not self._inspections or self._inspector is None:
+            return False
+        job = self._inspections[0]
+        busy = bool(self.scheduler.running)
+        size = CHUNK_BESIDE_OTHERS if busy else self.config.step_tokens
+        if self._inspector.advance(job, max_tokens=size):
+            self._inspections.popleft()
+        return True
 
     # --- a step ---------------------------------------------------------------------------------
 
@@ -355,6 +388,9 @@ class Core:
                 close_answer(active, self.served, reason, error_code=code, error_text=text)
             )
         self.active.clear()
+        for job in self._inspections:
+            job.future.set_exception(RuntimeError(text))
+        self._inspections.clear()
 
     # --- what others see ------------------------------------------------------------------------
 

@@ -11,12 +11,14 @@ import collections
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from inference.contract import Event, FinishReason, GenerationRequest, Progress
 from inference.engine.answers import refuse
 from inference.engine.backend import Unsupported
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
+from inference.engine.inspection import Inspection, InspectJob, InspectRequest
 from inference.engine.loading import Source, folder_source
 from inference.engine.model_runner import ModelRunner
 from inference.engine.status import EngineStatus
@@ -48,6 +50,7 @@ class Engine:
         self._source = source or folder_source(config.model_dir)
         self._inbox: collections.deque[GenerationRequest] = collections.deque()
         self._cancelled: collections.deque[str] = collections.deque()
+        self._jobs: collections.deque[InspectJob] = collections.deque()
         self._wake = threading.Event()
         self._door = threading.Lock()  # guards _closed: after it, nothing enters the inbox
         self._closed = False
@@ -79,6 +82,20 @@ class Engine:
         """End a request within one step. Unknown or finished ones are ignored."""
         self._cancelled.append(request_id)
         self._wake.set()
+
+    def inspect(self, request: InspectRequest) -> Future[Inspection]:
+        """Look inside the model at one prefix, beside the running requests.
+
+        The future raises ValueError for what is out of range, RuntimeError when the engine stops.
+        """
+        job = InspectJob(request, Future())
+        with self._door:
+            if not self._closed:
+                self._jobs.append(job)
+                self._wake.set()
+                return job.future
+        job.future.set_exception(RuntimeError("The engine has stopped."))
+        return job.future
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """End all requests as interrupted and the thread with them; False if it didn't in time."""
@@ -120,7 +137,10 @@ class Engine:
         while self._cancelled:
             core.cancel(self._cancelled.popleft())
         core.expire()
+        while self._jobs:
+            core.inspect(self._jobs.popleft())
         worked = core.step()
+        worked = core.inspect_a_piece() or worked
         self._flush(core)
         self._status = core.status()
         if not worked:
@@ -156,6 +176,8 @@ class Engine:
             self._flush(core)
         left = [self._refusal(request, reason, code, text) for request in self._inbox]
         self._inbox.clear()
+        while self._jobs:
+            self._jobs.popleft().future.set_exception(RuntimeError(text))
         if left:
             self._tell(left)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from inference.engine.backend import StepBatch, Unsupported, choose_backend
 from inference.engine.config import EngineConfig
+from inference.engine.inspection import Inspector
 from inference.engine.measure import DeviceSpeed, measure_speed
 from inference.engine.probe import probe_layers
 from inference.engine.scheduler import Scheduled
@@ -42,6 +43,7 @@ class ModelRunner:
 
     def __init__(self, config: EngineConfig, *, load: Loader) -> None:
         self.config = config
+        self._load = load
         self.device = pick_device(config.device)
         self.threads = config.threads or len(os.sched_getaffinity(0))
         torch.set_grad_enabled(False)
@@ -127,6 +129,21 @@ class ModelRunner:
                 )
             )
         self.backend.clear_blocks([0])
+
+    def make_inspector(self) -> Inspector:
+        """What looks inside: at the served layers, or at a second instance where they are fused."""
+        model = self.model
+        if not self.backend.is_layered:
+            dtype = torch.bfloat16 if self.dtype != "float32" else torch.float32
+            model = self._load(self.config.model_dir, dtype, self.device)
+            model.eval()
+            probe_layers(model)
+        return Inspector(
+            model,
+            self.backend.layers,
+            max_tokens=self.config.inspect_max_tokens,
+            vocab_size=self.sizes.vocab_size,
+        )
 
     # --- loading --------------------------------------------------------------------------------
 

@@ -182,13 +182,47 @@ def _attend_plainly(
 
     q (R, KV, Q, D), k and v (R, KV, L, D), mask broadcast to (R, 1, Q, L), sinks (KV, Q).
     """
+    weights = _weights(q, k, mask, scale=scale, softcap=softcap, sinks=sinks)
+    return weights.to(v.dtype) @ v
+
+
+def _weights(
+    q: Tensor, k: Tensor, mask: Tensor, *, scale: float, softcap: float, sinks: Tensor | None
+) -> Tensor:
+    """Attention weights (R, KV, Q, L) float32; the sinks' own share is left out."""
     scores = (q @ k.transpose(-1, -2)).float() * scale
     if softcap:
         scores = softcap * torch.tanh(scores / softcap)
     scores = scores + mask.float()
-    if sinks is not None:
-        extra = sinks.float()[None, :, :, None].expand(scores.shape[0], -1, -1, 1)
-        weights = torch.cat([scores, extra], dim=-1).softmax(dim=-1)[..., :-1]
-    else:
-        weights = scores.softmax(dim=-1)
-    return weights.to(v.dtype) @ v
+    if sinks is None:
+        return scores.softmax(dim=-1)
+    extra = sinks.float()[None, :, :, None].expand(scores.shape[0], -1, -1, 1)
+    return torch.cat([scores, extra], dim=-1).softmax(dim=-1)[..., :-1]
+
+
+def attention_weights(
+    query: Tensor,
+    keys: Tensor,
+    positions: Tensor,
+    *,
+    scale: float,
+    window: int,
+    softcap: float,
+    sinks: Tensor | None,
+) -> Tensor:
+    """How much each of one sequence's newest tokens looks at each token up to the last.
+
+    query (T, heads, dim), keys (slots, kv_heads, dim) in order of position, positions (T,) →
+    (heads, T, length).
+    """
+    tokens, heads, _ = query.shape
+    length = int(positions[-1]) + 1
+    k = keys[:length].transpose(0, 1).repeat_interleave(heads // keys.shape[1], dim=0)
+    at = torch.arange(length, device=query.device)
+    hidden = at > positions[:, None]
+    if window:
+        hidden |= at <= positions[:, None] - window
+    mask = torch.zeros(tokens, length, device=query.device).masked_fill_(hidden, float("-inf"))
+    s = None if sinks is None else sinks.view(heads, 1).expand(heads, tokens)
+    q = query.transpose(0, 1)[None]
+    return _weights(q, k[None], mask, scale=scale, softcap=softcap, sinks=s)[0]
