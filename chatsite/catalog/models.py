@@ -77,6 +77,11 @@ class LanguageModel(models.Model):
 
     class Meta:
         ordering = ["-is_default", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_model"
+            )
+        ]
         verbose_name = _("model")
         verbose_name_plural = _("models")
 
@@ -161,6 +166,13 @@ class SamplingPreset(models.Model):
 
     class Meta:
         ordering = ["-is_default", "temperature", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=models.Q(is_default=True),
+                name="one_default_preset",
+            )
+        ]
         verbose_name = _("sampling preset")
         verbose_name_plural = _("sampling presets")
 

@@ -6,62 +6,263 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='SamplingPreset',
+            name="SamplingPreset",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=63, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9.-]{0,62}$', 'Lower-case letters, digits, dots and hyphens, starting with a letter or digit.')], verbose_name='slug')),
-                ('name', models.CharField(max_length=100, verbose_name='name')),
-                ('description', models.CharField(blank=True, max_length=200, verbose_name='description')),
-                ('is_enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('is_default', models.BooleanField(default=False, verbose_name='default')),
-                ('temperature', models.FloatField(default=1.0, help_text='0 to 2. Divides the logits: below 1 the likely tokens gain, above 1 the unlikely ones. 0 always takes the likeliest.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(2.0)], verbose_name='temperature')),
-                ('top_k', models.PositiveIntegerField(default=0, help_text='Keep the k likeliest tokens. 0 keeps all.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(1000000)], verbose_name='top-k')),
-                ('top_p', models.FloatField(default=1.0, help_text='0.001 to 1. Keep the likeliest tokens whose probabilities add up to this.', validators=[django.core.validators.MinValueValidator(0.001), django.core.validators.MaxValueValidator(1.0)], verbose_name='top-p')),
-                ('min_p', models.FloatField(default=0.0, help_text="0 to 1. Drop tokens below this share of the likeliest one's probability.", validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='min-p')),
-                ('repetition_penalty', models.FloatField(default=1.0, help_text='0.01 to 10. Above 1 makes tokens of the prompt and the answer less likely.', validators=[django.core.validators.MinValueValidator(0.01), django.core.validators.MaxValueValidator(10.0)], verbose_name='repetition penalty')),
-                ('presence_penalty', models.FloatField(default=0.0, help_text='-2 to 2. Subtracted once from each token the answer already has.', validators=[django.core.validators.MinValueValidator(-2.0), django.core.validators.MaxValueValidator(2.0)], verbose_name='presence penalty')),
-                ('frequency_penalty', models.FloatField(default=0.0, help_text='-2 to 2. Subtracted as often as the answer already has the token.', validators=[django.core.validators.MinValueValidator(-2.0), django.core.validators.MaxValueValidator(2.0)], verbose_name='frequency penalty')),
-                ('seed', models.BigIntegerField(blank=True, help_text='Fixes the random draws, so that the same question gets the same answer.', null=True, verbose_name='seed')),
-                ('max_tokens', models.PositiveIntegerField(default=1024, help_text='1 to 1,000,000. The answer ends here at the latest.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000)], verbose_name='max tokens')),
-                ('stop', models.JSONField(blank=True, default=list, help_text='A list such as ["\\n\\n", "END"]: the answer ends before any of them.', verbose_name='stop strings')),
-                ('version', models.PositiveIntegerField(default=1, editable=False, verbose_name='version')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=63,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9.-]{0,62}$",
+                                "Lower-case letters, digits, dots and hyphens, starting with a letter or digit.",
+                            )
+                        ],
+                        verbose_name="slug",
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, verbose_name="name")),
+                (
+                    "description",
+                    models.CharField(blank=True, max_length=200, verbose_name="description"),
+                ),
+                ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                ("is_default", models.BooleanField(default=False, verbose_name="default")),
+                (
+                    "temperature",
+                    models.FloatField(
+                        default=1.0,
+                        help_text="0 to 2. Divides the logits: below 1 the likely tokens gain, above 1 the unlikely ones. 0 always takes the likeliest.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(2.0),
+                        ],
+                        verbose_name="temperature",
+                    ),
+                ),
+                (
+                    "top_k",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Keep the k likeliest tokens. 0 keeps all.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(1000000),
+                        ],
+                        verbose_name="top-k",
+                    ),
+                ),
+                (
+                    "top_p",
+                    models.FloatField(
+                        default=1.0,
+                        help_text="0.001 to 1. Keep the likeliest tokens whose probabilities add up to this.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.001),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="top-p",
+                    ),
+                ),
+                (
+                    "min_p",
+                    models.FloatField(
+                        default=0.0,
+                        help_text="0 to 1. Drop tokens below this share of the likeliest one's probability.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="min-p",
+                    ),
+                ),
+                (
+                    "repetition_penalty",
+                    models.FloatField(
+                        default=1.0,
+                        help_text="0.01 to 10. Above 1 makes tokens of the prompt and the answer less likely.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.01),
+                            django.core.validators.MaxValueValidator(10.0),
+                        ],
+                        verbose_name="repetition penalty",
+                    ),
+                ),
+                (
+                    "presence_penalty",
+                    models.FloatField(
+                        default=0.0,
+                        help_text="-2 to 2. Subtracted once from each token the answer already has.",
+                        validators=[
+                            django.core.validators.MinValueValidator(-2.0),
+                            django.core.validators.MaxValueValidator(2.0),
+                        ],
+                        verbose_name="presence penalty",
+                    ),
+                ),
+                (
+                    "frequency_penalty",
+                    models.FloatField(
+                        default=0.0,
+                        help_text="-2 to 2. Subtracted as often as the answer already has the token.",
+                        validators=[
+                            django.core.validators.MinValueValidator(-2.0),
+                            django.core.validators.MaxValueValidator(2.0),
+                        ],
+                        verbose_name="frequency penalty",
+                    ),
+                ),
+                (
+                    "seed",
+                    models.BigIntegerField(
+                        blank=True,
+                        help_text="Fixes the random draws, so that the same question gets the same answer.",
+                        null=True,
+                        verbose_name="seed",
+                    ),
+                ),
+                (
+                    "max_tokens",
+                    models.PositiveIntegerField(
+                        default=1024,
+                        help_text="1 to 1,000,000. The answer ends here at the latest.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(1000000),
+                        ],
+                        verbose_name="max tokens",
+                    ),
+                ),
+                (
+                    "stop",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text='A list such as ["\\n\\n", "END"]: the answer ends before any of them.',
+                        verbose_name="stop strings",
+                    ),
+                ),
+                (
+                    "version",
+                    models.PositiveIntegerField(default=1, editable=False, verbose_name="version"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="changed")),
             ],
             options={
-                'verbose_name': 'sampling preset',
-                'verbose_name_plural': 'sampling presets',
-                'ordering': ['-is_default', 'temperature', 'name'],
+                "verbose_name": "sampling preset",
+                "verbose_name_plural": "sampling presets",
+                "ordering": ["-is_default", "temperature", "name"],
             },
         ),
         migrations.CreateModel(
-            name='LanguageModel',
+            name="LanguageModel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(help_text="The model's folder below CHATSITE_MODELS; also its name in the API.", max_length=63, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9.-]{0,62}$', 'Lower-case letters, digits, dots and hyphens, starting with a letter or digit.')], verbose_name='slug')),
-                ('name', models.CharField(help_text='What people see.', max_length=100, verbose_name='name')),
-                ('description', models.TextField(blank=True, verbose_name='description')),
-                ('is_enabled', models.BooleanField(default=True, help_text='Offered in the chat and the API.', verbose_name='enabled')),
-                ('is_default', models.BooleanField(default=False, help_text='Chosen for a new conversation.', verbose_name='default')),
-                ('dtype', models.CharField(choices=[('auto', 'whatever serves best on the worker'), ('float32', 'FP32'), ('bfloat16', 'BF16'), ('float16', 'FP16'), ('int8', 'INT8'), ('int4', 'INT4')], default='auto', help_text='How the weights are held. A worker reads this when it loads the model.', max_length=10, verbose_name='dtype')),
-                ('system_prompt', models.TextField(blank=True, help_text="Put before every conversation. Empty: the chat template's own.", max_length=8000, verbose_name='system prompt')),
-                ('version', models.PositiveIntegerField(default=1, editable=False, verbose_name='version')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
-                ('default_preset', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='catalog.samplingpreset', verbose_name='default preset')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "slug",
+                    models.CharField(
+                        help_text="The model's folder below CHATSITE_MODELS; also its name in the API.",
+                        max_length=63,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9][a-z0-9.-]{0,62}$",
+                                "Lower-case letters, digits, dots and hyphens, starting with a letter or digit.",
+                            )
+                        ],
+                        verbose_name="slug",
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="What people see.", max_length=100, verbose_name="name"
+                    ),
+                ),
+                ("description", models.TextField(blank=True, verbose_name="description")),
+                (
+                    "is_enabled",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Offered in the chat and the API.",
+                        verbose_name="enabled",
+                    ),
+                ),
+                (
+                    "is_default",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Chosen for a new conversation.",
+                        verbose_name="default",
+                    ),
+                ),
+                (
+                    "dtype",
+                    models.CharField(
+                        choices=[
+                            ("auto", "whatever serves best on the worker"),
+                            ("float32", "FP32"),
+                            ("bfloat16", "BF16"),
+                            ("float16", "FP16"),
+                            ("int8", "INT8"),
+                            ("int4", "INT4"),
+                        ],
+                        default="auto",
+                        help_text="How the weights are held. A worker reads this when it loads the model.",
+                        max_length=10,
+                        verbose_name="dtype",
+                    ),
+                ),
+                (
+                    "system_prompt",
+                    models.TextField(
+                        blank=True,
+                        help_text="Put before every conversation. Empty: the chat template's own.",
+                        max_length=8000,
+                        verbose_name="system prompt",
+                    ),
+                ),
+                (
+                    "version",
+                    models.PositiveIntegerField(default=1, editable=False, verbose_name="version"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="changed")),
+                (
+                    "default_preset",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="catalog.samplingpreset",
+                        verbose_name="default preset",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'model',
-                'verbose_name_plural': 'models',
-                'ordering': ['-is_default', 'name'],
+                "verbose_name": "model",
+                "verbose_name_plural": "models",
+                "ordering": ["-is_default", "name"],
             },
         ),
     ]

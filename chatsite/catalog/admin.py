@@ -1,0 +1,157 @@
+"""Models and presets in the admin. Every write goes through actions.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from chatsite.catalog import actions, anatomy, folders
+from chatsite.catalog.forms import LanguageModelForm, SamplingPresetForm
+from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.errors import ChatError
+
+
+class EntryAdmin(admin.ModelAdmin):
+    """What models and presets share: one default, versions, deletion of all but the default."""
+
+    actions = ("make_default",)
+    list_display_links = ("name",)
+    readonly_fields = ("version", "created_at", "updated_at")
+    save_on_top = True
+    list_per_page = 50
+
+    def save_model(
+        self, request: HttpRequest, obj: actions.Entry, form: ModelForm, change: bool
+    ) -> None:
+        if change and not form.has_changed():
+            return  # a version is a change, not a click
+        actions.save_entry(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        allowed = super().has_delete_permission(request, obj)
+        return allowed and not (obj is not None and obj.is_default)
+
+    def delete_model(self, request: HttpRequest, obj: actions.Entry) -> None:
+        actions.delete_entry(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[actions.Entry]) -> None:
+        for entry in queryset:
+            actions.delete_entry(entry)
+
+    @admin.action(description=_("Make the chosen one the default"), permissions=["change"])
+    def make_default(self, request: HttpRequest, queryset: QuerySet[actions.Entry]) -> None:
+        chosen = list(queryset[:2])
+        if len(chosen) != 1:
+            self.message_user(request, gettext("Choose exactly one."), messages.ERROR)
+            return
+        try:
+            actions.make_default(chosen[0])
+        except ChatError as error:
+            self.message_user(request, error.text, messages.ERROR)
+            return
+        self.log_change(request, chosen[0], gettext("Made the default."))
+        self.message_user(request, gettext("%s is the default now.") % chosen[0], messages.SUCCESS)
+
+
+@admin.register(LanguageModel)
+class LanguageModelAdmin(EntryAdmin):
+    form = LanguageModelForm
+    list_display = (
+        "name", "slug", "is_enabled", "is_default", "dtype", "default_preset", "folder", "version",
+        "updated_at",
+    )  # fmt: skip
+    list_filter = ("is_enabled", "dtype", "default_preset")
+    list_select_related = ("default_preset",)
+    search_fields = ("name", "slug", "description")
+    search_help_text = _("Searches name, slug and description.")
+    prepopulated_fields = {"slug": ("name",)}
+    readonly_fields = (*EntryAdmin.readonly_fields, "made_of", "on_workers")
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "description", "is_enabled", "is_default")}),
+        (_("How it answers"), {"fields": ("dtype", "system_prompt", "default_preset")}),
+        (_("What it is made of"), {"fields": ("made_of",)}),
+        (_("Where it is loaded"), {"fields": ("on_workers",)}),
+        (_("Record"), {"fields": ("version", "created_at", "updated_at")}),
+    )
+
+    @admin.display(description=_("folder"), boolean=True)
+    def folder(self, model: LanguageModel) -> bool:
+        return folders.is_servable(model.slug)
+
+    @admin.display(description=_("contents"))
+    def made_of(self, model: LanguageModel) -> str:
+        if model.pk is None:
+            return gettext("Shown once the model is saved.")
+        try:
+            described = anatomy.describe(folders.model_dir(model.slug))
+        except ValidationError as error:
+            return " ".join(error.messages)
+        except (OSError, ValueError) as error:
+            return gettext("The folder cannot be read: %s") % error
+        return render_to_string("admin/catalog/made_of.html", {"anatomy": described})
+
+    @admin.display(description=_("workers"))
+    def on_workers(self, model: LanguageModel) -> str:
+        context = {"workers": anatomy.workers_of(model.slug)}
+        return render_to_string("admin/catalog/on_workers.html", context)
+
+
+class HasSeed(admin.SimpleListFilter):
+    title = _("seed")
+    parameter_name = "seeded"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("fixed")), ("no", _("drawn for each answer"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() in ("yes", "no"):
+            return queryset.filter(seed__isnull=self.value() == "no")
+        return queryset
+
+
+@admin.register(SamplingPreset)
+class SamplingPresetAdmin(EntryAdmin):
+    form = SamplingPresetForm
+    list_display = (
+        "name", "slug", "is_enabled", "is_default", "temperature", "top_k", "top_p", "min_p",
+        "repetition_penalty", "max_tokens", "version", "updated_at",
+    )  # fmt: skip
+    list_filter = ("is_enabled", HasSeed)
+    search_fields = ("name", "slug", "description")
+    search_help_text = _("Searches name, slug and description.")
+    prepopulated_fields = {"slug": ("name",)}
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "description", "is_enabled", "is_default")}),
+        (
+            _("Which tokens may come next"),
+            {
+                "fields": ("temperature", "top_k", "top_p", "min_p"),
+                "description": _(
+                    "Applied in this order: penalties, temperature, top-k, top-p, min-p. With "
+                    "temperature 0 only the penalties matter."
+                ),
+            },
+        ),
+        (
+            _("Against repetition"),
+            {"fields": ("repetition_penalty", "presence_penalty", "frequency_penalty")},
+        ),
+        (_("Where it ends"), {"fields": ("max_tokens", "stop")}),
+        (_("Chance"), {"fields": ("seed",)}),
+        (_("Record"), {"fields": ("version", "created_at", "updated_at")}),
+    )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Browsers learn the ranges too, so that a slip is told before it is sent."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.get_internal_type() == "FloatField":
+            field.widget.attrs.setdefault("step", "any")
+        return field
