@@ -1,8 +1,12 @@
 """Every URL of the site; each app keeps its own."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
+    path("history/", include("chatsite.dashboards.history.urls")),
+    path("admin/latency/", include("chatsite.dashboards.latency.urls")),
+    path("admin/workers/", include("chatsite.dashboards.workers.urls")),
     path("admin/", admin.site.urls),
+    path("", include("chatsite.chat.urls")),
 ]

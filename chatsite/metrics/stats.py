@@ -11,7 +11,7 @@ matter; how they look is left to dashboards.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from operator import itemgetter
@@ -64,22 +64,29 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """The requests received in one slice of time that starts at `start_s` (Unix time).
+class Phases:
+    """Where the time went: means in µs over the requests that have the figure, else None.
 
-    Phases are means in µs over the requests that have the figure.
+    The first four add up to the mean latency; delivery is known only where a browser reported.
     """
+
+    queue_us: float | None
+    prefill_us: float | None
+    decode_us: float | None
+    recovery_us: float | None
+    delivery_us: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """The requests received in one slice of time that starts at `start_s` (Unix time)."""
 
     start_s: int
     requests: int
     tokens: int
     ttft_us: Summary
     tpot_us: Summary
-    queue_us: float | None
-    prefill_us: float | None
-    decode_us: float | None
-    recovery_us: float | None
-    delivery_us: float | None
+    phases: Phases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +120,7 @@ class Board:
     tokens: int
     ttft_us: Summary
     tpot_us: Summary
+    phases: Phases
     buckets: list[Bucket]
     groups: list[Group]
     errors: list[tuple[str, int]]
@@ -250,6 +258,7 @@ def board(rows: QuerySet[Generation], *, seconds: float, bucket_s: int) -> Board
         tokens=sum(g.tokens for g in groups),
         ttft_us=Summary.of(sorted(chain.from_iterable(p.ttft for p in by_group.values()))),
         tpot_us=Summary.of(sorted(chain.from_iterable(p.tpot for p in by_group.values()))),
+        phases=_phases(by_group.values()),
         buckets=[_bucket(slot * bucket_s, pile) for slot, pile in by_time.items()],
         groups=sorted(groups, key=lambda g: (-g.requests, g.model, g.preset)),
         errors=errors.most_common(),
@@ -290,20 +299,29 @@ def _group(key: tuple[str, str], pile: _Pile, outcomes: Outcomes) -> Group:
 
 
 def _bucket(start_s: int, pile: _Pile) -> Bucket:
-    def mean(total: int) -> float | None:
-        return total / pile.finished if pile.finished else None
-
     return Bucket(
         start_s=start_s,
         requests=pile.requests,
         tokens=pile.tokens,
         ttft_us=Summary.of(pile.ttft),
         tpot_us=Summary.of(pile.tpot),
-        queue_us=mean(pile.queue),
-        prefill_us=mean(pile.prefill),
-        decode_us=mean(pile.decode),
-        recovery_us=mean(pile.recovery),
-        delivery_us=pile.delivery / pile.delivered if pile.delivered else None,
+        phases=_phases([pile]),
+    )
+
+
+def _phases(piles: Iterable[_Pile]) -> Phases:
+    piles = list(piles)
+
+    def mean(sum_of: str, count_of: str = "finished") -> float | None:
+        count = sum(getattr(pile, count_of) for pile in piles)
+        return sum(getattr(pile, sum_of) for pile in piles) / count if count else None
+
+    return Phases(
+        queue_us=mean("queue"),
+        prefill_us=mean("prefill"),
+        decode_us=mean("decode"),
+        recovery_us=mean("recovery"),
+        delivery_us=mean("delivery", "delivered"),
     )
 
 

@@ -87,9 +87,10 @@ def test_phases_of_a_slice_add_up_to_its_mean_latency():
 
     (slice_,) = stats.board(Generation.objects.all(), seconds=60, bucket_s=60).buckets
     ended = [g for g in stored if g.latency_us is not None]
-    whole = slice_.queue_us + slice_.prefill_us + slice_.decode_us + slice_.recovery_us
+    phases = slice_.phases
+    whole = phases.queue_us + phases.prefill_us + phases.decode_us + phases.recovery_us
     assert whole == pytest.approx(sum(g.latency_us for g in ended) / 10)
-    assert slice_.delivery_us == pytest.approx(
+    assert phases.delivery_us == pytest.approx(
         sum(g.user_latency_us - g.latency_us for g in ended) / 10
     )
     assert slice_.start_s == int(moment.timestamp()) // 60 * 60
@@ -113,7 +114,7 @@ def test_requests_without_a_token_count_but_have_no_latency():
     assert (board.requests, board.unfinished, board.error_count) == (2, 1, 1)
     assert board.error_share == 1.0
     assert board.ttft_us.count == 0
-    assert all(b.queue_us is None for b in board.buckets)
+    assert all(b.phases.queue_us is None for b in board.buckets)
 
 
 @pytest.mark.django_db

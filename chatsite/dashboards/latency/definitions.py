@@ -1,0 +1,48 @@
+"""What each figure means, in the words that the pages show. The source is measures.md."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+DEFINITIONS = {
+    "TTFT": _(
+        "Time to first token: from the moment the site accepts the message until its first token "
+        "is sampled. TTFT = queue + prefill."
+    ),
+    "TPOT": _(
+        "Time per output token: decode / (n − 1), where n counts every token sampled for the "
+        "answer, end token included. Undefined for fewer than two tokens; the outage of a lost "
+        "worker is no part of it."
+    ),
+    "queue": _("From accepting the message until its first prefill step begins."),
+    "prefill": _("From the first prefill step to the first token: reading the prompt."),
+    "decode": _("From the first token to the last: writing the answer."),
+    "recovery": _(
+        "Between the last token of a lost attempt and the first of the next. 0 without one."
+    ),
+    "latency": _(
+        "From accepting the message to the last token: TTFT + decode + recovery, exactly. Without "
+        "recovery that is TTFT + TPOT × (n − 1): the first token is paid for by TTFT."
+    ),
+    "delivery": _(
+        "What network, web and browser added: from sending to the last paint on the browser's own "
+        "clock, less the latency. Only for requests whose browser reported."
+    ),
+    "unattributed": _("Time that no stamp explains. Never folded into another bar."),
+    "ITL": _("Inter-token latency: the gaps between neighbouring tokens of one request."),
+    "throughput": _(
+        "Tokens sampled per second of wall time, over all requests shown. Not to be confused with "
+        "one request's decode speed, 1000 / TPOT."
+    ),
+    "error share": _("Failed and interrupted requests among those that have ended."),
+    "percentiles": _(
+        "Exact, nearest-rank: the smallest measured value that at least p % of requests don't "
+        "exceed. Taken from the requests themselves, never averaged from other percentiles. p99 "
+        "over fewer than 1,000 requests is marked ≈: it rests on fewer than ten of them."
+    ),
+    "no data": _("No request shown has this figure. It isn't zero."),
+    "elsewhere": _(
+        "vLLM's client counts TPOT as here. guidellm's TPOT includes the first token, and its ITL "
+        "is our TPOT; TGI's time per token includes prefill."
+    ),
+}

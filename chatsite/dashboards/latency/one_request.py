@@ -1,0 +1,94 @@
+"""Everything known of one request, in the order a reader asks for it."""
+
+from __future__ import annotations
+
+import json
+from itertools import accumulate, pairwise
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from chatsite.dashboards.latency.definitions import DEFINITIONS
+from chatsite.dashboards.latency.waterfall import Waterfall, formula, waterfall
+from chatsite.dashboards.templatetags import figures as shown
+from chatsite.metrics.actions import figures_ms
+from chatsite.metrics.models import Attempt, Generation
+
+LEGEND = {
+    "web": lambda: _("web"),
+    "queue": lambda: _("queue"),
+    "admit": lambda: _("waiting in the worker"),
+    "prefill": lambda: _("prefill"),
+    "decode": lambda: _("decode"),
+    "recovery": lambda: _("recovery"),
+    "store": lambda: _("store"),
+    "waiting": lambda: _("browser waits"),
+    "painting": lambda: _("browser paints"),
+    "unattributed": lambda: _("unattributed"),
+}
+
+
+def page_data(generation: Generation) -> dict[str, Any]:
+    """What the template shows. One query, for the attempts."""
+    attempts = list(generation.attempts.order_by("number"))
+    bars = waterfall(generation, attempts)
+    return {
+        "generation": generation,
+        "attempts": attempts,
+        "figures": figures_ms(generation),
+        "all_figures": all_figures(generation),
+        "waterfall": bars,
+        "legend": legend(bars),
+        "formula": formula(generation),
+        "itl": {"gaps_ms": gaps_ms(generation, attempts)},
+        "sampling": sorted((name, json.dumps(v)) for name, v in generation.sampling.items()),
+        "definitions": DEFINITIONS,
+    }
+
+
+def gaps_ms(generation: Generation, attempts: list[Attempt]) -> list[float | None]:
+    """The gap before each token from the second on; None where a worker was lost in between."""
+    firsts = set(accumulate(a.tokens for a in attempts if a.tokens))
+    gaps = pairwise(generation.token_offsets_us)
+    return [None if n in firsts else round((b - a) / 1000, 3) for n, (a, b) in enumerate(gaps, 1)]
+
+
+def legend(bars: Waterfall) -> list[tuple[str, str]]:
+    kinds = {bar.kind for lane in bars.lanes for bar in lane.bars}
+    return [(kind, words()) for kind, words in LEGEND.items() if kind in kinds]
+
+
+def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
+    """Name under measures.md, value as written, meaning. Times to the microsecond."""
+    g = generation
+    times = (
+        ("queue", g.queue_us), ("prefill", g.prefill_us), ("TTFT", g.ttft_us),
+        ("decode", g.decode_us), ("recovery", g.recovery_us), ("latency", g.latency_us),
+        ("TPOT", g.tpot_us), ("ITL p50", g.itl_p50_us), ("ITL p95", g.itl_p95_us),
+        ("ITL max", g.itl_max_us), ("user TTFT", g.user_ttft_us),
+        ("user latency", g.user_latency_us), ("delivery", delivery_us(g)),
+    )  # fmt: skip
+    rows = [(name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times]
+    both_floors = (
+        (_("TPOT floor"), g.tpot_floor_us, g.tpot_us),
+        (_("prefill floor"), g.prefill_floor_us, g.prefill_us),
+    )
+    for name, floor, measured in both_floors:
+        rows.append((name, shown.exact_ms(floor), _("What the hardware allows, at batch 1.")))
+        reached = floor / measured if floor and measured else None
+        rows.append((_("%s / measured") % name, shown.percent(reached), _("The roofline.")))
+    rows += [
+        (_("prompt tokens"), shown.count(g.prompt_tokens), ""),
+        (_("cached tokens"), shown.count(g.cached_tokens), _("Keys and values were reused.")),
+        (_("completion tokens"), shown.count(g.completion_tokens), _("Sampled for this request.")),
+        (_("continued tokens"), shown.count(g.continued_tokens), _("Given by an earlier request.")),
+        (_("batch, mean"), shown.rate(g.batch_mean), _("Requests that shared its decode steps.")),
+        (_("attempts"), shown.count(g.attempts_used), ""),
+    ]
+    return rows
+
+
+def delivery_us(generation: Generation) -> int | None:
+    if generation.user_latency_us is None or generation.latency_us is None:
+        return None
+    return generation.user_latency_us - generation.latency_us

@@ -1,0 +1,137 @@
+"""The latency board and the page of one request, for staff who may view requests."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    JsonResponse,
+    QueryDict,
+    StreamingHttpResponse,
+)
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from chatsite.accounts.models import User
+from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.chat.models import Message
+from chatsite.dashboards.latency import board as boards
+from chatsite.dashboards.latency import filters
+from chatsite.dashboards.latency.definitions import DEFINITIONS
+from chatsite.dashboards.latency.one_request import page_data
+from chatsite.dashboards.pages import render_in_admin, staff_page
+from chatsite.metrics.models import Generation
+
+VIEW = "metrics.view_generation"
+TABLES = ("time", "models", "requests")
+
+
+@staff_page(VIEW)
+@require_GET
+def board(request: HttpRequest) -> HttpResponse:
+    wish, form = filters.parse(request.GET)
+    shown = boards.show(wish)
+    context = {
+        "title": _("Latency"),
+        "form": form,
+        "wish": wish,
+        "shown": shown,
+        "board": shown.board,
+        "models": _choices(LanguageModel, wish.model, (g.model for g in shown.board.groups)),
+        "presets": _choices(SamplingPreset, wish.preset, (g.preset for g in shown.board.groups)),
+        "most_errors": max((count for _code, count in shown.board.errors), default=1),
+        "definitions": DEFINITIONS,
+        "query": _clean(request.GET),
+    }
+    return render_in_admin(request, "admin/latency/board.html", context)
+
+
+@staff_page(VIEW)
+@require_GET
+def data(request: HttpRequest) -> JsonResponse:
+    wish, form = filters.parse(request.GET)
+    if form.errors:
+        return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
+    return JsonResponse(boards.as_json(boards.show(wish)))
+
+
+@staff_page(VIEW)
+@require_GET
+def export(request: HttpRequest, table: str) -> HttpResponse:
+    """One table as CSV, streamed, so that it may be long."""
+    if table not in TABLES:
+        raise Http404
+    wish, form = filters.parse(request.GET)
+    if form.errors:
+        return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
+    writer = csv.writer(_Echo())
+    lines: Iterator[str] = (writer.writerow(r) for r in boards.csv_rows(boards.show(wish), table))
+    name = f'attachment; filename="latency-{table}.csv"'
+    return StreamingHttpResponse(
+        lines, content_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
+    )
+
+
+@staff_page(VIEW)
+@require_GET
+def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    generation = get_object_or_404(Generation, request_id=request_id)
+    context = page_data(generation) | {
+        "title": _("Request %s") % generation,
+        "conversation_url": conversation_url(request.user, generation),  # type: ignore[arg-type]
+    }
+    return render_in_admin(request, "admin/latency/request.html", context)
+
+
+def conversation_url(user: User, generation: Generation) -> str:
+    """Where this person may read what was said: the chat for the owner, the admin for staff with
+    the permission, "" for everybody else.
+    """
+    if generation.subject is None:
+        return ""
+    message = Message.objects.filter(pk=generation.subject).select_related("conversation").first()
+    if message is None:
+        return ""
+    if message.conversation.owner_id == user.pk:
+        return reverse("chat:conversation", args=[message.conversation_id])
+    if user.has_perm("chat.view_conversation"):
+        return reverse("admin:chat_conversation_change", args=[message.conversation_id])
+    return ""
+
+
+def _choices(kind: type, chosen: str, seen: Iterator[str]) -> list[tuple[str, str]]:
+    """Slugs and names to filter by: those of the catalogue, those seen, and the chosen one."""
+    names = dict(kind.objects.values_list("slug", "name"))  # type: ignore[attr-defined]
+    slugs = names.keys() | {slug for slug in (*seen, chosen) if slug}
+    return sorted((slug, names.get(slug, slug)) for slug in slugs)
+
+
+def _clean(query: QueryDict) -> str:
+    """The query string without empty parameters, for links that keep the filter."""
+    kept = query.copy()
+    for name in [name for name, value in kept.items() if not value]:
+        del kept[name]
+    return kept.urlencode()
+
+
+class _Echo:
+    """A file that gives back what is written to it: csv's way to stream."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def index_summary(user: Any) -> dict[str, Any] | None:
+    """The last day in four figures for the admin's first page; None for who may not see them."""
+    if not user.has_perm(VIEW):
+        return None
+    shown = boards.show(filters.parse(QueryDict("range=24h"))[0])
+    return {"board": shown.board, "now": shown.now}

@@ -1,0 +1,130 @@
+"""How figures are written: a unit, three or so digits that mean something, and "no data" for None."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django import template
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from chatsite.metrics.stats import Summary
+
+register = template.Library()
+
+UNITS = ("B", "KB", "MB", "GB", "TB")
+
+
+def no_data() -> str:
+    return format_html('<span class="no-data">{}</span>', _("no data"))
+
+
+def written(value: float, digits: int) -> str:
+    return number_format(value, digits, use_l10n=True, force_grouping=True)
+
+
+def duration(us: float) -> str:
+    """Microseconds as a person reads them: 8.41 ms, 24.1 ms, 212 ms, 4,694 ms, 61.2 s."""
+    ms = us / 1000
+    if ms == 0:
+        return "0 ms"
+    if abs(ms) >= 10_000:
+        return f"{written(ms / 1000, 1)} s"
+    return f"{written(ms, 2 if abs(ms) < 10 else 1 if abs(ms) < 100 else 0)} ms"
+
+
+@register.filter
+def ms(us: float | None) -> str:
+    """Whole or fractional microseconds → "212 ms"."""
+    return no_data() if us is None else duration(us)
+
+
+@register.filter
+def exact_ms(us: float | None) -> str:
+    """Microseconds → milliseconds with all three decimals, for sums that must add up to the eye."""
+    return no_data() if us is None else f"{written(us / 1000, 3)} ms"
+
+
+@register.filter
+def checkable_ms(us: float) -> str:
+    """Milliseconds with six decimals: times a thousand tokens, still right to the microsecond."""
+    return f"{written(us / 1000, 6)} ms"
+
+
+@register.filter
+def count(value: float | None) -> str:
+    return no_data() if value is None else written(value, 0)
+
+
+@register.filter
+def rate(value: float | None) -> str:
+    """A number per second without its unit: 41.2, 0.031."""
+    if value is None:
+        return no_data()
+    return written(value, 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 4)
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """A share of 1 → "1.2 %"."""
+    if value is None:
+        return no_data()
+    return f"{written(value * 100, 0 if value in (0, 1) else 1 if value >= 0.001 else 3)} %"
+
+
+@register.filter
+def size(value: float | None) -> str:
+    """Bytes → "538 MB", in powers of 1,000 as disks and papers count."""
+    if value is None:
+        return no_data()
+    power = 0
+    while value >= 1000 and power < len(UNITS) - 1:
+        value, power = value / 1000, power + 1
+    return f"{written(value, 1 if power and value < 100 else 0)} {UNITS[power]}"
+
+
+@register.filter
+def ago(moment: dt.datetime | None, now: dt.datetime) -> str:
+    if moment is None:
+        return no_data()
+    seconds = max(0, round((now - moment).total_seconds()))
+    if seconds < 90:
+        return _("%d s ago") % seconds
+    if seconds < 5400:
+        return _("%d min ago") % round(seconds / 60)
+    return _("%d h ago") % round(seconds / 3600)
+
+
+@register.simple_tag(takes_context=True)
+def query_with(context: dict[str, Any], **changes: Any) -> str:
+    """This page's query string with some parameters changed; "" takes one away."""
+    query = context["request"].GET.copy()
+    for name, value in changes.items():
+        if value in ("", None):
+            query.pop(name, None)
+        else:
+            query[name] = value
+    return f"?{query.urlencode()}" if query else "?"
+
+
+@register.simple_tag
+def p99(summary: Summary, form: str = "named") -> str:
+    """The 99th percentile of a summary in µs; marked ≈ where it rests on too few requests."""
+    value = ms(summary.p99)
+    if summary.has_rough_p99:
+        hint = _("over %d requests: a rough figure below 1,000") % summary.count
+        value = format_html('<span class="rough" title="{}">≈ {}</span>', hint, value)
+    return value if form == "bare" else format_html("p99 <b>{}</b>", value)
+
+
+@register.filter
+def lookup(mapping: dict[str, Any], key: str) -> Any:
+    return mapping.get(key, "")
+
+
+@register.filter
+def unlocalised(value: float) -> str:
+    """A number for an attribute: a point, whatever the language."""
+    return f"{value:g}"

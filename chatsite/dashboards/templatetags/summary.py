@@ -1,0 +1,21 @@
+"""What the admin's first page says of the last day, to those who may know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from chatsite.catalog.workers import workers
+from chatsite.dashboards.latency.views import index_summary
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def day_summary(context: dict[str, Any]) -> dict[str, Any]:
+    user = context["request"].user
+    figures = index_summary(user) or {}
+    if user.has_perm("catalog.view_languagemodel"):
+        figures["workers"] = workers()
+    return figures

@@ -1,0 +1,178 @@
+// Charts over time: percentiles as lines, phases as stacked bars. Draws; knows no page.
+//
+// Colours are read from CSS custom properties and again whenever the theme changes, because a
+// canvas doesn't follow them by itself.
+
+import uPlot from "../../vendor/uplot/uPlot.esm.js";
+
+const HEIGHT = 232;
+const ROUGH_BELOW = 1000;
+
+/** The value of a CSS custom property of the page, or an equivalent colour. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/** Milliseconds with as many digits as mean something; "–" where there is no data. */
+export function written(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (Math.abs(ms) >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  const digits = Math.abs(ms) < 10 ? 2 : Math.abs(ms) < 100 ? 1 : 0;
+  return `${ms.toLocaleString(undefined, { maximumFractionDigits: digits })} ms`;
+}
+
+// uPlot's own table of tick formats, for a clock of 24 hours and days in ISO order:
+// [from this distance on, format, added when the year, month, day, hour, minute, second turns, mode]
+const CLOCK = [
+  [86400 * 365, "{YYYY}", null, null, null, null, null, null, 1],
+  [86400 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+];
+
+export function axes(over = {}) {
+  const stroke = colour("--body-quiet-color");
+  const grid = { stroke: colour("--hairline-color"), width: 1 };
+  const font = "11px system-ui, sans-serif";
+  const common = { stroke, grid, ticks: { show: false }, font };
+  return [
+    { ...common, grid: { show: false }, space: 70, values: CLOCK, ...over.x },
+    { ...common, size: 56, space: 36, values: (_, ticks) => ticks.map((v) => v.toLocaleString()), ...over.y },
+  ];
+}
+
+/** A chart that fills its element, follows its width and the theme, and takes new data. */
+export class Chart {
+  #element;
+  #options;
+  #data;
+  #plot = null;
+
+  /** `options(data)` gives uPlot's; it's asked again for new data and for a new theme. */
+  constructor(element, options, data) {
+    this.#element = element;
+    this.#options = options;
+    this.#data = data;
+    this.draw();
+    new ResizeObserver(() => this.#fit()).observe(element);
+    onThemeChange(() => this.draw());
+  }
+
+  /** Show other data; the picture keeps its place and its size. */
+  set data(data) {
+    this.#data = data;
+    this.draw();
+  }
+
+  draw() {
+    const { columns, ...options } = this.#options(this.#data);
+    const next = new uPlot(
+      { width: this.#width(), height: HEIGHT, legend: { live: true }, ...options },
+      columns,
+    );
+    this.#plot?.destroy();
+    this.#plot = next;
+    this.#element.replaceChildren(next.root);
+  }
+
+  #width() {
+    return Math.max(200, Math.floor(this.#element.getBoundingClientRect().width));
+  }
+
+  #fit() {
+    if (this.#plot && this.#plot.width !== this.#width()) {
+      this.#plot.setSize({ width: this.#width(), height: HEIGHT });
+    }
+  }
+}
+
+function onThemeChange(act) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", act);
+  new MutationObserver(act).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+}
+
+/** What both kinds of chart over time share: the site's time zone, one cursor, drag to zoom. */
+function overTime(board, zoom) {
+  return {
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), board.timezone),
+    scales: { y: { range: (_, min, max) => [0, max > 0 ? max * 1.08 : 1] } },
+    cursor: { sync: { key: "latency" }, drag: { x: true, y: false, setScale: false } },
+    hooks: {
+      setSelect: [
+        (plot) => {
+          if (plot.select.width < 8) return;
+          const from = plot.posToVal(plot.select.left, "x");
+          zoom(from, plot.posToVal(plot.select.left + plot.select.width, "x"));
+        },
+      ],
+    },
+  };
+}
+
+const TIME = { label: "time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" };
+
+/** p50, p95 and p99 of one figure ("ttft" or "tpot"). p99 of few requests carries a ≈. */
+export function percentiles(figure, zoom) {
+  return (board) => {
+    const s = board.series;
+    const line = (p, width, dash) => ({
+      label: p,
+      stroke: colour(`--${p}`),
+      width,
+      dash,
+      points: { show: undefined, size: 5 },
+      value: (_, ms, _series, index) => {
+        const isRough = p === "p99" && index !== null && s[`${figure}_count`][index] < ROUGH_BELOW;
+        return ms === null || ms === undefined ? "–" : `${isRough ? "≈ " : ""}${written(ms)}`;
+      },
+    });
+    return {
+      ...overTime(board, zoom),
+      axes: axes(),
+      series: [TIME, line("p50", 2), line("p95", 1.5), line("p99", 1.25, [4, 3])],
+      columns: [s.start_s, ...["p50", "p95", "p99"].map((p) => s[`${figure}_${p}_ms`])],
+    };
+  };
+}
+
+const PHASES = ["queue", "prefill", "decode", "recovery", "delivery"];
+
+/** Mean queue, prefill, decode, recovery and delivery as bars on top of each other. */
+export function phases(zoom) {
+  return (board) => {
+    const s = board.series;
+    const raw = PHASES.map((name) => s[`${name}_mean_ms`]);
+    const bars = uPlot.paths.bars({ size: [0.85, 48], align: 1, radius: 0 });
+    // Drawn from the tallest sum to the shortest, each over the one before.
+    const drawn = stacked(raw).reverse();
+    const names = [...PHASES].reverse();
+    const shown = [...raw].reverse();
+    return {
+      ...overTime(board, zoom),
+      axes: axes(),
+      series: [
+        TIME,
+        ...names.map((name, i) => ({
+          label: name,
+          stroke: colour(`--${name}`),
+          fill: colour(`--${name}`),
+          width: 0,
+          paths: bars,
+          points: { show: false },
+          value: (_, _sum, _series, index) => (index === null ? "–" : written(shown[i][index])),
+        })),
+      ],
+      columns: [s.start_s, ...drawn],
+    };
+  };
+}
+
+/** Sums from the first column up to each; null where the first has none. */
+function stacked(columns) {
+  let below = columns[0].map((v) => (v === null ? null : 0));
+  return columns.map((column) => {
+    below = column.map((v, i) => (below[i] === null ? null : below[i] + Math.max(0, v ?? 0)));
+    return below;
+  });
+}
