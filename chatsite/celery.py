@@ -5,12 +5,14 @@ import os
 from celery import Celery
 from django.conf import settings
 
+from inference import client
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
-app = Celery("chatsite", broker=settings.REDIS_URL)
+app = Celery("chatsite", broker=client.broker_url(settings.REDIS_URL))
 app.conf.update(
     task_default_queue="web",
     task_ignore_result=True,
-    broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 20},
+    broker_transport_options=client.broker_options(),
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
     timezone="UTC",

@@ -60,7 +60,7 @@ class Transcript:
             return  # ended before any worker took it up
         timeline = self._attempt(result.attempt)
         timeline.worker = result.worker or timeline.worker
-        timeline.started = result.started or timeline.started
+        timeline.started = timeline.started or result.started
         timeline.admitted = result.admitted or timeline.admitted
         origin: Stamp | None = result.first_token or timeline.started
         if origin is not None and result.token_mono_ns:

