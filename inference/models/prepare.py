@@ -140,7 +140,7 @@ def _write_model(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     with _quiet():
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
         )
         # Weights are plain float32 now; these marks would only forbid saving them.
@@ -178,8 +178,9 @@ def _only_one(lock: Path, progress: Say) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers' hints and small bars off the terminal; the one for dequantising stays."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
+    logging: Any = transformers_logging
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

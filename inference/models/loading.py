@@ -1,0 +1,61 @@
+"""Loads a model folder's weights into transformers' own module: safetensors or GGUF, nothing else.
+
+Pickles and code that a folder brings are refused. Packing to int8 and int4 is the engine backend's
+business: it says in which torch dtype it wants the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from inference.models.describe import revision
+from inference.models.headers import BadWeights, weight_files
+from inference.text.folders import model_folder
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A transformers model in evaluation mode, and which weights it holds."""
+
+    model: nn.Module
+    folder: Path
+    revision: str
+
+
+def load_model(
+    path: Path | str, *, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> LoadedModel:
+    """Load the model of an allowed folder (a slug or a path) in `dtype` onto `device`.
+
+    Raises ModelFolderError for a folder elsewhere, BadWeights for pickles, code and files that
+    can't be read. float16 on a CPU is refused: few kernels there know it.
+    """
+    from transformers import AutoModelForCausalLM
+
+    folder = model_folder(path)
+    files = weight_files(folder)
+    device = torch.device(device)
+    if dtype is torch.float16 and device.type == "cpu":
+        raise BadWeights("float16 is for GPUs; a CPU takes float32, bfloat16, int8 or int4.")
+    gguf = files[0].name if files[0].suffix == ".gguf" else None
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            gguf_file=gguf,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True if gguf is None else None,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BadWeights(f"{folder.name} can't be loaded: {error}") from error
+    if gguf is not None:
+        model.to(dtype)
+    model.eval()
+    return LoadedModel(model.to(device), folder, revision(folder))
