@@ -36,6 +36,7 @@ from inference.text import (
     TemplateFailed,
     TextModel,
     model_folder,
+    models_dir,
 )
 from inference.text import load_text as _load_text
 
@@ -55,6 +56,7 @@ __all__ = [
     "cancel",
     "context_length",
     "count_waiting",
+    "describe",
     "fit",
     "forget",
     "hub",
@@ -63,6 +65,7 @@ __all__ = [
     "live_requests",
     "load_text",
     "lost_requests",
+    "models_dir",
     "one_at_a_time",
     "place_in_line",
     "read",
@@ -173,6 +176,16 @@ def fit(
         )
     except (BadMessage, TemplateFailed) as error:
         raise ClientError(str(error)) from error
+
+
+def describe(model: str) -> dict[str, Any]:
+    """What a model is made of, from its configuration and headers. Raises ModelUnknown."""
+    from inference.models.describe import describe as of_folder
+
+    try:
+        return of_folder(model_folder(model))
+    except (ModelFolderError, ValueError, OSError) as error:
+        raise ModelUnknown(str(error)) from error
 
 
 # --- requests ------------------------------------------------------------------------------------
