@@ -17,6 +17,7 @@ from chatsite.catalog import actions, anatomy, folders
 from chatsite.catalog.forms import LanguageModelForm, SamplingPresetForm
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.errors import ChatError
+from inference import client
 
 
 class EntryAdmin(admin.ModelAdmin):
@@ -91,11 +92,12 @@ class LanguageModelAdmin(EntryAdmin):
         if model.pk is None:
             return gettext("Shown once the model is saved.")
         try:
-            described = anatomy.describe(folders.model_dir(model.slug))
+            folders.model_dir(model.slug)
+            described = anatomy.describe(model.slug)
         except ValidationError as error:
             return " ".join(error.messages)
-        except (OSError, ValueError) as error:
-            return gettext("The folder cannot be read: %s") % error
+        except client.ModelUnknown as error:
+            return str(error)
         return render_to_string("admin/catalog/made_of.html", {"anatomy": described})
 
     @admin.display(description=_("workers"))

@@ -1,13 +1,12 @@
 """What a model is made of, as rows that a page can show.
 
-Reads what inference.client.describe tells of a folder (headers, never weights); turns sizes and
+Reads what inference.client.describe tells (headers, never weights); turns sizes and
 counts into words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from django.utils.formats import number_format
@@ -35,9 +34,9 @@ class Anatomy:
     parts: list[Part]
 
 
-def describe(folder: Path) -> Anatomy:
-    """Raises OSError or ValueError when the folder can't be read."""
-    return arrange(client.describe(folder))
+def describe(slug: str) -> Anatomy:
+    """Raises inference.client.ModelUnknown, with a sentence, when the folder can't be read."""
+    return arrange(client.describe(slug))
 
 
 def workers_of(slug: str) -> Workers:
@@ -101,12 +100,28 @@ LABELS = {
     "architecture": _("architecture"),
     "layers": _("layers"),
     "parameters": _("parameters"),
+    "tied_head": _("head shares the embedding's weights"),
+    "hidden_size": _("hidden size"),
+    "feed_forward_size": _("feed-forward size"),
+    "query_heads": _("query heads"),
+    "key_value_heads": _("key and value heads"),
+    "head_size": _("head size"),
+    "experts": _("experts"),
+    "experts_per_token": _("experts per token"),
+    "sliding_window": _("sliding window, tokens"),
     "vocabulary": _("vocabulary"),
-    "vocab_size": _("vocabulary"),
     "context": _("context, tokens"),
-    "context_length": _("context, tokens"),
-    "dtype": _("dtype of the file"),
-    "bytes": _("weights"),
-    "weight_bytes": _("weights"),
+    "dtype": _("dtype in the file"),
+    "bytes": _("weight files"),
     "kv_bytes_per_token": _("keys and values, per token"),
+    "format": _("format"),
+    "revision": _("revision"),
+    "quantised_before_as": _("was quantised before as"),
+    "fidelity": _("against FP32"),
+    "embedding": _("embedding"),
+    "attention": _("attention"),
+    "feed_forward": _("feed-forward"),
+    "norms": _("norms"),
+    "head": _("head"),
+    "other": _("other"),
 }

@@ -7,22 +7,17 @@ inference.client.describe.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from chatsite.catalog.models import slug_rule
+from inference import client
 
 WEIGHTS = ("*.safetensors", "*.gguf")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
 MAX_CONFIG_BYTES = 1_000_000
-
-
-def models_dir() -> Path:
-    return Path(os.environ.get("CHATSITE_MODELS") or settings.BASE_DIR / "var" / "models")
 
 
 def model_dir(slug: str) -> Path:
@@ -30,7 +25,7 @@ def model_dir(slug: str) -> Path:
     directly below CHATSITE_MODELS, with safetensors or GGUF weights and no code of its own.
     """
     slug_rule(slug)
-    root = models_dir().resolve()
+    root = client.models_dir().resolve()
     folder = (root / slug).resolve()
     if folder.parent != root or folder.name != slug:
         raise ValidationError(
@@ -80,7 +75,7 @@ def brings_code(folder: Path) -> bool:
 def served_slugs() -> list[str]:
     """The folders that can be offered, by name."""
     try:
-        names = sorted(entry.name for entry in models_dir().iterdir() if entry.is_dir())
+        names = sorted(entry.name for entry in client.models_dir().iterdir() if entry.is_dir())
     except OSError:
         return []
     return [name for name in names if is_servable(name)]
