@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import LayerSpec, current_step
+from inference.engine.backend import LayerSpec, StepBatch, serving
 from inference.engine.packing import pack
+from inference.engine.rope import half_table
+from inference.engine.torch_backend import attend_alone
 
 TRIAL_TOKENS = 24
 """Tokens of the trial run of a model without sliding windows."""
@@ -251,34 +253,53 @@ def give_pages(decoder: Any, layer: int, num_pages: int, page_tokens: int) -> tu
     return keys, values
 
 
-def half_table(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """transformers repeats each angle for both halves of a head; the kernels want it once.
+# --- the trial run -------------------------------------------------------------------------------
 
-    cos and sin (1, T, dim) → (T, dim / 2) float32, contiguous.
-    """
-    half = cos.shape[-1] // 2
-    return (
-        cos[0, :, :half].float().contiguous(),
-        sin[0, :, :half].float().contiguous(),
+
+def run_trial(model: nn.Module, specs: Sequence[LayerSpec]) -> TrialRun:
+    """Run the model on a few tokens, noting what its layers are given and give. Needs no pages."""
+    layers = decoder_layers(model)
+    vocab = int(model.config.get_text_config().vocab_size)  # type: ignore[union-attr,operator]
+    tokens = trial_tokens(specs)
+    ids = torch.randint(0, vocab, (tokens,), generator=torch.Generator().manual_seed(0))
+    trial = TrialRun(token_ids=ids)
+
+    def note(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        output = out[0] if isinstance(out, tuple) else out
+        trial.layers.append(
+            Trial(hidden.clone(), output.clone(), kwargs.get("position_embeddings"))
+        )
+
+    hooks = [layer.register_forward_hook(note, with_kwargs=True) for layer in layers]
+    at = torch.arange(tokens)
+    batch = StepBatch(
+        token_ids=ids,
+        positions=at,
+        slots=at,
+        rows=torch.zeros_like(at),
+        block_table=torch.zeros(1, 1, dtype=torch.int32),
+        logits_at=at,
+        query_starts=[0, tokens],
+        context_lens=[tokens],
+        scratch={},
     )
+    try:
+        with serving(_WholeAttention(), batch):  # type: ignore[arg-type]
+            out = model(
+                input_ids=ids[None], position_ids=at[None], use_cache=False, logits_to_keep=at
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    trial.logits = out.logits[0].float()
+    return trial
 
 
-class FusedLayer(nn.Module):
-    """Stands where a decoder layer was. The last of them runs all the layers in one call."""
+class _WholeAttention:
+    """Attention over one whole sequence: all that a trial run needs of a backend."""
 
-    def __init__(self, original: nn.Module, *, is_last: bool) -> None:
-        super().__init__()
-        self.is_last = is_last
-        for name in ("attention_type", "layer_type", "layer_idx"):  # models look at these
-            if hasattr(original, name):
-                setattr(self, name, getattr(original, name))
-
-    def forward(
-        self, hidden_states: Tensor, *_: Any, position_embeddings: Any = None, **__: Any
+    def attend(
+        self, _layer: int, query: Tensor, key: Tensor, value: Tensor, _batch: StepBatch, **rule: Any
     ) -> Tensor:
-        backend, batch = current_step()
-        batch.scratch.setdefault("ropes", []).append(position_embeddings)
-        if not self.is_last:
-            return hidden_states
-        out: Tensor = backend.run_fused(hidden_states, batch)  # type: ignore[attr-defined]
-        return out
+        return attend_alone(query, key, value, **rule)

@@ -1,0 +1,316 @@
+"""The native backend: packed weights, fused layers and paged attention in C++, behind Backend.
+
+Serves any model whose attention the kernels can do. Where every layer is recognised, the layers run
+as one call; where embedding, last norm and head are what they seem, the whole step does. Everything
+else stays transformers' own code over packed linears and the kernels' attention.
+
+Sums have one order whatever the batch: a row's logits are the same bits alone, among others, decoded
+or prefilled, in one chunk or many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.engine.backend import Backend, LayerSpec, StepBatch, Unsupported, current_step
+from inference.engine.fusion import (
+    TOLERANCE,
+    LayerParts,
+    NotRecognised,
+    Trial,
+    TrialRun,
+    add_layer,
+    contribution_error,
+    decoder_layers,
+    rms_norm_of,
+    run_trial,
+    take_apart,
+)
+from inference.engine.native.build import KernelsUnavailable, load_kernels
+from inference.engine.packing import (
+    FORMATS,
+    PackedLinear,
+    can_pack,
+    head_format,
+    pack,
+    pack_linears,
+)
+from inference.engine.rope import RopeTables, half_table
+
+BLOCK_TOKENS = 32
+"""Tokens of a page: two tiles of keys, 4 KiB for a head of 64."""
+
+
+class NativeBackend(Backend):
+    """Serves bfloat16, int8 and int4 on CPUs with AVX-512 BF16 and VNNI. Raises Unsupported."""
+
+    block_tokens = BLOCK_TOKENS
+    is_batch_invariant = True
+    load_dtype = torch.float32  # weights lose once, when they are packed
+    device = torch.device("cpu")
+
+    def __init__(self, *, dtype: str) -> None:
+        if dtype not in FORMATS:
+            raise Unsupported(f"the native kernels serve {', '.join(FORMATS)}, not {dtype}.")
+        try:
+            self.kernels = load_kernels()
+        except KernelsUnavailable as error:
+            raise Unsupported(f"no native kernels: {error}.") from error
+        self.dtype = dtype
+        self.name = f"native avx512 {dtype}"
+
+    # --- loading --------------------------------------------------------------------------------
+
+    def prepare(self, model: nn.Module, layers: Sequence[LayerSpec]) -> nn.Module:
+        for spec in layers:
+            if spec.key_dim != spec.value_dim or spec.key_dim % 32 or spec.key_dim > 512:
+                raise Unsupported(
+                    "the native attention needs keys and values of one width, a multiple of 32 up "
+                    f"to 512, and layer {spec.index} has {spec.key_dim} and {spec.value_dim}."
+                )
+        self.model, self.layers = model, list(layers)
+        self._pages: list[tuple[Tensor, Tensor]] = []
+        self._packed: list[Any] = []
+        self._decoder: Any = None
+        self._ropes: RopeTables | None = None
+        self._logits_scale: float | None = None  # None: transformers runs the ends of the model
+        notes = []
+        try:
+            trial = self._fuse(model)
+            notes.append(f"fused {len(layers)} of {len(layers)} layers")
+            notes.append(self._join_ends(model, trial))
+        except NotRecognised as reason:
+            self._decoder = None
+            notes.append(f"fused 0 of {len(layers)} layers: {reason}")
+        packed, left = pack_linears(self.kernels, model, self.dtype)
+        if packed:
+            notes.append(f"packed {packed} linears of their own")
+        if left:
+            notes.append(f"left {left} linears as they were")
+        self.notes = tuple(notes)
+        return model
+
+    def _fuse(self, model: nn.Module) -> TrialRun:
+        """Rebuild every layer natively and put them in place. Raises NotRecognised, model intact."""
+        modules = decoder_layers(model)
+        if len(modules) != len(self.layers):
+            raise NotRecognised("not every layer attends")
+        parts = [
+            take_apart(module, spec, self.kernels)
+            for module, spec in zip(modules, self.layers, strict=True)
+        ]
+        trial = run_trial(model, self.layers)
+        width = trial.layers[0].hidden.shape[-1]
+        for index, (part, seen) in enumerate(zip(parts, trial.layers, strict=True)):
+            self._try_layer(index, part, seen)
+        try:
+            base = getattr(model, str(model.base_model_prefix))
+            self._ropes = RopeTables(
+                getattr(base, "rotary_emb", None),
+                [
+                    seen.cos_sin if part.uses_rope else None
+                    for part, seen in zip(parts, trial.layers, strict=True)
+                ],
+            )
+        except LookupError:
+            self._ropes = None
+        self._uses_rope = [part.uses_rope for part in parts]
+        self._decoder = self.kernels.Decoder(width)
+        for index, part in enumerate(parts):
+            sinks = self._sinks(modules[index])
+            self._packed += add_layer(
+                self._decoder, part, self.layers[index], sinks, self.dtype, self.kernels
+            )
+            modules[index] = FusedLayer(
+                modules[index], self, is_last=index == len(parts) - 1
+            )  # and its weights go
+        return trial
+
+    def _try_layer(self, index: int, parts: LayerParts, seen: Trial) -> None:
+        single = self.kernels.Decoder(seen.hidden.shape[-1])
+        spec = self.layers[index]
+        sinks = self._sinks(decoder_layers(self.model)[index])
+        add_layer(single, parts, spec, sinks, "bfloat16", self.kernels)
+        error = contribution_error(single, seen, uses_rope=parts.uses_rope)
+        if not error <= TOLERANCE:
+            raise NotRecognised(f"layer {index} gives something else, {error:.1%} off")
+
+    def _sinks(self, module: nn.Module) -> Tensor | None:
+        sinks = getattr(getattr(module, "self_attn", None), "sinks", None)
+        return None if sinks is None else sinks.detach().float().contiguous()
+
+    def _join_ends(self, model: nn.Module, trial: TrialRun) -> str:
+        """Take embedding, last norm and head into the native call, if that gives the same logits."""
+        try:
+            if self._ropes is None:
+                raise NotRecognised("its rope has no table by position")
+            embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
+            head: Any = model.get_output_embeddings()  # type: ignore[operator]
+            if not isinstance(embedding, nn.Embedding) or not can_pack(head):
+                raise NotRecognised("its embedding or head is of another kind")
+            base = getattr(model, str(model.base_model_prefix))
+            norm, epsilon = rms_norm_of(base.norm, self.kernels)
+            table = embedding.weight.detach()
+            begin, rows = trial.layers[0].hidden[0], table[trial.token_ids]
+            scale = float((begin * rows).sum() / (rows * rows).sum())
+            if (begin - scale * rows).norm() > 1e-3 * begin.norm():
+                raise NotRecognised("its residual stream does not begin with the embedding")
+            packed = pack(self.kernels, [head.weight], head_format(self.dtype), bias=head.bias)
+            # Only what comes after the layers is compared: their own loss would hide an error.
+            final = self.kernels.rms_norm(trial.layers[-1].output[0], norm, epsilon)
+            logits = final @ head.weight.T if head.bias is None else head(final)
+            factor = float((logits * trial.logits).sum() / (logits * logits).sum())
+            if (trial.logits - factor * logits).norm() > 1e-3 * trial.logits.norm():
+                raise NotRecognised("something follows its head")
+        except (NotRecognised, AttributeError) as reason:
+            return f"transformers runs embedding and head: {reason}"
+        self._decoder.set_ends(table, scale, norm, epsilon, packed)
+        model.set_output_embeddings(PackedLinear(self.kernels, packed))  # type: ignore[operator]
+        self._packed.append(packed)
+        self._logits_scale = factor
+        return "the whole step is one call"
+
+    # --- pages ----------------------------------------------------------------------------------
+
+    def cache_bytes_per_block(self) -> int:
+        per_token = sum(2 * spec.kv_heads * spec.key_dim for spec in self.layers)
+        return per_token * self.block_tokens * torch.bfloat16.itemsize
+
+    def allocate_cache(self, num_blocks: int) -> int:
+        self._pages.clear()
+        for spec in self.layers:
+            shape = (num_blocks, spec.kv_heads, self.block_tokens * spec.key_dim)
+            keys, values = (torch.zeros(shape, dtype=torch.bfloat16) for _ in range(2))
+            self._pages.append((keys, values))
+            if self._decoder is not None:
+                self._decoder.set_pages(spec.index, keys, values, self.block_tokens)
+        return num_blocks * self.cache_bytes_per_block()
+
+    def clear_blocks(self, blocks: Sequence[int]) -> None:
+        at = torch.tensor(list(blocks), dtype=torch.int64)
+        for keys, values in self._pages:
+            keys[at] = 0
+            values[at] = 0
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def forward(self, batch: StepBatch) -> Tensor:
+        if self._logits_scale is None or self._ropes is None:
+            return super().forward(batch)
+        logits: Tensor = self._decoder.forward(
+            batch.token_ids,
+            batch.positions,
+            batch.slots,
+            batch.rows,
+            batch.block_table,
+            batch.logits_at,
+            self._ropes.reach(max(batch.context_lens)),
+            self._ropes.of_layer,
+        )
+        return logits if self._logits_scale == 1 else logits.mul_(self._logits_scale)
+
+    def run_fused(self, hidden: Tensor, batch: StepBatch, ropes: list[Any]) -> Tensor:
+        """All layers at once, inside transformers' own model. hidden (1, T, width) → the same."""
+        x = hidden[0].clone().contiguous()
+        by_position = self._ropes is not None
+        if self._ropes is not None:
+            tables, of_layer = self._ropes.reach(max(batch.context_lens)), self._ropes.of_layer
+        else:
+            tables, of_layer = _tables_of(ropes, self._uses_rope)
+        self._decoder.run_layers(
+            x, batch.positions, batch.slots, batch.rows, batch.block_table, tables, of_layer,
+            by_position,
+        )  # fmt: skip
+        return x[None]
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        batch: StepBatch,
+        *,
+        scale: float,
+        window: int,
+        softcap: float,
+        sinks: Tensor | None,
+    ) -> Tensor:
+        keys, values = self._pages[layer]
+        out: Tensor = self.kernels.attend(
+            _side_by_side(query),
+            _side_by_side(key),
+            _side_by_side(value),
+            keys,
+            values,
+            self.block_tokens,
+            batch.positions,
+            batch.slots,
+            batch.rows,
+            batch.block_table,
+            scale,
+            window,
+            softcap,
+            None if sinks is None else sinks.float().contiguous(),
+        )
+        return out
+
+    def weight_bytes(self) -> int:
+        packed = sum(int(weights.nbytes) for weights in self._packed)
+        return packed + sum(
+            int(module.weight_bytes)
+            for module in self.model.modules()
+            if isinstance(module, PackedLinear) and module.packed not in self._packed
+        )
+
+
+class FusedLayer(nn.Module):
+    """Stands where a decoder layer was. The last of them runs all the layers in one call."""
+
+    def __init__(self, original: nn.Module, backend: NativeBackend, *, is_last: bool) -> None:
+        super().__init__()
+        self.is_last = is_last
+        self._backend = backend
+        for name in ("attention_type", "layer_type", "layer_idx"):  # models look at these
+            if hasattr(original, name):
+                setattr(self, name, getattr(original, name))
+
+    def forward(
+        self, hidden_states: Tensor, *_: Any, position_embeddings: Any = None, **__: Any
+    ) -> Tensor:
+        batch = current_step()[1]
+        ropes = batch.scratch.setdefault("ropes", [])
+        ropes.append(position_embeddings)
+        if not self.is_last:
+            return hidden_states
+        return self._backend.run_fused(hidden_states, batch, ropes)
+
+
+def _tables_of(
+    ropes: Sequence[Any], uses_rope: Sequence[bool]
+) -> tuple[list[tuple[Tensor, Tensor]], list[int]]:
+    """This step's rotations by token: each distinct table once, and which layer uses which."""
+    tables: list[tuple[Tensor, Tensor]] = []
+    found: dict[int, int] = {}
+    of_layer = []
+    for cos_sin, used in zip(ropes, uses_rope, strict=True):
+        if cos_sin is None or not used:
+            of_layer.append(-1)
+            continue
+        key = id(cos_sin[0])
+        if key not in found:
+            found[key] = len(tables)
+            tables.append(half_table(*cos_sin))
+        of_layer.append(found[key])
+    return tables, of_layer
+
+
+def _side_by_side(heads: Tensor) -> Tensor:
+    """(tokens, heads, dim) float32 with the heads of a token next to each other."""
+    if heads.dtype != torch.float32 or heads.stride(2) != 1 or heads.stride(1) != heads.shape[2]:
+        return heads.float().contiguous()
+    return heads

@@ -1,0 +1,396 @@
+// The Python side of the kernels: checks shapes, holds on to tensors, lets go of the interpreter.
+//
+// All tensors that go in and out of products are float32; what becomes bf16 or bytes is decided by
+// the packed weights. Every call releases the GIL while it computes.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <sys/mman.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <optional>
+#include <stdexcept>
+
+#include "decoder.h"
+#include "pack.h"
+#include "peaks.h"
+
+namespace py = pybind11;
+using namespace chatsite;
+using at::Tensor;
+
+namespace {
+
+using Maybe = std::optional<Tensor>;
+
+const float* floats(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.scalar_type() == at::kFloat && t.is_contiguous(), name, " must be contiguous float32");
+  return t.const_data_ptr<float>();
+}
+
+const float* floats(const Maybe& t, const char* name) { return t ? floats(*t, name) : nullptr; }
+
+const int64_t* longs(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.scalar_type() == at::kLong && t.is_contiguous(), name, " must be contiguous int64");
+  return t.const_data_ptr<int64_t>();
+}
+
+bf16* halves(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.scalar_type() == at::kBFloat16 && t.is_contiguous(), name, " must be contiguous bfloat16");
+  return reinterpret_cast<bf16*>(t.data_ptr());
+}
+
+// Weights are read in long streams: large pages spare most of the address translations.
+void want_large_pages(const Tensor& t) {
+  constexpr uintptr_t LARGE = 2 << 20;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(t.data_ptr()) + LARGE - 1) / LARGE * LARGE;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(t.data_ptr()) + t.nbytes()) / LARGE * LARGE;
+  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+}
+
+// One packed matrix with its bias.
+class Packed {
+ public:
+  Packed(const Tensor& weight, int format, const Maybe& bias) {
+    TORCH_CHECK(weight.dim() == 2 && weight.size(1) % GROUP == 0,
+                "a weight to pack must be (outputs, inputs) with inputs a multiple of 32");
+    TORCH_CHECK(format >= 0 && format <= 2, "format must be 0 (bf16), 1 (int8) or 2 (int4)");
+    weights_.format = Format(format);
+    weights_.outputs = weight.size(0);
+    weights_.inputs = weight.size(1);
+    const float* from = floats(weight, "weight");
+    const int64_t bytes = panels(weights_.outputs) * panel_bytes(weights_.format, weights_.inputs);
+    data_ = at::empty({bytes + PREFETCH_SLACK_BYTES}, at::kByte);
+    want_large_pages(data_);
+    data_.zero_();
+    weights_.data = data_.const_data_ptr<uint8_t>();
+    if (bias) {
+      TORCH_CHECK(bias->numel() == weights_.outputs, "bias must have one value per output");
+      bias_ = at::zeros({panels(weights_.outputs) * PANEL});
+      bias_.narrow(0, 0, weights_.outputs).copy_(*bias);
+      weights_.bias = bias_.const_data_ptr<float>();
+    }
+    py::gil_scoped_release release;
+    run_team(at::get_num_threads(), [&](Worker& worker) {
+      pack(worker, weights_.format, from, weights_.outputs, weights_.inputs, data_.data_ptr<uint8_t>());
+    });
+  }
+
+  Tensor unpacked() const {
+    Tensor out = at::empty({weights_.outputs, weights_.inputs});
+    run_team(at::get_num_threads(), [&](Worker& worker) { unpack(worker, weights_, out.data_ptr<float>()); });
+    return out;
+  }
+
+  const Weights& weights() const { return weights_; }
+  int64_t bytes() const { return data_.numel() - PREFETCH_SLACK_BYTES; }
+
+ private:
+  Weights weights_;
+  Tensor data_, bias_;
+};
+
+Tensor linear_(const Tensor& x, const Packed& packed) {
+  const Weights& w = packed.weights();
+  TORCH_CHECK(x.size(-1) == w.inputs, "x must have ", w.inputs, " columns, not ", x.size(-1));
+  const int64_t rows = x.numel() / w.inputs;
+  auto shape = x.sizes().vec();
+  shape.back() = w.outputs;
+  const Tensor from = x.contiguous();
+  Tensor out = at::empty(shape, x.options());
+  const float* p = floats(from, "x");
+  py::gil_scoped_release release;
+  static thread_local Activations kept;
+  Activations& activations = kept;
+  activations.resize(w.is_quantised(), rows, w.inputs);
+  run_team(at::get_num_threads(), [&](Worker& worker) {
+    convert(worker, p, rows, w.inputs, activations);
+    linear(worker, activations, rows, w, out.data_ptr<float>());
+  });
+  return out;
+}
+
+// down(gate(x G^T) * (x U^T)): an MLP in one call.
+Tensor gated_mlp(const Tensor& x, const Packed& gate_up, const Packed& down, int gate) {
+  const Weights &first = gate_up.weights(), &second = down.weights();
+  TORCH_CHECK(x.size(-1) == first.inputs, "x must have ", first.inputs, " columns, not ", x.size(-1));
+  TORCH_CHECK(first.outputs == 2 * second.inputs, "gate_up must have twice as many outputs as down has inputs");
+  const int64_t rows = x.numel() / first.inputs;
+  auto shape = x.sizes().vec();
+  shape.back() = second.outputs;
+  const Tensor from = x.contiguous();
+  Tensor out = at::empty(shape, x.options());
+  const float* p = floats(from, "x");
+  py::gil_scoped_release release;
+  static thread_local Activations kept_in, kept_between;
+  Activations &in = kept_in, &between = kept_between;
+  in.resize(first.is_quantised(), rows, first.inputs);
+  between.resize(second.is_quantised(), rows, second.inputs);
+  run_team(at::get_num_threads(), [&](Worker& worker) {
+    convert(worker, p, rows, first.inputs, in);
+    gated_linear(worker, in, rows, first, Gate(gate), between);
+    linear(worker, between, rows, second, out.data_ptr<float>());
+  });
+  return out;
+}
+
+Tensor rms_norm_(const Tensor& x, const Tensor& weight, double epsilon) {
+  const Tensor from = x.contiguous();
+  const int64_t width = weight.numel();
+  TORCH_CHECK(width % 32 == 0 && x.size(-1) == width, "weight must be as wide as x, a multiple of 32");
+  Tensor out = at::empty_like(from);
+  const float *p = floats(from, "x"), *w = floats(weight, "weight");
+  const int64_t rows = x.numel() / width;
+  py::gil_scoped_release release;
+  run_team(rows < 32 ? 1 : at::get_num_threads(), [&](Worker& worker) {
+    rms_norm(worker, p, rows, width, w, float(epsilon), out.data_ptr<float>(), false, 1.f);
+  });
+  return out;
+}
+
+Step make_step(const Tensor& positions, const Tensor& slots, const Tensor& rows, const Tensor& block_table) {
+  TORCH_CHECK(block_table.scalar_type() == at::kInt && block_table.is_contiguous() && block_table.dim() == 2,
+              "block_table must be contiguous int32 (sequences, blocks)");
+  const int64_t tokens = positions.numel();
+  TORCH_CHECK(slots.numel() == tokens && rows.numel() == tokens, "positions, slots and rows must be of one length");
+  return {tokens,
+          longs(positions, "positions"),
+          longs(slots, "slots"),
+          longs(rows, "rows"),
+          block_table.const_data_ptr<int32_t>(),
+          block_table.size(1)};
+}
+
+Pages make_pages(const Tensor& keys, const Tensor& values, int64_t page_tokens) {
+  TORCH_CHECK(keys.dim() == 3 && keys.sizes() == values.sizes(), "pages must be (pages, heads, page_tokens * dim)");
+  TORCH_CHECK(page_tokens % 16 == 0, "page_tokens must be a multiple of 16");
+  const int64_t dim = keys.size(2) / page_tokens;
+  TORCH_CHECK(dim % 16 == 0 && dim <= 512, "heads must be a multiple of 16 wide, at most 512");
+  return {halves(keys, "keys"), halves(values, "values"), keys.size(1), dim, page_tokens};
+}
+
+Tensor attend_(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& keys, const Tensor& values,
+               int64_t page_tokens, const Tensor& positions, const Tensor& slots, const Tensor& rows,
+               const Tensor& block_table, double scale, int64_t window, double softcap, const Maybe& sinks) {
+  const Step step = make_step(positions, slots, rows, block_table);
+  const Pages pages = make_pages(keys, values, page_tokens);
+  const auto check = [&](const Tensor& t, const char* name) {
+    TORCH_CHECK(t.dim() == 3 && t.size(0) == step.tokens && t.size(2) == pages.dim && t.stride(2) == 1 &&
+                    t.stride(1) == pages.dim && t.scalar_type() == at::kFloat,
+                name, " must be float32 (tokens, heads, dim) with heads side by side");
+    return t.const_data_ptr<float>();
+  };
+  Heads heads;
+  heads.query = check(query, "query");
+  heads.key = check(key, "key");
+  heads.value = check(value, "value");
+  heads.query_stride = query.stride(0);
+  heads.key_stride = key.stride(0);
+  heads.value_stride = value.stride(0);
+  heads.query_heads = query.size(1);
+  TORCH_CHECK(key.size(1) == pages.kv_heads && value.size(1) == pages.kv_heads && heads.query_heads % pages.kv_heads == 0,
+              "query heads must be a multiple of the pages' heads");
+  const AttentionRule rule{float(scale), window, float(softcap), floats(sinks, "sinks")};
+  Tensor out = at::empty({step.tokens, heads.query_heads, pages.dim}, query.options());
+  py::gil_scoped_release release;
+  AttentionPlan plan(step, heads.query_heads, pages.kv_heads);
+  const auto& units = plan.units(window);
+  static thread_local std::vector<float> kept;
+  std::vector<float>& scratch = kept;
+  run_team(at::get_num_threads(), [&](Worker& worker) {
+    attend(worker, step, plan, units, heads, Rope{}, rule, pages, scratch, nullptr, out.data_ptr<float>());
+  });
+  return out;
+}
+
+// A model's fused layers, and what comes before and behind them where that is known too.
+class Decoder {
+ public:
+  explicit Decoder(int64_t width) : width_(width) {}
+
+  void add_layer(std::shared_ptr<Packed> qkv, std::shared_ptr<Packed> out, std::shared_ptr<Packed> gate_up,
+                 std::shared_ptr<Packed> down, const std::map<std::string, std::pair<Tensor, double>>& norms,
+                 int64_t query_heads, int64_t kv_heads, int64_t dim, int gate, double residual_scale, double scale,
+                 int64_t window, double softcap, const Maybe& sinks) {
+    Layer layer;
+    layer.qkv = keep(qkv);
+    layer.out = keep(out);
+    layer.gate_up = keep(gate_up);
+    layer.down = keep(down);
+    TORCH_CHECK(layer.qkv.outputs == (query_heads + 2 * kv_heads) * dim, "qkv doesn't fit its heads");
+    TORCH_CHECK(layer.qkv.inputs == width_ && layer.out.outputs == width_ && layer.gate_up.inputs == width_ &&
+                    layer.down.outputs == width_ && layer.out.inputs == query_heads * dim,
+                "products don't fit the model's width");
+    TORCH_CHECK(layer.down.inputs % GROUP == 0 && layer.gate_up.outputs == 2 * layer.down.inputs && dim % GROUP == 0,
+                "gate_up must be twice as wide as down, and heads and MLP multiples of 32");
+    const auto norm = [&](const char* name, int64_t size) -> Norm {
+      const auto found = norms.find(name);
+      if (found == norms.end()) return {};
+      TORCH_CHECK(found->second.first.numel() == size, name, " must be ", size, " wide");
+      tensors_.push_back(found->second.first);
+      return {floats(found->second.first, name), float(found->second.second)};
+    };
+    layer.before_attention = norm("before_attention", width_);
+    layer.before_mlp = norm("before_mlp", width_);
+    TORCH_CHECK(layer.before_attention && layer.before_mlp, "a layer needs its norms before attention and MLP");
+    layer.after_attention = norm("after_attention", width_);
+    layer.after_mlp = norm("after_mlp", width_);
+    layer.query = norm("query", dim);
+    layer.key = norm("key", dim);
+    layer.gate = Gate(gate);
+    layer.residual_scale = float(residual_scale);
+    layer.query_heads = query_heads;
+    layer.pages.kv_heads = kv_heads;
+    layer.pages.dim = dim;
+    if (sinks) tensors_.push_back(*sinks);
+    layer.rule = {float(scale), window, float(softcap), floats(sinks, "sinks")};
+    if (!layers_.empty())
+      TORCH_CHECK(layer.query_heads == layers_[0].query_heads && kv_heads == layers_[0].pages.kv_heads,
+                  "all fused layers must have the same heads");
+    layers_.push_back(layer);
+  }
+
+  void set_pages(int64_t index, const Tensor& keys, const Tensor& values, int64_t page_tokens) {
+    const Pages pages = make_pages(keys, values, page_tokens);
+    Layer& layer = layers_.at(index);
+    TORCH_CHECK(pages.dim == layer.pages.dim && pages.kv_heads == layer.pages.kv_heads, "pages don't fit the layer");
+    layer.pages = pages;
+    pages_[index] = {keys, values};
+  }
+
+  void set_ends(const Tensor& embedding, double scale, const Tensor& norm, double epsilon, std::shared_ptr<Packed> head) {
+    TORCH_CHECK(embedding.dim() == 2 && embedding.size(1) == width_ && width_ % 32 == 0, "the embedding has another width");
+    embedding_.vocabulary = embedding.size(0);
+    embedding_.width = width_;
+    embedding_.scale = float(scale);
+    embedding_.table = nullptr;
+    embedding_.half_table = nullptr;
+    if (embedding.scalar_type() == at::kBFloat16)
+      embedding_.half_table = halves(embedding, "embedding");
+    else
+      embedding_.table = floats(embedding, "embedding");
+    last_norm_ = {floats(norm, "norm"), float(epsilon)};
+    head_ = keep(head);
+    tensors_.push_back(embedding);
+    tensors_.push_back(norm);
+  }
+
+  // x (tokens, width) float32, changed in place. tables[i] = (cos, sin) is used by the layers whose
+  // entry in rope_of_layer is i; a table has one row per token, or per position with by_position.
+  void run_layers(Tensor x, const Tensor& positions, const Tensor& slots, const Tensor& rows, const Tensor& block_table,
+                  const std::vector<std::pair<Tensor, Tensor>>& tables, const std::vector<int64_t>& rope_of_layer,
+                  bool by_position) {
+    const Step step = make_step(positions, slots, rows, block_table);
+    TORCH_CHECK(x.numel() == step.tokens * width_, "x must be (tokens, width)");
+    floats(x, "x");
+    const auto ropes = make_ropes(step, tables, rope_of_layer, by_position);
+    check_pages();
+    py::gil_scoped_release release;
+    chatsite::run_layers(at::get_num_threads(), layers_, ropes, step, width_, x.data_ptr<float>(), space_);
+  }
+
+  Tensor forward(const Tensor& token_ids, const Tensor& positions, const Tensor& slots, const Tensor& rows,
+                 const Tensor& block_table, const Tensor& logits_at,
+                 const std::vector<std::pair<Tensor, Tensor>>& tables, const std::vector<int64_t>& rope_of_layer) {
+    TORCH_CHECK(embedding_.width == width_ && head_.data, "the ends of the model are not set");
+    const Step step = make_step(positions, slots, rows, block_table);
+    const int64_t *ids = longs(token_ids, "token_ids"), *at = longs(logits_at, "logits_at");
+    TORCH_CHECK(token_ids.numel() == step.tokens, "token_ids and positions must be of one length");
+    for (int64_t t = 0; t < step.tokens; t++)
+      TORCH_CHECK_INDEX(ids[t] >= 0 && ids[t] < embedding_.vocabulary, "token id ", ids[t], " is outside the vocabulary");
+    for (int64_t i = 0; i < logits_at.numel(); i++)
+      TORCH_CHECK_INDEX(at[i] >= 0 && at[i] < step.tokens, "logits_at names token ", at[i], " of ", step.tokens);
+    const auto ropes = make_ropes(step, tables, rope_of_layer, true);
+    check_pages();
+    Tensor logits = at::empty({logits_at.numel(), head_.outputs});
+    py::gil_scoped_release release;
+    run_decoder(at::get_num_threads(), embedding_, layers_, ropes, last_norm_, head_, step, ids, at, logits_at.numel(),
+                logits.data_ptr<float>(), space_);
+    return logits;
+  }
+
+  int64_t size() const { return int64_t(layers_.size()); }
+
+  std::pair<int64_t, int64_t> heads(int64_t index) const {
+    const Pages& pages = layers_.at(index).pages;
+    return {pages.kv_heads, pages.dim};
+  }
+
+ private:
+  const Weights& keep(const std::shared_ptr<Packed>& packed) {
+    packed_.push_back(packed);
+    return packed->weights();
+  }
+
+  std::vector<Rope> make_ropes(const Step& step, const std::vector<std::pair<Tensor, Tensor>>& tables,
+                               const std::vector<int64_t>& rope_of_layer, bool by_position) const {
+    TORCH_CHECK(rope_of_layer.size() == layers_.size(), "one rope per layer is needed");
+    int64_t rows = step.tokens;
+    if (by_position)
+      for (int64_t t = 0; t < step.tokens; t++) rows = std::max(rows, step.positions[t] + 1);
+    std::vector<Rope> ropes;
+    for (const int64_t i : rope_of_layer) {
+      if (i < 0) {
+        ropes.emplace_back();
+        continue;
+      }
+      const auto& [cos, sin] = tables.at(i);
+      TORCH_CHECK(cos.dim() == 2 && cos.sizes() == sin.sizes() && cos.size(0) >= (by_position ? rows : step.tokens),
+                  "a rope table must have a row for every token or position");
+      ropes.push_back({floats(cos, "cos"), floats(sin, "sin"), 2 * cos.size(1), by_position});
+    }
+    return ropes;
+  }
+
+  void check_pages() const {
+    TORCH_CHECK(!layers_.empty() && int64_t(pages_.size()) == size(), "every layer needs its pages first");
+  }
+
+  const int64_t width_;
+  std::vector<Layer> layers_;
+  Embedding embedding_;
+  Norm last_norm_;
+  Weights head_;
+  Workspace space_;
+  std::vector<std::shared_ptr<Packed>> packed_;
+  std::vector<Tensor> tensors_;
+  std::map<int64_t, std::pair<Tensor, Tensor>> pages_;
+};
+
+}  // namespace
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  py::class_<Packed, std::shared_ptr<Packed>>(m, "Packed")
+      .def(py::init<const Tensor&, int, const Maybe&>(), py::arg("weight"), py::arg("format"), py::arg("bias"))
+      .def("unpacked", &Packed::unpacked)
+      .def_property_readonly("outputs", [](const Packed& p) { return p.weights().outputs; })
+      .def_property_readonly("inputs", [](const Packed& p) { return p.weights().inputs; })
+      .def_property_readonly("nbytes", &Packed::bytes);
+  m.def("linear", &linear_, py::arg("x"), py::arg("packed"));
+  m.def("gated_mlp", &gated_mlp, py::arg("x"), py::arg("gate_up"), py::arg("down"), py::arg("gate"));
+  m.def("rms_norm", &rms_norm_, py::arg("x"), py::arg("weight"), py::arg("epsilon"));
+  m.def("attend", &attend_, py::arg("query"), py::arg("key"), py::arg("value"), py::arg("keys"), py::arg("values"),
+        py::arg("page_tokens"), py::arg("positions"), py::arg("slots"), py::arg("rows"), py::arg("block_table"),
+        py::arg("scale"), py::arg("window"), py::arg("softcap"), py::arg("sinks"));
+  py::class_<Decoder>(m, "Decoder")
+      .def(py::init<int64_t>(), py::arg("width"))
+      .def("add_layer", &Decoder::add_layer, py::kw_only(), py::arg("qkv"), py::arg("out"), py::arg("gate_up"),
+           py::arg("down"), py::arg("norms"), py::arg("query_heads"), py::arg("kv_heads"), py::arg("dim"),
+           py::arg("gate"), py::arg("residual_scale"), py::arg("scale"), py::arg("window"), py::arg("softcap"),
+           py::arg("sinks"))
+      .def("set_pages", &Decoder::set_pages, py::arg("index"), py::arg("keys"), py::arg("values"),
+           py::arg("page_tokens"))
+      .def("set_ends", &Decoder::set_ends, py::arg("embedding"), py::arg("scale"), py::arg("norm"), py::arg("epsilon"), py::arg("head"))
+      .def("run_layers", &Decoder::run_layers, py::arg("x"), py::arg("positions"), py::arg("slots"), py::arg("rows"),
+           py::arg("block_table"), py::arg("tables"), py::arg("rope_of_layer"), py::arg("by_position"))
+      .def("forward", &Decoder::forward, py::arg("token_ids"), py::arg("positions"), py::arg("slots"),
+           py::arg("rows"), py::arg("block_table"), py::arg("logits_at"), py::arg("tables"),
+           py::arg("rope_of_layer"))
+      .def("heads", &Decoder::heads, py::arg("index"))
+      .def_property_readonly("size", &Decoder::size);
+  m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); });
+  m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); });
+  m.def("peak_fp32", [] { return peak_fp32(at::get_num_threads()); });
+  m.def("peak_read", [](const Tensor& bytes) {
+    return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());
+  });
+}

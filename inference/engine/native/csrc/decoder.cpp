@@ -1,0 +1,127 @@
+// The phases of a layer in order. Every thread of the team walks through all of this together.
+#include "decoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace chatsite {
+namespace {
+
+// Normalise each head of width `dim` in place. x starts at the first head of token 0.
+void norm_heads(Worker& worker, float* x, int64_t tokens, int64_t stride, int64_t heads, int64_t dim, const Norm& norm) {
+  worker.for_each(tokens, [&](int64_t t) {
+    for (int64_t h = 0; h < heads; h++) {
+      float* head = x + t * stride + h * dim;
+      Floats squares = all(0.f);
+      for (int64_t d = 0; d < dim; d += LANES) squares = _mm512_fmadd_ps(load(head + d), load(head + d), squares);
+      const float mean = _mm512_reduce_add_ps(squares) / float(dim);
+      const Floats factor = all(1.f / std::sqrt(mean + norm.epsilon));
+      for (int64_t d = 0; d < dim; d += LANES)
+        store(head + d, _mm512_mul_ps(_mm512_mul_ps(load(head + d), factor), load(norm.weight + d)));
+    }
+  });
+}
+
+// x += scale * after(activations W^T), without `after` where the layer has no such norm.
+void add_product(Worker& worker, const Activations& activations, int64_t tokens, const Weights& w, const Norm& after,
+                 float scale, float* delta, float* x) {
+  if (!after) return linear(worker, activations, tokens, w, x, true, scale);
+  linear(worker, activations, tokens, w, delta);
+  rms_norm(worker, delta, tokens, w.outputs, after.weight, after.epsilon, x, true, scale);
+}
+
+class LayerRun {
+ public:
+  LayerRun(const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step, int64_t width,
+           Workspace& space)
+      : layers_(layers), ropes_(ropes), step_(step), width_(width), space_(space),
+        plan_(step, layers[0].query_heads, layers[0].pages.kv_heads) {
+    int64_t qkv = 0, heads = 0, gated = 0;
+    for (const Layer& layer : layers) {
+      qkv = std::max(qkv, layer.qkv.outputs);
+      heads = std::max(heads, layer.out.inputs);
+      gated = std::max(gated, layer.down.inputs);
+      units_.push_back(&plan_.units(layer.rule.window));
+    }
+    qkv_ = Workspace::floats(space.qkv, step.tokens * qkv);
+    delta_ = Workspace::floats(space.delta, step.tokens * width);
+    const bool quantised = layers[0].qkv.is_quantised();
+    space.normed.resize(quantised, step.tokens, width);
+    space.attended.resize(quantised, step.tokens, heads);
+    space.gated.resize(quantised, step.tokens, gated);
+  }
+
+  void run(Worker& worker, float* x) {
+    for (size_t i = 0; i < layers_.size(); i++) run_layer(worker, layers_[i], ropes_[i], *units_[i], x);
+  }
+
+ private:
+  void run_layer(Worker& worker, const Layer& layer, const Rope& rope, const AttentionPlan::Units& units, float* x) {
+    const int64_t tokens = step_.tokens, dim = layer.pages.dim, kv_heads = layer.pages.kv_heads;
+    const int64_t stride = layer.qkv.outputs, keys = layer.query_heads * dim, values = keys + kv_heads * dim;
+    const Norm& first = layer.before_attention;
+    rms_norm(worker, x, tokens, width_, first.weight, first.epsilon, space_.normed);
+    linear(worker, space_.normed, tokens, layer.qkv, qkv_);
+    if (layer.query) norm_heads(worker, qkv_, tokens, stride, layer.query_heads, dim, layer.query);
+    if (layer.key) norm_heads(worker, qkv_ + keys, tokens, stride, kv_heads, dim, layer.key);
+    const Heads heads{qkv_, qkv_ + keys, qkv_ + values, stride, stride, stride, layer.query_heads};
+    attend(worker, step_, plan_, units, heads, rope, layer.rule, layer.pages, space_.parts, &space_.attended, nullptr);
+    add_product(worker, space_.attended, tokens, layer.out, layer.after_attention, layer.residual_scale, delta_, x);
+
+    const Norm& second = layer.before_mlp;
+    rms_norm(worker, x, tokens, width_, second.weight, second.epsilon, space_.normed);
+    gated_linear(worker, space_.normed, tokens, layer.gate_up, layer.gate, space_.gated);
+    add_product(worker, space_.gated, tokens, layer.down, layer.after_mlp, layer.residual_scale, delta_, x);
+  }
+
+  const std::vector<Layer>& layers_;
+  const std::vector<Rope>& ropes_;
+  const Step& step_;
+  const int64_t width_;
+  Workspace& space_;
+  AttentionPlan plan_;
+  std::vector<const AttentionPlan::Units*> units_;  // by layer
+  float *qkv_, *delta_;
+};
+
+void embed(Worker& worker, const Embedding& embedding, const int64_t* ids, int64_t tokens, float* x) {
+  worker.for_each(tokens, [&](int64_t t) {
+    const int64_t from = ids[t] * embedding.width;
+    float* to = x + t * embedding.width;
+    const Floats scale = all(embedding.scale);
+    for (int64_t k = 0; k < embedding.width; k += LANES) {
+      const Floats row = embedding.table ? load(embedding.table + from + k) : load_bf16(embedding.half_table + from + k);
+      store(to + k, _mm512_mul_ps(row, scale));
+    }
+  });
+}
+
+}  // namespace
+
+void run_layers(int threads, const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step,
+                int64_t width, float* x, Workspace& space) {
+  LayerRun run(layers, ropes, step, width, space);
+  run_team(threads, [&](Worker& worker) { run.run(worker, x); });
+}
+
+void run_decoder(int threads, const Embedding& embedding, const std::vector<Layer>& layers,
+                 const std::vector<Rope>& ropes, const Norm& last_norm, const Weights& head, const Step& step,
+                 const int64_t* token_ids, const int64_t* logits_at, int64_t num_logits, float* logits,
+                 Workspace& space) {
+  const int64_t width = embedding.width;
+  LayerRun run(layers, ropes, step, width, space);
+  static thread_local Activations last;
+  Activations& chosen = last;  // the lambda below runs on other threads, whose own `last` is another
+  chosen.resize(head.is_quantised(), num_logits, width);
+  float* x = Workspace::floats(space.hidden, (step.tokens + num_logits) * width);
+  float* picked = x + step.tokens * width;
+  run_team(threads, [&](Worker& worker) {
+    embed(worker, embedding, token_ids, step.tokens, x);
+    run.run(worker, x);
+    worker.for_each(num_logits, [&](int64_t i) { std::copy_n(x + logits_at[i] * width, width, picked + i * width); });
+    rms_norm(worker, picked, num_logits, width, last_norm.weight, last_norm.epsilon, chosen);
+    linear(worker, chosen, num_logits, head, logits);
+  });
+}
+
+}  // namespace chatsite

@@ -1,0 +1,28 @@
+"""The kernels, or a skip that says why this machine has none."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+import torch
+
+from inference.engine.native.build import KernelsUnavailable, load_kernels
+
+
+@pytest.fixture(scope="session")
+def kernels() -> ModuleType:
+    try:
+        return load_kernels()
+    except KernelsUnavailable as error:
+        pytest.skip(f"no native kernels here: {error}")
+
+
+@pytest.fixture(autouse=True)
+def two_threads_and_no_gradients():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+    torch.set_num_threads(before)
