@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,19 +23,26 @@ def server_binary() -> str:
 
 
 class RedisServer:
-    """A server whose data outlives `stop` and `kill`, so that tests can make it go and come back."""
+    """A server whose data outlives `stop`, so that tests can make it go and come back."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
-        self.socket = self.folder / "redis.sock"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.socket = folder / "redis.sock"
         self.url = f"unix://{self.socket}?db=0"
         self._process: subprocess.Popen[bytes] | None = None
 
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, retry=None)
+
     def start(self) -> None:
+        """Start it and wait until it answers; a running one stays."""
+        if self._process is not None:
+            return
         self._process = subprocess.Popen(
             [
                 server_binary(), "--port", "0", "--unixsocket", str(self.socket),
-                "--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", "everysec",
+                "--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", "always",
                 "--save", "", "--daemonize", "no",
             ],
             stdout=subprocess.DEVNULL,
@@ -45,7 +51,7 @@ class RedisServer:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
-                redis.Redis.from_url(self.url, retry=None).ping()
+                self.client().ping()
                 return
             except redis.RedisError:
                 time.sleep(0.02)
@@ -57,7 +63,3 @@ class RedisServer:
             self._process.terminate()
             self._process.wait(20)
             self._process = None
-
-    def remove(self) -> None:
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)

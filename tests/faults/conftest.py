@@ -1,0 +1,76 @@
+"""A real worker with the real model, and requests to it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatsite.chat.transcript import Transcript
+from inference import client
+from inference.contract import GenerationRequest, SamplingParams, Stamp
+from tests.support.redis import RedisServer
+from tests.support.worker import MODEL, Worker
+
+Ask = Callable[..., GenerationRequest]
+
+
+@pytest.fixture(scope="module")
+def worker(
+    redis_server: RedisServer, default_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    redis_server.start()
+    log = tmp_path_factory.mktemp("worker") / "worker.log"
+    made = Worker(log).start().wait_ready()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """Submit a greedy request of `max_tokens` tokens that doesn't end by itself."""
+
+    def submit(text: str = "Count slowly.", *, max_tokens: int = 120) -> GenerationRequest:
+        turns = [{"role": "user", "content": text}]
+        fitted = client.fit(MODEL, turns, max_tokens=max_tokens)
+        request = GenerationRequest(
+            request_id=uuid.uuid4().hex,
+            model=MODEL,
+            prompt_token_ids=tuple(fitted.token_ids),
+            sampling=SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True, seed=1),
+            received=Stamp.now(),
+        )
+        client.submit(request)
+        return request
+
+    return submit
+
+
+def transcript(request: GenerationRequest) -> Transcript:
+    try:
+        return Transcript().fold(client.read(request.request_id))
+    except client.RedisUnavailable:
+        return Transcript()
+
+
+def until(condition: Callable[[], bool], *, timeout_s: float = 60.0, what: str = "") -> float:
+    """Wait for it; returns the seconds it took."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > timeout_s:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.05)
+    return time.monotonic() - start
+
+
+def rescue() -> None:
+    """What the site's periodic task does for requests, without a site."""
+    try:
+        for request_id in client.lost_requests():
+            if not client.resubmit(request_id):
+                client.interrupt(request_id)
+    except client.RedisUnavailable:
+        pass

@@ -1,0 +1,131 @@
+"""Faults of the worker and of Redis in the middle of an answer, produced for real."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+from inference import client
+from inference.contract import Delta, Result
+from tests.faults.conftest import Ask, rescue, transcript, until
+from tests.support.redis import RedisServer
+from tests.support.worker import Worker
+
+
+def ended(request) -> bool:  # type: ignore[no-untyped-def]
+    rescue()
+    return transcript(request).result is not None
+
+
+def undisturbed(ask: Ask, text: str, *, max_tokens: int) -> str:
+    request = ask(text, max_tokens=max_tokens)
+    until(lambda: transcript(request).result is not None, what="an undisturbed answer")
+    return transcript(request).text
+
+
+def test_an_answer_goes_on_from_its_last_token_when_its_worker_is_killed(
+    worker: Worker, ask: Ask
+) -> None:
+    text = "Tell me about rivers."
+    expected = undisturbed(ask, text, max_tokens=150)
+    request = ask(text, max_tokens=150)
+    until(lambda: len(transcript(request).token_ids) >= 10, what="ten tokens")
+    worker.kill()
+    killed_at = time.monotonic()
+    had = len(transcript(request).token_ids)
+    worker.start()
+    until(lambda: rescue() or len(transcript(request).token_ids) > had, what="the next token")
+    recovery_s = time.monotonic() - killed_at
+    until(lambda: ended(request), what="the end")
+    answer = transcript(request)
+    assert answer.result is not None and answer.result.finish_reason == "length"
+    assert answer.text == expected
+    assert len(answer.token_ids) == 150
+    assert sorted(answer.attempts) == [1, 2]
+    assert answer.result.continued_tokens >= had
+    print(f"next token {recovery_s:.1f} s after the kill")
+
+
+def test_a_worker_that_comes_back_from_a_stall_changes_nothing(
+    worker: Worker, ask: Ask, tmp_path: Path
+) -> None:
+    worker.wait_ready()
+    text = "Tell me about mountains."
+    expected = undisturbed(ask, text, max_tokens=150)
+    request = ask(text, max_tokens=150)
+    until(lambda: len(transcript(request).token_ids) >= 10, what="ten tokens")
+    worker.signal(signal.SIGSTOP)
+    other = Worker(tmp_path / "other.log", name="slot2").start()
+    try:
+        until(lambda: (rescue(), transcript(request).attempts.keys() >= {1, 2})[1], what="attempt 2")
+        worker.signal(signal.SIGCONT)
+        until(lambda: ended(request), what="the end")
+    finally:
+        worker.signal(signal.SIGCONT)
+        other.stop()
+    events = client.read(request.request_id)
+    positions = [p for e in events if isinstance(e, Delta) for p in range(e.position, e.position + len(e.token_ids))]
+    assert positions == list(range(150)), "no token twice, none missing"
+    assert sum(isinstance(e, Result) for e in events) == 1
+    assert transcript(request).text == expected
+
+
+def test_an_answer_goes_on_when_redis_restarts(
+    worker: Worker, ask: Ask, redis_server: RedisServer
+) -> None:
+    worker.wait_ready()
+    text = "Tell me about islands."
+    expected = undisturbed(ask, text, max_tokens=150)
+    request = ask(text, max_tokens=150)
+    until(lambda: len(transcript(request).token_ids) >= 10, what="ten tokens")
+    redis_server.stop()
+    time.sleep(1.0)
+    redis_server.start()
+    until(lambda: ended(request), what="the end")
+    assert transcript(request).text == expected
+    later = ask("And now?", max_tokens=5)
+    until(lambda: ended(later), what="a later answer")
+
+
+def test_stopping_an_answer_takes_effect_at_once(worker: Worker, ask: Ask) -> None:
+    request = ask("Never end.", max_tokens=400)
+    until(lambda: len(transcript(request).token_ids) >= 5, what="five tokens")
+    client.cancel(request.request_id)
+    took = until(lambda: transcript(request).result is not None, timeout_s=10, what="the end")
+    result = transcript(request).result
+    assert result is not None and result.finish_reason == "cancelled"
+    assert took < 3
+
+
+def test_a_task_that_comes_twice_makes_one_answer(worker: Worker, ask: Ask) -> None:
+    request = ask("Say hello.", max_tokens=20)
+    for _ in range(3):
+        client._send(request)
+    until(lambda: ended(request), what="the end")
+    time.sleep(0.5)
+    events = client.read(request.request_id)
+    assert sum(isinstance(e, Result) for e in events) == 1
+    assert len(transcript(request).token_ids) == 20
+
+
+def test_sixty_four_streams_lose_no_token(worker: Worker, ask: Ask) -> None:
+    asked = [ask(f"Number {n}?", max_tokens=12) for n in range(64)]
+    until(lambda: all([ended(r) for r in asked]), timeout_s=120, what="64 answers")
+    for request in asked:
+        answer = transcript(request)
+        assert answer.result is not None and answer.result.finish_reason == "length"
+        assert len(answer.token_ids) == 12
+
+
+def test_a_worker_told_to_stop_hands_its_answers_back(worker: Worker, ask: Ask) -> None:
+    """Last: it stops the worker. What it had goes on in the next one."""
+    request = ask("A long walk.", max_tokens=200)
+    until(lambda: len(transcript(request).token_ids) >= 5, what="five tokens")
+    start = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - start < 12
+    assert transcript(request).result is None
+    worker.start()
+    until(lambda: ended(request), what="the end")
+    assert len(transcript(request).token_ids) == 200
