@@ -17,8 +17,10 @@ from torch import Tensor
 from inference.contract import TokenLogprobs
 from inference.engine.request import ActiveRequest
 
-WINDOWS = (64, 1024)
-"""How many candidates to look at first. Nearly all draws fall among 64; few rows need a sort."""
+WINDOW = 64
+"""How many candidates of a row to look at first; most draws fall among them."""
+NEGLIGIBLE = 1e-4
+"""Share of the likeliest token's mass from which candidates are looked at next, before all are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +50,20 @@ class Sampler:
         raw = logits[raw_rows].clone() if raw_rows else None
         self._adjust(logits, requests)
 
-        best, chosen = logits.max(dim=-1)
-        # A NaN wins every max, so the maximum tells of the whole row.
-        finite = best.isfinite()
-        log_sampled: Tensor | None = None
         draws = [i for i, r in enumerate(requests) if r.request.sampling.temperature > 0]
-        if draws:
-            whole = len(draws) == len(requests)
-            rows = logits if whole else logits[draws]
-            drawn, log_drawn = self._draw(rows, [requests[i] for i in draws])
-            if whole:
-                chosen, log_sampled = drawn, log_drawn
-            else:
+        log_sampled: Tensor | None = None
+        if len(draws) == len(requests):
+            chosen, log_sampled, best = self._draw(logits, requests)
+        else:
+            best, chosen = logits.max(dim=-1)
+            if draws:
                 at = torch.tensor(draws, device=self.device)
+                drawn, log_drawn, _ = self._draw(logits[at], [requests[i] for i in draws])
                 chosen = chosen.index_copy(0, at, drawn)
                 log_sampled = torch.zeros(len(requests), device=self.device)
                 log_sampled = log_sampled.index_copy(0, at, log_drawn)
+        # A NaN wins every maximum, so the largest value tells of the whole row.
+        finite = best.isfinite()
         # One transfer for the tokens and the check: the only wait for the device in a step.
         ids = torch.where(finite, chosen, -1).tolist()
         found: list[TokenLogprobs | None] = [None] * len(requests)
@@ -129,44 +129,67 @@ class Sampler:
 
     # --- the draw -------------------------------------------------------------------------------
 
-    def _draw(self, logits: Tensor, requests: Sequence[ActiveRequest]) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, logits: Tensor, requests: Sequence[ActiveRequest]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw one token per row, likeliest first along the cumulated mass.
 
-        logits (R, V) → tokens (R,) int64 and their log-probabilities (R,) under what was drawn from.
+        logits (R, V) → tokens (R,) int64, their log-probabilities (R,) under what was drawn from,
+        and the mass of the likeliest (R,), not finite where the row isn't.
         Top-p: Holtzman et al., 2019. Min-p: Nguyen et al., 2024.
         """
-        settings = torch.tensor(
-            [
-                [
-                    max(r.request.sampling.temperature, 1e-5),
-                    r.request.sampling.top_k or self.vocab_size,
-                    r.request.sampling.top_p,
-                    r.request.sampling.min_p,
-                    r.uniform(),
-                ]
-                for r in requests
-            ],
-            dtype=torch.float64,
-        )
-        settings = settings.to(self.device, non_blocking=True)
-        scaled = logits / settings[:, :1].float()
-        total = _logsumexp(scaled)
-        # Which window settles a row depends on the row alone, so the batch can't change its draw.
-        # On a GPU a sort is cheap, and asking whether it was needed isn't.
-        sizes = WINDOWS if self.device.type == "cpu" else ()
-        tokens = torch.empty(len(requests), dtype=torch.int64, device=self.device)
-        logp = torch.empty(len(requests), device=self.device)
-        rows = torch.arange(len(requests), device=self.device)
-        for size in (*(size for size in sizes if size < self.vocab_size), self.vocab_size):
-            part = scaled if len(rows) == len(requests) else scaled[rows]
-            top, ids = part.topk(size) if size < self.vocab_size else part.sort(descending=True)
-            index, picked, settled = _pick(top, total[rows], settings[rows], self.vocab_size)
-            tokens[rows] = ids.gather(1, index[:, None])[:, 0]
-            logp[rows] = picked
+        settings = self._settings(requests)
+        mass = (logits / settings[:, :1].float()).softmax(dim=-1)
+        # On a GPU a sort is cheap, and asking whether fewer would do is not.
+        size = min(WINDOW, self.vocab_size) if self.device.type == "cpu" else self.vocab_size
+        top, ids = mass.topk(size) if size < self.vocab_size else _sorted(mass)
+        counts = torch.full((len(requests),), size, device=self.device)
+        index, logp, settled = _pick(top, counts, settings, self.vocab_size)
+        tokens = ids.gather(1, index[:, None])[:, 0]
+        best = top[:, 0]
+        # Which candidates settle a row depends on the row alone: the batch can't change its draw.
+        for narrow in (self._above_negligible, _everything):
             if size == self.vocab_size or bool(settled.all()):
                 break
-            rows = rows[~settled]
-        return tokens, logp
+            rows = (~settled).nonzero()[:, 0]
+            top, ids, counts = narrow(mass[rows])
+            index, picked, enough = _pick(top, counts, settings[rows], self.vocab_size)
+            tokens[rows] = ids.gather(1, index[:, None])[:, 0]
+            logp[rows] = picked
+            settled[rows] = enough
+        return tokens, logp, best
+
+    def _settings(self, requests: Sequence[ActiveRequest]) -> Tensor:
+        """(R, 5) float64: temperature, top-k, top-p, min-p, and the number that decides."""
+        rows = []
+        for request in requests:
+            sampling = request.request.sampling
+            rows.append(
+                (
+                    max(sampling.temperature, 1e-5),
+                    sampling.top_k or self.vocab_size,
+                    sampling.top_p,
+                    sampling.min_p,
+                    request.uniform(),
+                )
+            )
+        return torch.tensor(rows, dtype=torch.float64).to(self.device, non_blocking=True)
+
+    @staticmethod
+    def _above_negligible(mass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidates with a mass that isn't negligible, sorted, padded with nothing.
+
+        A flat row has some thousands of them, and sorting those costs a tenth of sorting all.
+        """
+        wanted = mass > NEGLIGIBLE * mass.amax(dim=-1, keepdim=True)
+        counts = wanted.sum(dim=-1)
+        rows, columns = wanted.nonzero(as_tuple=True)
+        place = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+        shape = (len(mass), max(1, int(counts.max())))
+        top, ids = torch.zeros(shape), torch.zeros(shape, dtype=torch.int64)
+        top[rows, place], ids[rows, place] = mass[rows, columns], columns
+        top, order = _sorted(top)
+        return top, ids.gather(1, order), counts.clamp(min=1)
 
     # --- after the draw -------------------------------------------------------------------------
 
@@ -205,32 +228,30 @@ def logprobs_of(
     ]
 
 
-def _logsumexp(rows: Tensor) -> Tensor:
-    """rows (R, V) → (R, 1), each as it would be in any other batch.
+def _sorted(mass: Tensor) -> tuple[Tensor, Tensor]:
+    values, order = mass.sort(dim=-1, descending=True, stable=True)
+    return values, order
 
-    torch cuts a reduction to a single number into one part per thread, so one row goes as two.
-    """
-    if rows.shape[0] == 1:
-        return rows.expand(2, -1).logsumexp(dim=-1, keepdim=True)[:1]
-    return rows.logsumexp(dim=-1, keepdim=True)
+
+def _everything(mass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    top, ids = _sorted(mass)
+    return top, ids, torch.full((len(mass),), mass.shape[1], device=mass.device)
 
 
 def _pick(
-    top: Tensor, total: Tensor, settings: Tensor, vocab_size: int
+    top: Tensor, counts: Tensor, settings: Tensor, vocab_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pick from the likeliest candidates of each row.
 
-    top (R, K) float32 logits in falling order, total (R, 1) logsumexp of the whole row, settings
-    (R, 5) float64 → index into the candidates (R,), log-probability (R,), and whether the K
-    candidates were enough to be sure (R,). Mass is summed in float64: a vocabulary of small terms
-    must not drift.
+    top (R, K) their mass in falling order, counts (R,) how many of K are candidates, settings
+    (R, 5) → index into the candidates (R,), log-probability (R,), and whether the candidates were
+    enough to be sure (R,). Sums are float64: a vocabulary of small terms must not drift.
     """
     _, top_k, top_p, min_p, uniform = settings.unbind(dim=1)
-    size = top.shape[1]
-    mass = (top.double() - total.double()).exp()
+    mass = top.double()
     is_cut_by_k = top_k < vocab_size
-    knows_k = ~is_cut_by_k | (top_k <= size)
-    in_k = torch.arange(size, device=top.device) < top_k[:, None]
+    knows_k = ~is_cut_by_k | (top_k <= counts)
+    in_k = torch.arange(top.shape[1], device=top.device) < top_k[:, None]
     mass = torch.where(in_k, mass, 0.0)
     below = mass.cumsum(dim=-1)
     # Top-p counts mass among what top-k kept.
@@ -240,13 +261,14 @@ def _pick(
     kept[:, 0] = True
     below = torch.where(kept, mass, 0.0).cumsum(dim=-1)
     # With the last candidate out, all behind it are out too, and the kept mass is known.
-    is_cut = is_cut_by_k | ~kept[:, -1]
+    is_cut = is_cut_by_k | ~kept.gather(1, counts[:, None] - 1)[:, 0]
     kept_mass = torch.where(is_cut, below[:, -1], 1.0)
     target = uniform * kept_mass
     is_free = (top_p >= 1) & (min_p <= 0)
     settled = knows_k & (is_cut | (is_free & (target < below[:, -1])))
     # Rounding may leave the target at the very end: the last kept candidate takes it.
-    index = torch.minimum((below <= target[:, None]).sum(dim=-1), kept.sum(dim=-1) - 1)
+    last = torch.minimum(kept.sum(dim=-1), counts) - 1
+    index = torch.minimum((below <= target[:, None]).sum(dim=-1), last)
     logp = (mass.gather(1, index[:, None])[:, 0] / kept_mass).log()
     return index, logp.float(), settled
 

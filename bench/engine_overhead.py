@@ -1,0 +1,102 @@
+"""What the engine spends outside the model's arithmetic, per step, at several widths.
+
+Steps the core in this thread with the clock around the backend: everything else (scheduling,
+tensors, sampling, detokenising, events, their wire form) is overhead. Goal: below 10 % of a step
+at 16 streams. `python bench/engine_overhead.py [--dtype D] [--streams 1,4,8,16]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from inference.contract import GenerationRequest, SamplingParams, Stamp, to_wire
+from inference.engine.config import EngineConfig
+from inference.engine.core import Core
+from inference.engine.loading import folder_source
+from inference.engine.model_runner import ModelRunner
+from inference.text import DEFAULT_SLUG, model_folder
+
+KINDS: dict[str, dict[str, Any]] = {
+    "greedy": {"temperature": 0.0},
+    "sampled": {"temperature": 0.8, "top_p": 0.95},
+    "mixed": {"temperature": 0.8, "top_k": 40, "presence_penalty": 0.3, "logprobs": 5},
+}
+
+
+def timed_steps(core: Core, width: int, new: int, sampling: dict[str, Any]) -> tuple[float, float]:
+    """Median milliseconds of a decode step, and of what lies outside the backend."""
+    inside = 0.0
+    forward = core.runner.backend.forward
+
+    def clocked(batch: Any) -> Any:
+        nonlocal inside
+        begin = time.perf_counter()
+        try:
+            return forward(batch)
+        finally:
+            inside += time.perf_counter() - begin
+
+    core.runner.backend.forward = clocked  # type: ignore[method-assign]
+    for n in range(width):
+        core.admit(
+            GenerationRequest(
+                request_id=f"{width}-{n}",
+                model="bench",
+                prompt_token_ids=tuple(range(1000 + 50 * n, 1060 + 50 * n)),
+                sampling=SamplingParams(max_tokens=new, ignore_eos=True, seed=n, **sampling),
+                received=Stamp.now(),
+            )
+        )
+    steps: list[tuple[float, float]] = []
+    while core.active:
+        inside, begin = 0.0, time.perf_counter()
+        core.step()
+        for event in core.events:
+            to_wire(event)
+        core.events.clear()
+        core.status()
+        step = time.perf_counter() - begin
+        decoding = sum(1 for active in core.scheduler.running if active.decode_steps > 1)
+        if decoding == width:
+            steps.append((step * 1e3, (step - inside) * 1e3))
+    core.runner.backend.forward = forward  # type: ignore[method-assign]
+    return (
+        statistics.median(step for step, _ in steps),
+        statistics.median(outside for _, outside in steps),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=model_folder(DEFAULT_SLUG))
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--streams", default="1,4,8,16")
+    parser.add_argument("--max-tokens", type=int, default=48)
+    options = parser.parse_args()
+    config = EngineConfig(
+        model_dir=options.model, dtype=options.dtype, backend=options.backend, prefix_cache=False
+    )
+    source = folder_source(options.model)
+    runner = ModelRunner(config, load=source.load_model)
+    core = Core(config, runner, source.load_text())
+    print(f"{runner.backend.name}, {runner.threads} threads")
+    share = 0.0
+    for width in [int(n) for n in options.streams.split(",")]:
+        for kind, sampling in KINDS.items():
+            step_ms, outside_ms = timed_steps(core, width, options.max_tokens, sampling)
+            share = outside_ms / step_ms
+            print(
+                f"{width:3d} streams {kind:8s} step {step_ms:7.2f} ms, outside the model "
+                f"{outside_ms:6.2f} ms, {share:6.1%}",
+                flush=True,
+            )
+    print(f"{share:.3f}")
+
+
+if __name__ == "__main__":
+    main()
