@@ -43,6 +43,11 @@ class Generation(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="generations"
     )
     source = models.CharField(max_length=4, choices=Source.choices, default=Source.CHAT)
+    api_key = models.CharField(
+        max_length=16,
+        blank=True,
+        help_text=_("How the API key begins that was used; empty for the chat."),
+    )
     state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
     error_code = models.CharField(max_length=40, blank=True)
     error_text = models.CharField(max_length=300, blank=True)
@@ -100,6 +105,7 @@ class Generation(models.Model):
             models.Index(fields=["state", "received_at"]),
             models.Index(fields=["model_slug", "received_at"]),
             models.Index(fields=["user", "received_at"]),
+            models.Index(name="generation_api_key", fields=["api_key", "received_at"]),
             models.Index(  # covers stats.board, which so never reads the wide rows themselves
                 name="generation_board",
                 fields=[
