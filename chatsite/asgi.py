@@ -10,11 +10,15 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 http = get_asgi_application()
 
-from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
+from chatsite.api.asgi import ApiHandler
+from chatsite.chat.routing import websocket_urlpatterns
+from chatsite.web_bounds import bound_requests
+
+bound_requests()
 
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": ApiHandler(http),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
         ),

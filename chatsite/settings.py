@@ -135,3 +135,9 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
+
+# The API for programs (chatsite/api), and what the web server takes from anybody.
+API_MAX_BODY_BYTES = env_int("API_MAX_BODY_BYTES", 8_000_000)
+API_HEARTBEAT_S = env_int("API_HEARTBEAT_S", 10)  # a comment in a stream that is silent this long
+DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
+MAX_BODY_S = env_int("MAX_BODY_S", 30)  # a request's body must have arrived by then

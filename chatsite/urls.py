@@ -8,5 +8,7 @@ urlpatterns = [
     path("admin/latency/", include("chatsite.dashboards.latency.urls")),
     path("admin/workers/", include("chatsite.dashboards.workers.urls")),
     path("admin/", admin.site.urls),
+    path("v1/", include("chatsite.api.urls")),
+    path("settings/keys/", include("chatsite.api.pages")),
     path("", include("chatsite.chat.urls")),
 ]

@@ -35,6 +35,7 @@ from inference.text import (
     PromptTooLong,
     TemplateFailed,
     TextModel,
+    clean,
     model_folder,
     models_dir,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "TextModel",
     "broker_url",
     "cancel",
+    "clean",
     "context_length",
     "count_waiting",
     "describe",

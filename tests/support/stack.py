@@ -38,7 +38,7 @@ class Stack:
         self, *, environment: Mapping[str, str] | None = None, concurrency: int = 40
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="stack-"))
-        self.redis = RedisServer()
+        self.redis = RedisServer(self.folder / "redis")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.concurrency = concurrency
@@ -129,7 +129,7 @@ class Stack:
             self.processes[name].terminate()
         for name in list(self.processes):
             self.end(name)
-        self.redis.remove()
+        self.redis.stop()
         if keep := os.environ.get("STACK_LOGS"):
             shutil.copytree(self.folder, keep, dirs_exist_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -154,7 +154,9 @@ class Stack:
         """Run Python inside the site's environment, with Django set up; what it prints."""
         return self.manage("shell", "--no-imports", text=code)
 
-    def add_user(self, name: str, *, password: str = "a long pass phrase", staff: bool = False) -> None:
+    def add_user(
+        self, name: str, *, password: str = "a long pass phrase", staff: bool = False
+    ) -> None:
         self.python(
             "from chatsite.accounts.models import User\n"
             f"User.objects.create_user({name!r}, password={password!r}, is_staff={staff},"

@@ -1,0 +1,182 @@
+"""The requests behind one call: stored, sent, followed, and stopped when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from chatsite.api.choices import Choice, Piece
+from chatsite.api.errors import of_result, unavailable
+from chatsite.api.models import ApiKey
+from chatsite.api.quotas import check_quota
+from chatsite.api.schemas.replies import Timings, Usage
+from chatsite.api.threads import POOL
+from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.chat import requests
+from chatsite.errors import ChatError
+from chatsite.metrics import actions as metrics
+from inference import client
+from inference.contract import Event, Progress, Result, Stamp
+
+logger = logging.getLogger(__name__)
+
+Item = tuple[Choice, Event | client.Place] | Exception
+
+
+@dataclass
+class Run:
+    """One call's choices. `note` is what a heartbeat says."""
+
+    key: ApiKey
+    model: LanguageModel
+    choices: list[Choice]
+    headers: dict[str, str] = field(default_factory=dict)
+    note: str = "waiting"
+
+    @property
+    def id(self) -> str:
+        """The first choice's request id: it opens that request's page."""
+        return self.choices[0].request.request_id
+
+    # --- before: call in a thread -----------------------------------------------------------
+
+    def open(self, preset: SamplingPreset | None) -> None:
+        """Store every request and put it on the queue. Raises ApiError; nothing then runs on."""
+        with transaction.atomic():
+            self.headers |= check_quota(self.key, requests=len(self.choices))
+            for choice in self.choices:
+                metrics.open_generation(
+                    choice.request,
+                    subject=None,
+                    user=self.key.owner,
+                    api_key=self.key.prefix,
+                    model_version=self.model.version,
+                    preset_slug=preset.slug if preset else "",
+                    preset_version=preset.version if preset else None,
+                )
+        sent: list[Choice] = []
+        try:
+            for choice in self.choices:
+                _send(choice)
+                sent.append(choice)
+        except Exception as error:
+            stop(sent)
+            for choice in self.choices[len(sent) :]:
+                code = getattr(error, "code", "") or "not_sent"
+                requests.end_without_worker(
+                    UUID(choice.request.request_id), "failed", code=code, text=str(error)[:300]
+                )
+            raise
+
+    # --- meanwhile ---------------------------------------------------------------------------
+
+    async def pieces(self) -> AsyncGenerator[tuple[Choice, Piece] | None, None]:
+        """What becomes visible, as it does; None when nothing has for a heartbeat's time.
+
+        Left early, by an error or because the client went away, it stops what still runs.
+        """
+        queue: asyncio.Queue[Item] = asyncio.Queue()
+        pumps = [asyncio.create_task(_pump(choice, queue)) for choice in self.choices]
+        left = len(pumps)
+        try:
+            while left:
+                try:
+                    async with asyncio.timeout(settings.API_HEARTBEAT_S):
+                        item = await queue.get()
+                except TimeoutError:
+                    yield None
+                    continue
+                if isinstance(item, Exception):
+                    raise item
+                choice, event = item
+                self._note(event)
+                piece = None if isinstance(event, client.Place) else choice.take(event)
+                left -= choice.result is event
+                if piece is not None:
+                    yield choice, piece
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            if running := [choice for choice in self.choices if choice.result is None]:
+                POOL.submit(stop, running)
+
+    def _note(self, event: Event | client.Place) -> None:
+        if isinstance(event, client.Place):
+            self.note = f"queued, place {event.place}"
+        elif isinstance(event, Progress):
+            self.note = f"{event.phase} {event.done}/{event.total}"
+
+    # --- after -------------------------------------------------------------------------------
+
+    def usage(self) -> Usage:
+        first = {choice.prompt_index: choice for choice in reversed(self.choices)}
+        prompt = sum(len(choice.request.prompt_token_ids) for choice in first.values())
+        completion = sum(choice.completion_tokens for choice in self.choices)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {
+                "cached_tokens": sum(choice.cached_tokens for choice in first.values())
+            },
+            "completion_tokens_details": {
+                "reasoning_tokens": sum(choice.reasoning_tokens for choice in self.choices)
+            },
+        }
+
+    def timings(self) -> Timings:
+        each = [choice.timings() for choice in self.choices]
+        timings: Timings = {**each[0]}  # type: ignore[typeddict-item]
+        if len(each) > 1:
+            timings["choices"] = each
+        return timings
+
+
+def _send(choice: Choice) -> None:
+    request = choice.request
+    try:
+        client.submit(request)
+    except client.RedisUnavailable as error:
+        raise unavailable("The queue can't be reached just now.", code="queue_away") from error
+    except client.ClientError as error:
+        raise of_result(error.code, str(error)) from error
+    metrics.mark_submitted(UUID(request.request_id), request.received, Stamp.now())
+
+
+async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:
+    event: Event | client.Place | None = None
+    try:
+        async for event in client.hub().follow(choice.request.request_id):
+            queue.put_nowait((choice, event))
+        if not isinstance(event, Result):
+            queue.put_nowait(of_result("interrupted", "The answer's stream was lost."))
+    except Exception as error:
+        queue.put_nowait(error)
+
+
+def stop(choices: Sequence[Choice]) -> None:
+    """Cancel requests that nobody waits for. A failure is logged: their tokens are bounded."""
+    for choice in choices:
+        try:
+            requests.cancel(UUID(choice.request.request_id))
+        except ChatError as error:
+            logger.warning("could not stop %s: %s", choice.request.request_id[:8], error.code)
+        except Exception:
+            logger.exception("could not stop %s", choice.request.request_id[:8])
+
+
+def refuse_without_worker(model: LanguageModel) -> None:
+    """Raise ApiError 503 when no worker serves the model, before anything is stored."""
+    try:
+        snapshots = client.workers()
+    except client.RedisUnavailable as error:
+        raise unavailable("The queue can't be reached just now.", code="queue_away") from error
+    if not any(s.model == model.slug and s.state != "failed" for s in snapshots):
+        text = f"No worker serves the model '{model.slug}' at the moment. Try again later."
+        raise unavailable(text, code="no_worker", retry_after_s=15)

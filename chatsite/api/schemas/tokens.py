@@ -1,0 +1,48 @@
+"""The bodies of /v1/tokenize and /v1/detokenize, and what comes back. The shapes are vLLM's."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from pydantic import Field, model_validator
+from typing_extensions import TypedDict
+
+from chatsite.api.schemas.chat import MAX_MESSAGES, ChatMessage
+from chatsite.api.schemas.common import Body, TokenId, together
+
+MAX_TOKENS = 1_000_000
+
+
+class TokenizeBody(Body):
+    model: str = Field(
+        min_length=1, max_length=200, description="A model, or a vocabulary without one."
+    )
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=MAX_MESSAGES)
+    add_special_tokens: bool | None = None
+    add_generation_prompt: Literal[True] | None = None
+    continue_final_message: Literal[False] | None = None
+    return_token_strs: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> TokenizeBody:
+        if (self.prompt is None) == (self.messages is None):
+            raise together("prompt", "Give either 'prompt' or 'messages'.")
+        return self
+
+
+class DetokenizeBody(Body):
+    model: str = Field(min_length=1, max_length=200)
+    tokens: list[TokenId] = Field(max_length=MAX_TOKENS)
+
+
+class Tokenized(TypedDict):
+    count: int
+    max_model_len: int | None
+    tokens: list[int]
+    token_strs: NotRequired[list[str] | None]
+
+
+class Detokenized(TypedDict):
+    prompt: str

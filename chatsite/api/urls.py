@@ -1,0 +1,82 @@
+"""The API's URLs, all that openapi.py describes."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, re_path
+from django.views.decorators.csrf import csrf_exempt
+
+from chatsite.api import errors, openapi
+from chatsite.api.endpoints import Endpoint, with_id
+from chatsite.api.generation import chat_completion, completion
+from chatsite.api.schemas.chat import ChatBody, ChatCompletion, ChatCompletionChunk
+from chatsite.api.schemas.completions import Completion, CompletionBody
+from chatsite.api.schemas.replies import Model, ModelList
+from chatsite.api.schemas.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
+from chatsite.api.vocabularies import detokenize, list_models, one_model, tokenize
+
+ENDPOINTS = [
+    Endpoint(
+        path="models",
+        method="GET",
+        summary="The models that this key may use.",
+        answer=list_models,
+        gives=ModelList,
+    ),
+    Endpoint(
+        path="models/<path:model>",
+        method="GET",
+        summary="One model.",
+        answer=one_model,
+        gives=Model,
+    ),
+    Endpoint(
+        path="chat/completions",
+        method="POST",
+        summary="The next turn of a conversation.",
+        answer=chat_completion,
+        takes=ChatBody,
+        gives=ChatCompletion,
+        streams=ChatCompletionChunk,
+        generates=True,
+    ),
+    Endpoint(
+        path="completions",
+        method="POST",
+        summary="What follows a text or tokens.",
+        answer=completion,
+        takes=CompletionBody,
+        gives=Completion,
+        streams=Completion,
+        generates=True,
+    ),
+    Endpoint(
+        path="tokenize",
+        method="POST",
+        summary="Text or a conversation as token ids.",
+        answer=tokenize,
+        takes=TokenizeBody,
+        gives=Tokenized,
+    ),
+    Endpoint(
+        path="detokenize",
+        method="POST",
+        summary="Token ids as text.",
+        answer=detokenize,
+        takes=DetokenizeBody,
+        gives=Detokenized,
+    ),
+]
+
+
+@csrf_exempt
+async def no_such_url(request: HttpRequest, rest: str) -> HttpResponse:
+    return with_id(errors.no_such_url(request.method or "", request.path).response())
+
+
+app_name = "api"
+urlpatterns = [
+    path("openapi.json", openapi.view, name="openapi"),
+    *(path(endpoint.path, endpoint.view) for endpoint in ENDPOINTS),
+    re_path(r"^(?P<rest>.*)$", no_such_url),
+]

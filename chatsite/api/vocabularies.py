@@ -1,0 +1,73 @@
+"""/v1/models, /v1/tokenize and /v1/detokenize: what there is, and text as tokens.
+
+Tokenizing also serves vocabularies without a model: folders that have a tokenizer and nothing else.
+"""
+
+from __future__ import annotations
+
+from chatsite.api import prompts
+from chatsite.api.endpoints import Caller
+from chatsite.api.errors import ApiError, no_such_model
+from chatsite.api.schemas.replies import Model, ModelList
+from chatsite.api.schemas.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
+from chatsite.catalog.models import LanguageModel
+from inference import client
+
+
+def list_models(caller: Caller) -> ModelList:
+    models = LanguageModel.objects.filter(is_enabled=True)
+    return {"object": "list", "data": [_model(m) for m in models if caller.may_use(m.slug)]}
+
+
+def one_model(caller: Caller) -> Model:
+    return _model(caller.model(caller.path["model"]))
+
+
+def _model(model: LanguageModel) -> Model:
+    return {
+        "id": model.slug,
+        "object": "model",
+        "created": int(model.created_at.timestamp()),
+        "owned_by": "chatsite",
+        "name": model.name,
+        "max_model_len": client.context_length(model.slug),
+    }
+
+
+def tokenize(caller: Caller, body: TokenizeBody) -> Tokenized:
+    text = _text(caller, body.model)
+    tokens: list[int]
+    if body.messages is not None:
+        tokens = list(prompts.chat_tokens(text, prompts.turns_of(body.messages)))
+    else:
+        special = body.add_special_tokens is not False
+        tokens = prompts.raw_tokens(text, body.prompt or "", add_special_tokens=special)
+    reply: Tokenized = {
+        "count": len(tokens),
+        "max_model_len": text.context_length,
+        "tokens": tokens,
+    }
+    if body.return_token_strs:
+        reply["token_strs"] = [text.vocabulary.token(token) or "" for token in tokens]
+    return reply
+
+
+def detokenize(caller: Caller, body: DetokenizeBody) -> Detokenized:
+    text = _text(caller, body.model)
+    if body.tokens and (highest := max(body.tokens)) >= text.vocab_size:
+        message = (
+            f"Invalid 'tokens': token id {highest} is not in the vocabulary. Expected ids from 0 "
+            f"to {text.vocab_size - 1}."
+        )
+        raise ApiError(400, message, param="tokens", code="invalid_value")
+    return {"prompt": text.decode(body.tokens)}
+
+
+def _text(caller: Caller, name: str) -> client.TextModel:
+    """An enabled model's vocabulary, or one that belongs to no model. Raises ApiError 404."""
+    if LanguageModel.objects.filter(slug=name).exists():
+        return prompts.text_of_model(caller.model(name))
+    try:
+        return client.load_text(name)
+    except client.ClientError:
+        raise no_such_model(name) from None
