@@ -66,7 +66,7 @@ class EntryAdmin(admin.ModelAdmin):
 class LanguageModelAdmin(EntryAdmin):
     form = LanguageModelForm
     list_display = (
-        "name", "slug", "is_enabled", "is_default", "dtype", "default_preset", "folder", "version",
+        "name", "slug", "is_default", "is_enabled", "dtype", "default_preset", "folder", "version",
         "updated_at",
     )  # fmt: skip
     list_filter = ("is_enabled", "dtype", "default_preset")
@@ -123,7 +123,7 @@ class HasSeed(admin.SimpleListFilter):
 class SamplingPresetAdmin(EntryAdmin):
     form = SamplingPresetForm
     list_display = (
-        "name", "slug", "is_enabled", "is_default", "temperature", "top_k", "top_p", "min_p",
+        "name", "is_default", "is_enabled", "temperature", "top_k", "top_p", "min_p",
         "repetition_penalty", "max_tokens", "version", "updated_at",
     )  # fmt: skip
     list_filter = ("is_enabled", HasSeed)

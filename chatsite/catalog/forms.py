@@ -26,8 +26,9 @@ class OneDefault(forms.ModelForm):
             self.add_error("is_enabled", _("The default must be enabled."))
         return cleaned
 
-    def validate_constraints(self) -> None:
-        """Left to actions.save_entry, which moves the default in one transaction."""
+    def _get_validation_exclusions(self) -> set[str]:
+        """The constraint of one default is left to actions.save_entry, which moves it."""
+        return super()._get_validation_exclusions() | {"is_default"}  # type: ignore[misc]
 
 
 class LanguageModelForm(OneDefault):
@@ -50,6 +51,11 @@ class LanguageModelForm(OneDefault):
                 "Up to 8,000 characters, put before every conversation. Empty: the chat "
                 "template's own."
             ),
+        }
+
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 2, "cols": 60}),
+            "system_prompt": forms.Textarea(attrs={"rows": 5, "cols": 60, "maxlength": 8000}),
         }
 
     def clean_slug(self) -> str:
@@ -97,4 +103,7 @@ class SamplingPresetForm(OneDefault):
                 "answer ends before any of them."
             ),
         }
-        widgets = {"stop": forms.Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"})}
+        widgets = {
+            "description": forms.TextInput(attrs={"size": 60}),
+            "stop": forms.Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"}),
+        }
