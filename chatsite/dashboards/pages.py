@@ -34,6 +34,4 @@ def staff_page(permission: str) -> Callable[[View], View]:
 def render_in_admin(
     request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """A page in the admin's frame, without its sidebar: tables and charts want the width."""
-    frame = admin.site.each_context(request) | {"is_nav_sidebar_enabled": False}
-    return render(request, template, frame | context, status=status)
+    return render(request, template, admin.site.each_context(request) | context, status=status)

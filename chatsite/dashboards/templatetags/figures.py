@@ -63,7 +63,9 @@ def rate(value: float | None) -> str:
     """A number per second without its unit: 41.2, 0.031."""
     if value is None:
         return no_data()
-    return written(value, 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 4)
+    return written(
+        value, 0 if value >= 100 or value == 0 else 1 if value >= 10 else 2 if value >= 0.1 else 4
+    )
 
 
 @register.filter

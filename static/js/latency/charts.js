@@ -67,6 +67,10 @@ export class Chart {
 
   draw() {
     const { columns, ...options } = this.#options(this.#data);
+    if (columns.slice(1).every((column) => column.every((v) => v === null))) {
+      this.#sayEmpty();
+      return;
+    }
     const next = new uPlot(
       { width: this.#width(), height: HEIGHT, legend: { live: true }, ...options },
       columns,
@@ -74,6 +78,16 @@ export class Chart {
     this.#plot?.destroy();
     this.#plot = next;
     this.#element.replaceChildren(next.root);
+  }
+
+  /** Empty axes would read as zero: say it in the page's own words. */
+  #sayEmpty() {
+    this.#plot?.destroy();
+    this.#plot = null;
+    const text = document.createElement("p");
+    text.className = "empty";
+    text.textContent = this.#element.dataset.empty;
+    this.#element.replaceChildren(text);
   }
 
   #width() {

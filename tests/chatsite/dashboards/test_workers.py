@@ -1,0 +1,95 @@
+"""The workers' page reads what workers wrote into a real Redis, and lives without it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from chatsite.catalog.workers import workers
+from inference.contract import WorkerSnapshot, to_wire
+from inference.streams import keys
+from tests.support.redis import RedisServer
+
+URL = "/admin/workers/"
+
+
+@pytest.fixture
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from inference.streams import settings as streams_settings
+
+    server = RedisServer(tmp_path / "r")
+    server.start()
+    monkeypatch.setenv("REDIS_URL", server.url)
+    forget(streams_settings)
+    yield server
+    server.stop()
+    monkeypatch.undo()
+    forget(streams_settings)
+
+
+def forget(module) -> None:
+    """Settings and connections are kept for the life of a process."""
+    for function in (module.settings, module.connect):
+        getattr(function, "cache_clear", lambda: None)()
+
+
+def say(server: RedisServer, name: str, *, age_s: float = 0, **values) -> None:
+    now_us = time.time_ns() // 1000
+    snapshot = WorkerSnapshot(
+        **{
+            "worker": name, "host": "here", "pid": 7, "started_us": now_us - 60_000_000,
+            "seen_us": now_us - int(age_s * 1e6), "model": "good-one", "state": "ready",
+        } | values
+    )  # fmt: skip
+    client = server.client()
+    client.set(keys.worker(name), to_wire(snapshot))
+    client.sadd(keys.workers(), name)
+
+
+def test_workers_are_shown_with_what_they_say(redis, dana, signed_in):
+    say(redis, "slot-1", running=3, kv_blocks_used=12, kv_blocks_total=48, device="CPU")
+    say(redis, "slot-2", state="loading", state_detail="62 %")
+    say(redis, "slot-3", state="failed", state_detail="out of memory")
+    page = signed_in(dana).get(URL).content.decode()
+    for words in ("slot-1", "12 / 48", "loading 62 %", "out of memory", "s ago"):
+        assert words in page
+    assert "silent" not in page
+
+
+def test_a_worker_that_fell_silent_is_marked(redis, dana, signed_in):
+    say(redis, "slot-1", age_s=9)
+    page = signed_in(dana).get(URL).content.decode()
+    assert "silent" in page
+    assert "9 s ago" in page
+    assert workers().running == 0
+
+
+def test_no_worker_is_a_sentence(redis, dana, signed_in):
+    assert "No worker is running" in signed_in(dana).get(URL).content.decode()
+
+
+def test_redis_away_is_a_sentence_on_every_page_that_asks(redis, dana, signed_in):
+    redis.stop()
+    client = signed_in(dana)
+    for url in (URL, "/admin/", "/admin/catalog/languagemodel/1/change/"):
+        began = time.monotonic()
+        page = client.get(url)
+        assert page.status_code == 200
+        assert "Redis doesn" in page.content.decode()
+        assert time.monotonic() - began < 5
+
+
+def test_only_staff_with_the_permission_see_workers(redis, alice, charlie, signed_in):
+    assert signed_in(charlie).get(URL).status_code == 403
+    assert signed_in(alice).get(URL).status_code == 302
+
+
+def test_the_first_page_leads_to_latency_and_workers(redis, dana, charlie, signed_in):
+    page = signed_in(dana).get("/admin/").content.decode()
+    assert 'href="/admin/latency/"' in page
+    assert 'href="/admin/workers/"' in page
+    page = signed_in(charlie).get("/admin/").content.decode()
+    assert "/admin/latency/" not in page
+    assert "/admin/workers/" not in page
