@@ -6,6 +6,7 @@ business: it says in which torch dtype it wants the weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,30 @@ class LoadedModel:
 
 
 def load_model(
-    path: Path | str, *, dtype: torch.dtype, device: torch.device | str = "cpu"
+    path: Path | str,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    allowed: Sequence[Path] | None = None,
 ) -> LoadedModel:
     """Load the model of an allowed folder (a slug or a path) in `dtype` onto `device`.
 
+    `allowed` as in `model_folder`: whoever has checked the folder already names its parent.
     Raises ModelFolderError for a folder elsewhere, BadWeights for pickles, code and files that
     can't be read. float16 on a CPU is refused: few kernels there know it.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
-    folder = model_folder(path)
+    transformers_logging: Any = logging
+
+    folder = model_folder(path, allowed=allowed)
     files = weight_files(folder)
     device = torch.device(device)
     if dtype is torch.float16 and device.type == "cpu":
         raise BadWeights("float16 is for GPUs; a CPU takes float32, bfloat16, int8 or int4.")
     gguf = files[0].name if files[0].suffix == ".gguf" else None
+    transformers_logging.disable_progress_bar()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder,

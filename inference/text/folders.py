@@ -54,6 +54,10 @@ def model_folder(name: str | Path, *, allowed: Sequence[Path] | None = None) -> 
         raise ModelFolderError(f"{text!r} is not a model in one of the allowed folders: {listed}.")
     if not folder.is_dir():
         raise ModelFolderError(f"There is no model folder {folder}.")
-    if not any((folder / file).is_file() for file in ("config.json", "tokenizer.json")):
-        raise ModelFolderError(f"{folder} has neither config.json nor tokenizer.json.")
+    if not any((folder / file).is_file() for file in ("config.json", "tokenizer.json")) and not any(
+        folder.glob("*.gguf")
+    ):
+        raise ModelFolderError(
+            f"{folder} has neither config.json nor tokenizer.json nor a GGUF file."
+        )
     return folder

@@ -39,8 +39,7 @@ class Pieces:
         elif names and set(names) <= {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}:
             self._piece = _spaced_piece(kinds)
             self.strips_first_space = any(
-                kind["type"] == "Strip"
-                and kind.get("start", 0) > 0
+                (kind["type"] == "Strip" and kind.get("start", 0) > 0)
                 # Metaspace drops the first space when it was put there by the encoder.
                 or (kind["type"] == "Metaspace" and kind.get("prepend_scheme") != "never")
                 for kind in kinds

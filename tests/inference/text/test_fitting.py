@@ -128,7 +128,7 @@ def test_any_text_can_be_encoded(text: TextModel) -> None:
     assert text.decode(text.encode("\ud800 \0 x")) == "\ufffd \ufffd x"
 
 
-# --- folders ---------------------------------------------------------------------------------------
+# --- folders -------------------------------------------------------------------------------------
 
 
 def test_a_folder_with_only_a_tokenizer_is_a_vocabulary(

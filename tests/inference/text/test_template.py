@@ -1,4 +1,4 @@
-"""Prompts are those of transformers' apply_chat_template, and nobody can forge their control tokens."""
+"""Prompts are those of transformers' apply_chat_template, and nobody can forge control tokens."""
 
 from __future__ import annotations
 
