@@ -15,7 +15,6 @@ from concurrent.futures import Future
 
 from inference.contract import Event, FinishReason, GenerationRequest, Progress
 from inference.engine.answers import refuse
-from inference.engine.backend import Unsupported
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.inspection import Inspection, InspectJob, InspectRequest
@@ -123,7 +122,7 @@ class Engine:
                 self._turn(core)
         except BaseException as error:  # whatever it was, requests must get their Result
             log.exception("the engine failed")
-            detail = str(error) if isinstance(error, (Unsupported, OSError)) else repr(error)
+            detail = str(error) if isinstance(error, (ValueError, OSError)) else repr(error)
             self._status = EngineStatus(state="failed", state_detail=detail)
             code = "model_failed" if core is None else "engine_failed"
             self._close(core, "failed", code, detail)

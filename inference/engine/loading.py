@@ -16,6 +16,7 @@ from torch import nn
 
 from inference.engine.answers import MakeDetokenizer
 from inference.engine.grammar import Grammars
+from inference.models.describe import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,18 @@ def folder_source(model_dir: Path) -> Source:
     """Model and tokenizer of a model folder."""
 
     def load_text() -> TextSide:
+        info = describe(model_dir)
         if not (model_dir / "tokenizer.json").exists():
-            return TextSide(eos_token_ids=_eos_token_ids(model_dir))
+            return TextSide(
+                eos_token_ids=_eos_token_ids(model_dir), revision=info["revision"], info=info
+            )
         from inference.text import load_text as load
 
         text = load(model_dir)
         return TextSide(
             eos_token_ids=frozenset(text.eos_token_ids),
+            revision=info["revision"],
+            info=info,
             make_detokenizer=lambda stop, least: text.detokenizer(stop=stop, min_tokens=least),
             make_grammars=lambda vocab_size: Grammars(
                 model_dir / "tokenizer.json",
@@ -60,12 +66,10 @@ def folder_source(model_dir: Path) -> Source:
 
 
 def _load_folder(path: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    from transformers import AutoModelForCausalLM
+    from inference.models.loading import load_model
 
-    model: nn.Module = AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, local_files_only=True, trust_remote_code=False
-    )
-    return model.to(device)
+    # Whoever made the EngineConfig has checked that this folder may be a model.
+    return load_model(path, dtype=dtype, device=device, allowed=[path.resolve().parent]).model
 
 
 def _eos_token_ids(model_dir: Path) -> frozenset[int]:
