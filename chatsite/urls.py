@@ -3,7 +3,12 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from chatsite import health
+
 urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("accounts/", include("chatsite.accounts.urls")),
     path("history/", include("chatsite.dashboards.history.urls")),
     path("admin/latency/", include("chatsite.dashboards.latency.urls")),
     path("admin/workers/", include("chatsite.dashboards.workers.urls")),

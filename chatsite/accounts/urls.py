@@ -1,0 +1,33 @@
+"""Coming in, going out, changing the password."""
+
+from django.contrib.auth import views as auth
+from django.urls import path, reverse_lazy
+
+from chatsite.accounts import views
+
+app_name = "accounts"
+urlpatterns = [
+    path(
+        "sign-in/",
+        auth.LoginView.as_view(
+            template_name="accounts/sign_in.html", redirect_authenticated_user=True
+        ),
+        name="sign-in",
+    ),
+    path("sign-out/", auth.LogoutView.as_view(), name="sign-out"),
+    path("sign-up/", views.sign_up, name="sign-up"),
+    path("invitation/<str:secret>/", views.accept_invitation, name="invitation"),
+    path(
+        "password/",
+        auth.PasswordChangeView.as_view(
+            template_name="accounts/password.html",
+            success_url=reverse_lazy("accounts:password-changed"),
+        ),
+        name="password",
+    ),
+    path(
+        "password/changed/",
+        auth.PasswordChangeDoneView.as_view(template_name="accounts/password_changed.html"),
+        name="password-changed",
+    ),
+]

@@ -1,0 +1,64 @@
+"""Signing up, by invitation or openly. Sign-in, sign-out and password change are Django's own."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.auth import login
+from django.contrib.auth.forms import UserCreationForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from chatsite.accounts import invitations
+from chatsite.accounts.models import User
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class AccountForm(UserCreationForm):
+    """Name and password of a new person."""
+
+    class Meta:
+        model = User
+        fields = ("username",)
+
+
+@sensitive_post_parameters()
+@never_cache
+def sign_up(request: HttpRequest) -> HttpResponse:
+    """Anybody, when SIGN_UP is open; else a sentence that says how one comes in."""
+    if settings.SIGN_UP != "open":
+        text = (
+            _("This site takes people by invitation. Ask an administrator for a link.")
+            if settings.SIGN_UP == "invitation"
+            else _("This site takes no new people.")
+        )
+        return render(request, "accounts/closed.html", {"text": text}, status=403)
+    form = AccountForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return _welcome(request, form.save())
+    return render(request, "accounts/sign_up.html", {"form": form, "invitation": None})
+
+
+@sensitive_post_parameters()
+@never_cache
+def accept_invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    """Make an account by a one-time link, also when sign-up is closed."""
+    invitation = invitations.find_open(secret)
+    gone = _("This link was used already, or it is too old. Ask for a new one.")
+    if invitation is None:
+        return render(request, "accounts/closed.html", {"text": gone}, status=410)
+    form = AccountForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        user = form.save(commit=False)
+        if not invitations.redeem(secret, user):
+            return render(request, "accounts/closed.html", {"text": gone}, status=410)
+        return _welcome(request, user)
+    return render(request, "accounts/sign_up.html", {"form": form, "invitation": invitation})
+
+
+def _welcome(request: HttpRequest, user: User) -> HttpResponse:
+    login(request, user, backend=BACKEND)
+    return redirect(settings.LOGIN_REDIRECT_URL)

@@ -1,0 +1,112 @@
+"""One child process: started so that it can't outlive the supervisor, its output prefixed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+HEALTHY_AFTER_S = 30.0
+PR_SET_PDEATHSIG = 1
+COLOURS = {"redis": 31, "web": 32, "beat": 36, "worker": 35, "daphne": 34, "up": 0}
+NOISE = re.compile(r"it/s\]|^\s*$|SecurityWarning|superuser privileges|uid=0 euid=0|_warn_or_raise")
+
+
+@dataclass
+class Child:
+    """A command that should run. `start` from the main thread: the death signal hangs on it."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    stop_s: float = 10.0
+    process: subprocess.Popen[str] | None = None
+    started_at: float = 0.0
+    failures: int = 0
+    restart_at: float = 0.0
+    say: Callable[[str, str], None] = field(default=lambda name, line: None)
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops in order
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        self.started_at = time.monotonic()
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+
+    def has_died(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def plan_restart(self) -> float:
+        """Note a death; returns the seconds until the next start, longer each time."""
+        assert self.process is not None
+        if time.monotonic() - self.started_at > HEALTHY_AFTER_S:
+            self.failures = 0
+        wait_s = BACKOFF_S[min(self.failures, len(BACKOFF_S) - 1)]
+        self.failures += 1
+        self.restart_at = time.monotonic() + wait_s
+        self.process = None
+        return wait_s
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL when it doesn't go in time, for all that it started."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(self.stop_s)
+        except subprocess.TimeoutExpired:
+            self.say("up", f"{self.name} doesn't stop; killing it")
+        kill_group(self.process.pid)
+        self.process.wait(5)
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not NOISE.search(line):
+                self.say(self.name, line.rstrip())
+
+
+def kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the supervisor goes, however it goes (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Printer:
+    """Prefixed lines, coloured on a terminal. One at a time, whichever thread says it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def __call__(self, name: str, line: str) -> None:
+        prefix = f"{name:>7} │ "
+        if self._coloured and (colour := COLOURS.get(name)):
+            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        with self._lock:
+            try:
+                print(prefix + line, flush=True)
+            except (BrokenPipeError, ValueError):
+                pass  # whoever read the log is gone

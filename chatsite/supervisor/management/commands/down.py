@@ -1,0 +1,19 @@
+"""`manage.py down`: stop a site that runs with this data folder, and whatever it left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from chatsite.supervisor.site import stop_leftovers
+
+
+class Command(BaseCommand):
+    help = "Stop the site that `up` started with this data folder."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stopped = stop_leftovers(settings.DATA_DIR / "run" / "up.json")
+        self.stdout.write("The site is stopped." if stopped else "Nothing was running.")
