@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pydantic_core
@@ -185,6 +185,6 @@ def with_id(response: HttpResponse) -> HttpResponse:
 def page_of(request_id: str) -> str:
     """The URL of the page that shows how a request went; empty where there is none."""
     try:
-        return reverse("latency:request", args=[request_id])
+        return reverse("latency:request", args=[UUID(request_id)])
     except NoReverseMatch:
         return ""

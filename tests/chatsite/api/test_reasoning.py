@@ -1,0 +1,43 @@
+"""Thoughts are parted from the answer, however the text is cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatsite.api.reasoning import ReasoningSplit
+
+
+def split(pieces: list[str], *, begins_inside: bool = False) -> tuple[str, str]:
+    reader = ReasoningSplit(begins_inside=begins_inside)
+    parts = [reader.feed(piece) for piece in pieces] + [reader.feed("", is_end=True)]
+    return "".join(p[0] for p in parts), "".join(p[1] for p in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "reasoning", "content"),
+    [
+        ("<think>\nA\n</think>\n\nB", False, "A\n", "B"),
+        ("A</think>B", True, "A", "B"),
+        ("B", False, "", "B"),
+        ("  <thin", False, "", "  <thin"),
+        ("<think>A", False, "A", ""),
+        ("B <think>C</think>", False, "", "B <think>C</think>"),
+        ("<think>A</think>B</think>", False, "A", "B</think>"),
+        ("", False, "", ""),
+    ],
+)
+def test_thoughts_and_answer(text, inside, reasoning, content):
+    assert split([text], begins_inside=inside) == (reasoning, content)
+
+
+@given(
+    text=st.lists(st.sampled_from(["<think>", "</think>", "<", "th", "\n", "a", " "])).map("".join),
+    cuts=st.lists(st.integers(0, 60)),
+    inside=st.booleans(),
+)
+def test_the_cuts_do_not_matter(text, cuts, inside):
+    places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
+    pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    assert split(pieces, begins_inside=inside) == split([text], begins_inside=inside)
