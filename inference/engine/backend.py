@@ -216,7 +216,7 @@ def paged_attention(
 
 
 def active_weight_bytes(model: nn.Module) -> int:
-    """Bytes of the weights one token's step reads: all but an embedding that isn't also the head."""
+    """Bytes of weights that one token's step reads: all but an embedding that isn't the head too."""
     total = 0
     seen: set[int] = set()
     embedding = getattr(model, "get_input_embeddings", lambda: None)()

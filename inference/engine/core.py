@@ -29,6 +29,7 @@ from inference.engine.grammar import BadSchema, JsonGrammar
 from inference.engine.inspection import CHUNK_BESIDE_OTHERS, InspectJob, Inspector
 from inference.engine.kv_cache import BlockPool
 from inference.engine.loading import TextSide
+from inference.engine.memory import memory
 from inference.engine.model_runner import ModelRunner, num_logits
 from inference.engine.pace import Pace
 from inference.engine.request import ActiveRequest, Phase
@@ -88,9 +89,10 @@ class Core:
         self._pace = Pace(max_gap_ratio=config.max_gap_ratio, step_tokens=config.step_tokens)
         self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None
         self._inspections: collections.deque[InspectJob] = collections.deque()
-        self._inspector: Inspector | None = None
-        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="grammar")
+        self._inspector: Future[Inspector] | None = None
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="engine-aside")
         self._preparing: dict[ActiveRequest, Future[JsonGrammar]] = {}
+        self._memory, self._memory_s = memory(runner.device), time.monotonic()
         self._arrivals = 0
         self._alone: set[str] = set()  # requests to be run one by one after a step failed
         self._recent: collections.deque[tuple[float, int]] = collections.deque(maxlen=1024)
@@ -149,7 +151,7 @@ class Core:
             self._fail(active, "bad_schema", "This model has no tokenizer to follow a schema with.")
         else:
             active.phase = Phase.PREPARING
-            work = self._compiler.submit(
+            work = self._aside.submit(
                 self._grammars.start, request.response_schema, request.continue_from
             )
             self._preparing[active] = work
@@ -193,24 +195,28 @@ class Core:
         """Put an inspection in line; its future gets the result, or ValueError."""
         if not job.future.set_running_or_notify_cancel():
             return
-        try:
-            if len(self._inspections) >= MAX_INSPECTIONS:
-                raise ValueError(f"{MAX_INSPECTIONS} inspections are waiting already.")
-            if self._inspector is None:
-                self._inspector = self.runner.make_inspector()
-            job.request = self._inspector.check(job.request)
-            self._inspections.append(job)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the future carries it
-            job.future.set_exception(error)
+        if len(self._inspections) >= MAX_INSPECTIONS:
+            line = f"{MAX_INSPECTIONS} inspections are waiting already."
+            job.future.set_exception(ValueError(line))
+            return
+        self._inspections.append(job)
+        if self._inspector is None:  # it may have to load a second instance
+            self._inspector = self._aside.submit(self.runner.make_inspector)
+            self._inspector.add_done_callback(lambda _: self._wake())
 
     def inspect_a_piece(self) -> bool:
-        """Advance the inspection under way by one piece. False if there is none."""
-        if not self._inspections or self._inspector is None:
+        """Advance the inspection under way by one piece. False if there is nothing to do."""
+        if not self._inspections or self._inspector is None or not self._inspector.done():
             return False
         job = self._inspections[0]
         busy = bool(self.scheduler.running)
         size = CHUNK_BESIDE_OTHERS if busy else self.config.step_tokens
-        if self._inspector.advance(job, max_tokens=size):
+        try:
+            is_done = self._inspector.result().advance(job, max_tokens=size)
+        except Exception as error:  # whatever it was, the future carries it
+            job.future.set_exception(error)
+            is_done = True
+        if is_done:
             self._inspections.popleft()
         return True
 
@@ -291,7 +297,7 @@ class Core:
         sampled: Sampled | None,
         echo: dict[ActiveRequest, list[TokenLogprobs]],
     ) -> None:
-        """Give each request of the step its token, and tell about it. Nobody's error is another's."""
+        """Give each request its token, and tell about it. Nobody's error is another's."""
         for active, entries in echo.items():
             active.echo += entries
         width, row = len(scheduled), 0
@@ -382,7 +388,7 @@ class Core:
 
     def close(self, reason: FinishReason, code: str, text: str) -> None:
         """End every request that waits or runs."""
-        self._compiler.shutdown(wait=False, cancel_futures=True)
+        self._aside.shutdown(wait=False, cancel_futures=True)
         for active in list(self.active.values()):
             self.events.append(
                 close_answer(active, self.served, reason, error_code=code, error_text=text)
@@ -397,6 +403,8 @@ class Core:
     def status(self) -> EngineStatus:
         """The present moment in figures."""
         runner, pool = self.runner, self.pool
+        if time.monotonic() - self._memory_s > 1.0:
+            self._memory, self._memory_s = memory(runner.device), time.monotonic()
         return EngineStatus(
             state="ready",
             device=self.served.device,
@@ -409,6 +417,8 @@ class Core:
             kv_blocks_total=pool.num_blocks,
             kv_block_tokens=pool.block_tokens,
             tokens_per_s=self._tokens_per_s(),
+            memory_used=self._memory.used,
+            memory_total=self._memory.total,
             bandwidth_bytes_s=runner.speed.bandwidth_bytes_s,
             flops_s=runner.speed.flops_s,
             context_length=self.served.context_length,

@@ -20,7 +20,7 @@ from inference.engine.core import Core
 from inference.engine.inspection import Inspection, InspectJob, InspectRequest
 from inference.engine.loading import Source, folder_source
 from inference.engine.model_runner import ModelRunner
-from inference.engine.status import EngineStatus
+from inference.engine.status import EngineStatus, State
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +61,24 @@ class Engine:
 
     def start(self) -> None:
         """Start the engine thread, which loads the model and then serves."""
-        self._status = EngineStatus(state="loading")
+        self._set_state("loading", "reading the weights")
         self._thread.start()
 
     def submit(self, request: GenerationRequest) -> None:
         """Put a request in line. Its events, and at last its Result, come through `emit`.
 
-        A stopped or failed engine answers with a Result as well, from the calling thread.
+        A stopped or failed engine answers with a Result as well, and one that is still loading says
+        so; both from the calling thread.
         """
         with self._door:
             if not self._closed:
                 self._inbox.append(request)
                 self._wake.set()
-                return
+                if self._status.state not in ("loading", "warming"):
+                    return
+        if not self._closed:
+            self._tell([self._loading(request)])
+            return
         text = self._status.state_detail or "The engine has stopped."
         self._tell([self._refusal(request, "failed", "engine_stopped", text)])
 
@@ -113,8 +118,8 @@ class Engine:
     def _run(self) -> None:
         core: Core | None = None
         try:
-            self._announce_loading()
-            runner = ModelRunner(self.config, load=self._source.load_model)
+            load = self._source.load_model
+            runner = ModelRunner(self.config, load=load, tell=self._set_state)
             core = Core(self.config, runner, self._source.load_text(), wake=self._wake.set)
             self._status = core.status()
             while not self._stopping:
@@ -158,13 +163,17 @@ class Engine:
         except Exception:
             log.exception("the listener of the engine's events failed")
 
-    def _announce_loading(self) -> None:
-        events: list[Event] = [
-            Progress(request_id=request.request_id, attempt=request.attempt, phase="loading")
-            for request in list(self._inbox)
-        ]
-        if events:
-            self._tell(events)
+    def _set_state(self, state: State, detail: str) -> None:
+        self._status = EngineStatus(state=state, state_detail=detail)
+        log.info("%s: %s", self.config.model_dir.name, detail)
+
+    def _loading(self, request: GenerationRequest) -> Progress:
+        return Progress(
+            request_id=request.request_id,
+            attempt=request.attempt,
+            phase="loading",
+            total=self._source.weight_bytes,
+        )
 
     def _close(self, core: Core | None, reason: FinishReason, code: str, text: str) -> None:
         """Give everything that waits or runs its Result, and take no more."""

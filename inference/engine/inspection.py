@@ -62,6 +62,7 @@ class InspectJob:
 
     request: InspectRequest
     future: Future[Inspection]
+    is_checked: bool = False
     done: int = 0  # tokens that have passed through the model
     attention: dict[int, Tensor] = field(default_factory=dict)
     hidden: list[Tensor] = field(default_factory=list)  # per layer: (positions, width)
@@ -116,11 +117,13 @@ class Inspector:
         )
 
     def advance(self, job: InspectJob, *, max_tokens: int) -> bool:
-        """Do one piece of a checked job: a chunk of tokens, or the lens of one layer.
+        """Do one piece of a job: a chunk of tokens, or the lens of one layer.
 
         True when the job's future has its result or its error.
         """
         try:
+            if not job.is_checked:
+                job.request, job.is_checked = self.check(job.request), True
             if job.done < len(job.request.token_ids):
                 self._run_chunk(job, max_tokens)
                 return False
@@ -128,7 +131,7 @@ class Inspector:
                 job.lens.append(self._read_lens(job, job.hidden[len(job.lens)]))
                 return False
             job.future.set_result(self._result(job))
-        except Exception as error:  # noqa: BLE001 - whatever it was, the future carries it
+        except Exception as error:
             job.future.set_exception(error)
         return True
 

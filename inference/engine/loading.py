@@ -16,12 +16,14 @@ from torch import nn
 
 from inference.engine.answers import MakeDetokenizer
 from inference.engine.grammar import Grammars
-from inference.models.describe import describe
+from inference.models.describe import describe, revision
+from inference.models.loading import load_model
+from inference.text import load_text
 
 
 @dataclass(frozen=True, slots=True)
 class TextSide:
-    """What the engine needs to know of a model's text. Without a tokenizer, answers are tokens."""
+    """What the engine needs to know beside the weights. Without a tokenizer, answers are tokens."""
 
     eos_token_ids: frozenset[int] = frozenset()
     make_detokenizer: MakeDetokenizer | None = None
@@ -32,50 +34,48 @@ class TextSide:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Two calls the engine thread makes once, at start."""
+    """Two calls that the engine thread makes at start, and how many bytes they will read."""
 
     load_model: Callable[[Path, torch.dtype, torch.device], nn.Module]
     load_text: Callable[[], TextSide]
+    weight_bytes: int = 0
 
 
 def folder_source(model_dir: Path) -> Source:
-    """Model and tokenizer of a model folder."""
+    """Model and tokenizer of a model folder, which the caller has allowed."""
 
-    def load_text() -> TextSide:
-        info = describe(model_dir)
-        if not (model_dir / "tokenizer.json").exists():
-            return TextSide(
-                eos_token_ids=_eos_token_ids(model_dir), revision=info["revision"], info=info
-            )
-        from inference.text import load_text as load
+    def load(path: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
+        return load_model(path, dtype=dtype, device=device, allowed=(path.parent,)).model
 
-        text = load(model_dir)
-        return TextSide(
-            eos_token_ids=frozenset(text.eos_token_ids),
-            revision=info["revision"],
-            info=info,
-            make_detokenizer=lambda stop, least: text.detokenizer(stop=stop, min_tokens=least),
-            make_grammars=lambda vocab_size: Grammars(
-                model_dir / "tokenizer.json",
-                vocab_size=vocab_size,
-                eos_token_ids=sorted(text.eos_token_ids),
-            ),
-        )
-
-    return Source(load_model=_load_folder, load_text=load_text)
+    weights = [*model_dir.glob("*.safetensors"), *model_dir.glob("*.gguf")]
+    return Source(
+        load_model=load,
+        load_text=lambda: _text_side(model_dir),
+        weight_bytes=sum(file.stat().st_size for file in weights),
+    )
 
 
-def _load_folder(path: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    from inference.models.loading import load_model
-
-    # Whoever made the EngineConfig has checked that this folder may be a model.
-    return load_model(path, dtype=dtype, device=device, allowed=[path.resolve().parent]).model
+def _text_side(model_dir: Path) -> TextSide:
+    about = {"revision": revision(model_dir), "info": describe(model_dir)}
+    if not (model_dir / "tokenizer.json").exists():
+        return TextSide(eos_token_ids=_eos_token_ids(model_dir), **about)
+    text = load_text(model_dir)
+    return TextSide(
+        eos_token_ids=frozenset(text.eos_token_ids),
+        make_detokenizer=lambda stop, least: text.detokenizer(stop=stop, min_tokens=least),
+        make_grammars=lambda vocab_size: Grammars(
+            model_dir / "tokenizer.json",
+            vocab_size=vocab_size,
+            eos_token_ids=sorted(text.eos_token_ids),
+        ),
+        **about,
+    )
 
 
 def _eos_token_ids(model_dir: Path) -> frozenset[int]:
     for name in ("generation_config.json", "config.json"):
         try:
-            eos = json.loads((model_dir / name).read_text()).get("eos_token_id")
+            eos = json.loads((model_dir / name).read_text(encoding="utf-8")).get("eos_token_id")
         except (OSError, ValueError):
             continue
         if eos is not None:

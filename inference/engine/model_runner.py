@@ -19,8 +19,10 @@ from inference.engine.backend import StepBatch, Unsupported, choose_backend
 from inference.engine.config import EngineConfig
 from inference.engine.inspection import Inspector
 from inference.engine.measure import DeviceSpeed, measure_speed
+from inference.engine.memory import memory
 from inference.engine.probe import probe_layers
 from inference.engine.scheduler import Scheduled
+from inference.engine.status import State
 
 Loader = Callable[[Path, torch.dtype, torch.device], nn.Module]
 
@@ -41,7 +43,13 @@ class Sizes:
 class ModelRunner:
     """One model on one device, ready to run steps. Raises Unsupported with a sentence."""
 
-    def __init__(self, config: EngineConfig, *, load: Loader) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        load: Loader,
+        tell: Callable[[State, str], None] = lambda state, detail: None,
+    ) -> None:
         self.config = config
         self._load = load
         self.device = pick_device(config.device)
@@ -54,10 +62,12 @@ class ModelRunner:
         model = load(config.model_dir, self.backend.load_dtype, self.device)
         model.eval()
         self._body_parameters = body_parameters(model)
+        tell("loading", f"preparing the weights for {self.backend.name}")
         model = self._prepare(model)
         self.model = model
         self.sizes = self._sizes(model)
         self.num_blocks = self._allocate()
+        tell("warming", "measuring the device and running a first step")
         self.speed = DeviceSpeed()
         if config.measure:
             self.speed = measure_speed(self.device, self._speed_dtype())
@@ -131,9 +141,14 @@ class ModelRunner:
         self.backend.clear_blocks([0])
 
     def make_inspector(self) -> Inspector:
-        """What looks inside: at the served layers, or at a second instance where they are fused."""
+        """What looks inside: at the served layers, or at a second instance where they are fused.
+
+        May be called from another thread than the engine's, so that no step waits for the loading.
+        """
+        torch.set_grad_enabled(False)
         model = self.model
         if not self.backend.is_layered:
+            torch.set_num_threads(1)  # of this thread: the cores belong to the engine's
             dtype = torch.bfloat16 if self.dtype != "float32" else torch.float32
             model = self._load(self.config.model_dir, dtype, self.device)
             model.eval()
@@ -167,7 +182,8 @@ class ModelRunner:
         per_block = self.backend.cache_bytes_per_block()
         limit = self.config.kv_cache_bytes
         if limit is None:
-            limit = int(free_memory(self.device) * self.config.kv_cache_share)
+            free = memory(self.device).free or 4 << 30
+            limit = int(free * self.config.kv_cache_share)
         most = self.config.max_running * -(-self.sizes.context_length // self.backend.block_tokens)
         num_blocks = min(limit // per_block, most)
         if num_blocks < 2:
@@ -230,19 +246,6 @@ def pick_dtype(name: str, device: torch.device) -> str:
         return "bfloat16"
     flags = _cpu_flags()
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes free on the device; for a CPU what the system says is available."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30
 
 
 def _cpu_flags() -> set[str]:

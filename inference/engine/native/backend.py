@@ -50,6 +50,7 @@ class NativeBackend(Backend):
 
     block_tokens = BLOCK_TOKENS
     is_batch_invariant = True
+    is_layered = False
     load_dtype = torch.float32  # weights lose once, when they are packed
     device = torch.device("cpu")
 

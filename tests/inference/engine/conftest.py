@@ -172,7 +172,7 @@ class Bench:
     def ask(self, prompt: Sequence[int], **options: Any) -> str:
         """Submit; returns the request id. Options are those of the request or its sampling."""
         self._count += 1
-        names = {f for f in GenerationRequest.__dataclass_fields__}
+        names = set(GenerationRequest.__dataclass_fields__)
         request = {k: v for k, v in options.items() if k in names}
         sampling = {"temperature": 0.0, "max_tokens": 16}
         sampling |= {k: v for k, v in options.items() if k not in names}

@@ -79,7 +79,9 @@ def test_an_answer_goes_on_from_tokens_it_has(llama, bench):
     )
     assert engine.listener.tokens(rest) == tokens[12:]
     deltas, result = engine.listener.deltas(rest), engine.listener.result(rest)
-    assert deltas[0].position == 12 and deltas[0].text_offset == 12 and deltas[0].attempt == 2
+    assert deltas[0].position == 12
+    assert deltas[0].text_offset == 12
+    assert deltas[0].attempt == 2
     assert (result.completion_tokens, result.continued_tokens) == (30, 12)
 
 
@@ -87,7 +89,8 @@ def test_an_answer_that_was_complete_already_ends_at_once(llama, bench):
     engine = bench(llama)
     request_id = engine.ask(prompt_of(5), max_tokens=4, continue_from=(7, 8, 9, 10))
     result = engine.listener.result(request_id)
-    assert result.finish_reason == "length" and result.completion_tokens == 4
+    assert result.finish_reason == "length"
+    assert result.completion_tokens == 4
     assert engine.listener.deltas(request_id) == []
 
 
@@ -113,14 +116,18 @@ def test_deltas_follow_each_other_and_every_result_carries_its_figures(llama, be
     deltas = engine.listener.deltas(request_id)
     assert [d.position for d in deltas] == [*range(12)]
     assert [d.mono_ns for d in deltas] == list(result.token_mono_ns)
-    assert result.started and result.admitted and result.first_token and result.last_token
+    assert result.started
+    assert result.admitted
+    assert result.first_token
+    assert result.last_token
     moments = (result.started, result.admitted, result.first_token, result.last_token)
     assert sorted(s.mono_ns for s in moments) == [s.mono_ns for s in moments]
     assert result.first_token.mono_ns == result.token_mono_ns[0]
     assert result.last_token.mono_ns == result.token_mono_ns[-1]
     assert (result.prompt_tokens, result.completion_tokens) == (9, 12)
     assert result.batch_mean == 1.0
-    assert result.tpot_floor_us and result.prefill_floor_us
+    assert result.tpot_floor_us
+    assert result.prefill_floor_us
     assert (result.worker, result.dtype, result.device) == ("w1", "float32", "cpu")
 
 
@@ -133,7 +140,8 @@ def test_one_delta_per_request_and_step(llama, bench):
         seen = [event.request_id for event in batch if isinstance(event, Delta)]
         assert len(seen) == len(set(seen))
     last = engine.listener.result(ids[-1])
-    assert last.batch_mean and last.batch_mean > 1
+    assert last.batch_mean
+    assert last.batch_mean > 1
 
 
 def test_text_pieces_join_to_the_answer(llama, bench):
@@ -161,7 +169,8 @@ def test_the_end_token_ends_the_answer_without_text(llama, bench):
     engine = bench(llama, eos=[tokens[7]])
     request_id = engine.ask(prompt_of(9), max_tokens=20)
     result = engine.listener.result(request_id)
-    assert result.finish_reason == "stop" and result.completion_tokens == end + 1
+    assert result.finish_reason == "stop"
+    assert result.completion_tokens == end + 1
     assert engine.listener.text(request_id) == letters(tokens[:end])
     assert engine.answer(prompt_of(9), max_tokens=20, ignore_eos=True) == tokens
 
@@ -200,7 +209,8 @@ def test_cancel_ends_in_one_step_and_frees_every_block(llama, bench):
     engine.listener.wait(lambda: len(engine.listener.deltas(request_id)) > 3)
     engine.engine.cancel(request_id)
     result = engine.listener.result(request_id)
-    assert result.finish_reason == "cancelled" and 3 < result.completion_tokens < 900
+    assert result.finish_reason == "cancelled"
+    assert 3 < result.completion_tokens < 900
     engine.listener.wait(lambda: engine.engine.status().kv_blocks_used == 0 or None)
 
 
@@ -267,7 +277,8 @@ def test_a_failing_step_fails_only_the_request_that_breaks_it(bench, error, code
 def test_what_can_not_be_served_is_refused_with_a_reason(llama, bench, prompt, code):
     engine = bench(llama)
     result = engine.listener.result(engine.ask(prompt))
-    assert (result.finish_reason, result.error_code) == ("failed", code) and result.error_text
+    assert (result.finish_reason, result.error_code) == ("failed", code)
+    assert result.error_text
 
 
 def test_a_full_line_refuses_and_keeps_those_who_wait(llama, bench):
@@ -318,7 +329,8 @@ def test_a_model_that_does_not_load_answers_everyone_with_the_reason(llama, benc
     result = engine.listener.result(engine.ask(prompt_of(9)))
     assert result.finish_reason == "failed"
     assert result.error_code in ("model_failed", "engine_stopped")
-    assert engine.engine.status().state == "failed" and engine.engine.status().state_detail
+    assert engine.engine.status().state == "failed"
+    assert engine.engine.status().state_detail
 
 
 def test_requests_from_many_threads_each_get_one_result(llama, bench):
@@ -343,7 +355,8 @@ def test_requests_from_many_threads_each_get_one_result(llama, bench):
         thread.join()
     engine.listener.wait(lambda: len(engine.listener.results()) == 30)
     results = [e for e in engine.listener.events if isinstance(e, Result)]
-    assert len(results) == 30 and all(r.completion_tokens == 4 for r in results)
+    assert len(results) == 30
+    assert all(r.completion_tokens == 4 for r in results)
 
 
 def test_the_step_counter_moves_also_when_idle(llama, bench):

@@ -38,7 +38,8 @@ def test_what_is_seen_is_what_transformers_computes(kind, bench):
     if kind != "gemma2":  # whose head has a soft cap that the lens leaves out
         assert [token for token, _ in lens] == last.indices.tolist()
         assert [p for _, p in lens] == pytest.approx(last.values.tolist(), abs=1e-4)
-    assert len(seen.lens) == 4 and seen.lens_positions == (5, 49)
+    assert len(seen.lens) == 4
+    assert seen.lens_positions == (5, 49)
 
 
 def test_a_running_answer_is_not_changed_and_hardly_held_up(llama, bench):

@@ -80,4 +80,7 @@ def test_ten_prompts_alone_and_together_equal_generate(model, prompts, expected)
 
 
 def test_the_folder_knows_its_end_token():
-    assert folder_source(FOLDER).load_text().eos_token_ids == {2}
+    side = folder_source(FOLDER).load_text()
+    assert side.eos_token_ids == {2}
+    assert side.revision
+    assert side.info["layers"] == 30

@@ -100,7 +100,9 @@ def test_a_row_draws_alike_alone_and_in_any_batch():
         alone = sampler(49152).sample(logits[n : n + 1].clone(), [active])
         assert alone.token_ids[0] == together.token_ids[n]
         a, b = alone.logprobs[0], together.logprobs[n]
-        assert a is not None and b is not None and a.sampled == b.sampled
+        assert a is not None
+        assert b is not None
+        assert a.sampled == b.sampled
 
 
 def test_greedy_rows_in_a_mixed_batch_take_the_likeliest():
@@ -157,14 +159,16 @@ def test_logprobs_are_those_of_the_raw_distribution_beside_the_drawn_one():
     entry = sampler(4).sample(logits.clone(), [active]).logprobs[0]
     raw = logits[0].log_softmax(-1)
     assert entry is not None
-    assert entry.chosen == pytest.approx(float(raw[0])) and entry.sampled == 0.0
+    assert entry.chosen == pytest.approx(float(raw[0]))
+    assert entry.sampled == 0.0
     assert [token for token, _ in entry.top] == [0, 1]
     assert [value for _, value in entry.top] == pytest.approx(raw[:2].tolist())
 
 
 def test_no_top_wanted_gives_the_chosen_one_alone():
     entry = logprobs_of(torch.zeros(1, 4), [1], [0])[0]
-    assert entry.chosen == pytest.approx(-math.log(4)) and entry.top == ()
+    assert entry.chosen == pytest.approx(-math.log(4))
+    assert entry.top == ()
 
 
 def test_the_random_stream_depends_on_seed_and_position_alone():

@@ -105,10 +105,12 @@ def test_a_person_takes_the_place_of_a_running_batch_request_which_loses_no_toke
     person = request(1, 4)
     scheduler.add(person)
     assert [*told(run(scheduler))] == ["r1"]
-    assert batch.phase is Phase.WAITING and batch.token_ids == before
+    assert batch.phase is Phase.WAITING
+    assert batch.token_ids == before
     scheduler.finish(person)
     step = run(scheduler)
-    assert step[0].request is batch and step[0].samples
+    assert step[0].request is batch
+    assert step[0].samples
 
 
 def test_when_pages_run_out_the_last_to_come_is_thrown_back():
@@ -119,7 +121,9 @@ def test_when_pages_run_out_the_last_to_come_is_thrown_back():
     for _ in range(9):
         run(scheduler)
     assert first.phase is Phase.RUNNING
-    assert second.phase is Phase.WAITING and second.preemptions == 1 and second.blocks == []
+    assert second.phase is Phase.WAITING
+    assert second.preemptions == 1
+    assert second.blocks == []
 
 
 def test_a_prompt_shares_what_another_has_computed():
