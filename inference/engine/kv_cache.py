@@ -84,7 +84,7 @@ class BlockPool:
         return len(self._free) - sum(1 for block in blocks if self._users[block] == 0)
 
     def take(self, count: int) -> list[int] | None:
-        """`count` blocks with nothing known in them, or None (and no change) if too few are free."""
+        """`count` blocks with nothing known in them; None (and no change) if too few are free."""
         if count > len(self._free):
             return None
         taken = []

@@ -56,9 +56,12 @@ def folder_source(model_dir: Path) -> Source:
 
 
 def _text_side(model_dir: Path) -> TextSide:
-    about = {"revision": revision(model_dir), "info": describe(model_dir)}
     if not (model_dir / "tokenizer.json").exists():
-        return TextSide(eos_token_ids=_eos_token_ids(model_dir), **about)
+        return TextSide(
+            eos_token_ids=_eos_token_ids(model_dir),
+            revision=revision(model_dir),
+            info=describe(model_dir),
+        )
     text = load_text(model_dir)
     return TextSide(
         eos_token_ids=frozenset(text.eos_token_ids),
@@ -68,7 +71,8 @@ def _text_side(model_dir: Path) -> TextSide:
             vocab_size=vocab_size,
             eos_token_ids=sorted(text.eos_token_ids),
         ),
-        **about,
+        revision=revision(model_dir),
+        info=describe(model_dir),
     )
 
 

@@ -121,7 +121,7 @@ class ModelRunner:
         return self.backend.forward(batch)
 
     def warm_up(self) -> None:
-        """Run a dry prefill and a dry decode on the padding block, so that no user waits for them."""
+        """Run a dry prefill and a dry decode on the padding block: no user waits for them."""
         size = self.backend.block_tokens
         for tokens in (size, 1):
             at = torch.arange(tokens, device=self.device)
@@ -218,7 +218,7 @@ class ModelRunner:
 
 
 def num_logits(item: Scheduled) -> int:
-    """How many of the item's tokens need logits: all to echo a prompt, else the last if it samples."""
+    """How many of its tokens need logits: all to echo a prompt, else the last if it samples."""
     if item.request.wants_echo:
         return item.num_tokens
     return 1 if item.samples else 0
@@ -239,7 +239,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> str:
-    """The dtype by name; "auto" is bfloat16 on CUDA and what the native path serves best on CPUs."""
+    """The dtype by name; "auto" is bfloat16 where the device multiplies it fast, else float32."""
     if name != "auto":
         return name
     if device.type == "cuda":

@@ -17,7 +17,7 @@ from inference.engine.request import ActiveRequest, Phase
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """Run the next `num_tokens` uncomputed tokens of `request`; `samples` when they are the last."""
+    """Run the next `num_tokens` tokens of `request`; `samples` when they are the last."""
 
     request: ActiveRequest
     num_tokens: int

@@ -1,4 +1,4 @@
-"""Constrained answers: whatever the model wants to say, the JSON is valid and follows the schema."""
+"""Constrained answers: whatever the model wants to say, its JSON is valid and keeps the schema."""
 
 from __future__ import annotations
 

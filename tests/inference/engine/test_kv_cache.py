@@ -1,4 +1,4 @@
-"""The books of the block pool: nothing is lost, nothing is counted twice, nothing stale is found."""
+"""The books of the block pool: nothing is lost or counted twice, nothing stale is found."""
 
 from __future__ import annotations
 
