@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share the cores
 import pytest  # noqa: E402
 
 from tests.support.redis import RedisServer  # noqa: E402
+from tests.support.stack import Stack  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +52,10 @@ def default_model_dir() -> Path:
     from inference.models.prepare import ensure_default_model
 
     return ensure_default_model()
+
+
+@pytest.fixture(scope="session")
+def stack(default_model_dir: Path) -> Iterator[Stack]:
+    """The whole site as processes with a Redis of its own, for everybody who drives it by HTTP."""
+    with Stack() as running:
+        yield running

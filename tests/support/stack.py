@@ -53,6 +53,7 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "chatsite.settings",
             "PYTHONPATH": str(REPOSITORY),
             "DEBUG": "0",
+            "OMP_NUM_THREADS": str(os.cpu_count() or 1),
             **(environment or {}),
         }
 
