@@ -114,7 +114,9 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
         return known
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
     if answer.state != Message.State.DONE or answer.finish_reason not in CONTINUABLE:
-        raise ChatError("not_continuable", _("This answer is complete; there is nothing to continue."))
+        raise ChatError(
+            "not_continuable", _("This answer is complete; there is nothing to continue.")
+        )
     model = choose_model(answer.model_slug)
     preset = choose_preset(answer.preset_slug, model)
     request, trimmed = _request(
@@ -175,7 +177,9 @@ def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversa
 def clean_text(text: str, *, field: str = "text") -> str:
     """NUL and lone surrogates become U+FFFD: no database and no tokenizer takes them."""
     text = text.replace("\x00", "\ufffd")
-    text = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text) if _odd(text) else text
+    text = (
+        "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text) if _odd(text) else text
+    )
     if not text.strip():
         raise ChatError("empty", _("Write something first."), field=field)
     if len(text) > MAX_TEXT_CHARS:
@@ -223,7 +227,9 @@ def _parent(conversation: Conversation | None, parent_id: UUID | None) -> Messag
     parent = conversation and conversation.messages.filter(id=parent_id).first()
     if parent is None or parent.role != Message.Role.ASSISTANT:
         raise ChatError(
-            "no_such_parent", _("The message that this one follows isn't there any more."), field="parent"
+            "no_such_parent",
+            _("The message that this one follows isn't there any more."),
+            field="parent",
         )
     return parent
 

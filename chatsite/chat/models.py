@@ -70,9 +70,7 @@ class Message(models.Model):
     client_id = models.UUIDField(
         null=True, help_text=_("Made by the browser for a question, so that a resend is harmless.")
     )
-    author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
-    )
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     request_id = models.UUIDField(
         null=True, unique=True, help_text=_("The answer's latest request (metrics.Generation).")
     )
@@ -87,7 +85,9 @@ class Message(models.Model):
     class Meta:
         ordering = ["created_at"]
         constraints = [
-            models.UniqueConstraint(fields=["author", "client_id"], name="one_message_per_client_id")
+            models.UniqueConstraint(
+                fields=["author", "client_id"], name="one_message_per_client_id"
+            )
         ]
         indexes = [models.Index(fields=["conversation", "created_at"])]
         verbose_name = _("message")

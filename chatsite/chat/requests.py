@@ -104,9 +104,7 @@ def checkpoint(request_id: UUID) -> bool:
     if transcript is None or transcript.result is not None or not transcript.attempts:
         return False
     saved = Message.objects.filter(request_id=request_id).exclude(state=Message.State.DONE)
-    saved.update(
-        text=transcript.text, token_ids=transcript.token_ids, state=Message.State.RUNNING
-    )
+    saved.update(text=transcript.text, token_ids=transcript.token_ids, state=Message.State.RUNNING)
     metrics.mark_running(request_id)
     return True
 

@@ -94,7 +94,7 @@ def end_forgotten() -> None:
     """Requests that Redis knows nothing of any more end as interrupted, their text kept."""
     old = Generation.objects.filter(
         state__in=UNFINISHED, received_at__lt=timezone.now() - FORGOTTEN_AFTER
-    ).exclude(state=Generation.State.PENDING)
+    ).exclude(state=Generation.State.PENDING, source=Generation.Source.CHAT)  # the outbox's
     for request_id in old.values_list("request_id", flat=True):
         if not client.is_known(request_id.hex):
             requests.end_without_worker(

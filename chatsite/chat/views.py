@@ -23,6 +23,7 @@ from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat import actions, queries
 from chatsite.chat.access import own_conversation
 from chatsite.chat.frames import VERSION
+from chatsite.chat.strings import strings
 from chatsite.errors import ChatError, NotFound
 from inference import client
 
@@ -67,6 +68,7 @@ def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpRespo
         "models": models,
         "presets": presets,
         "conversation_id": conversation_id,
+        "strings": strings(),
     }
     return render(request, "chat/chat.html", context)
 
@@ -90,9 +92,7 @@ def json_view(method: Callable[..., HttpResponse], view: Callable[..., Any]) -> 
 
 
 def _json(value: Any, *, status: int = 200) -> HttpResponse:
-    return HttpResponse(
-        msgspec.json.encode(value), content_type="application/json", status=status
-    )
+    return HttpResponse(msgspec.json.encode(value), content_type="application/json", status=status)
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:
@@ -122,7 +122,9 @@ def _conversations(request: HttpRequest) -> Any:
         except ValueError:
             before = None
         if before is None or before.tzinfo is None:
-            raise ChatError("bad_field", _("“before” must be a time with its zone."), field="before")
+            raise ChatError(
+                "bad_field", _("“before” must be a time with its zone."), field="before"
+            )
     limit = request.GET.get("limit", str(queries.PAGE_SIZE))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= queries.MAX_PAGE_SIZE):
         text = _("“limit” must lie between 1 and %(most)d.") % {"most": queries.MAX_PAGE_SIZE}
@@ -168,4 +170,3 @@ conversation = json_view(require_GET, _conversation)
 rename = json_view(require_POST, _rename)
 delete = json_view(require_POST, _delete)
 leaf = json_view(require_POST, _leaf)
-
