@@ -29,6 +29,10 @@ class EntryAdmin(admin.ModelAdmin):
     save_on_top = True
     list_per_page = 50
 
+    @admin.display(description=_("default"), ordering="is_default")
+    def default_mark(self, entry: actions.Entry) -> str:
+        return gettext("default") if entry.is_default else ""
+
     def save_model(
         self, request: HttpRequest, obj: actions.Entry, form: ModelForm, change: bool
     ) -> None:
@@ -66,7 +70,8 @@ class EntryAdmin(admin.ModelAdmin):
 class LanguageModelAdmin(EntryAdmin):
     form = LanguageModelForm
     list_display = (
-        "name", "slug", "is_default", "is_enabled", "dtype", "default_preset", "folder", "version",
+        "name", "slug", "default_mark", "is_enabled", "dtype", "default_preset", "folder",
+        "version",
         "updated_at",
     )  # fmt: skip
     list_filter = ("is_enabled", "dtype", "default_preset")
@@ -123,7 +128,7 @@ class HasSeed(admin.SimpleListFilter):
 class SamplingPresetAdmin(EntryAdmin):
     form = SamplingPresetForm
     list_display = (
-        "name", "is_default", "is_enabled", "temperature", "top_k", "top_p", "min_p",
+        "name", "default_mark", "is_enabled", "temperature", "top_k", "top_p", "min_p",
         "repetition_penalty", "max_tokens", "version", "updated_at",
     )  # fmt: skip
     list_filter = ("is_enabled", HasSeed)

@@ -87,12 +87,11 @@ def written(name: str, value: Any) -> str:
 
 
 def _size(value: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1000:
-            break
+    units = ["B", "KB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
         value /= 1000
-    else:
-        unit = "TB"
+        units.pop(0)
+    unit = units[0]
     return f"{number_format(value, 0 if unit == 'B' else 1)} {unit}"
 
 

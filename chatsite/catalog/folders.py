@@ -51,7 +51,8 @@ def model_dir(slug: str) -> Path:
     if brings_code(folder):
         raise ValidationError(
             _(
-                "“%(slug)s” wants to run code of its own (auto_map in config.json); that is refused."
+                "“%(slug)s” wants to run code of its own (auto_map in config.json); that is "
+                "refused."
             ),
             "code",
             {"slug": slug},

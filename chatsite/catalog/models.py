@@ -90,7 +90,7 @@ class LanguageModel(models.Model):
 
 
 class SamplingPreset(models.Model):
-    """A named way of sampling. Every change raises `version`; an answer keeps the one that made it."""
+    """A named way of sampling. A change raises `version`; an answer keeps the one that made it."""
 
     slug = models.CharField(_("slug"), max_length=63, unique=True, validators=[slug_rule])
     name = models.CharField(_("name"), max_length=100)
@@ -102,8 +102,8 @@ class SamplingPreset(models.Model):
         default=1.0,
         validators=in_range("temperature"),
         help_text=_(
-            "0 to 2. Divides the logits: below 1 the likely tokens gain, above 1 the unlikely ones. "
-            "0 always takes the likeliest."
+            "0 to 2. Divides the logits: below 1 the likely tokens gain, above 1 the unlikely "
+            "ones. 0 always takes the likeliest."
         ),
     )
     top_k = models.PositiveIntegerField(

@@ -21,8 +21,12 @@ from django.db.models import Count, Field, Func, QuerySet
 
 from chatsite.metrics.models import Generation
 
-UNFINISHED = (Generation.State.PENDING, Generation.State.QUEUED, Generation.State.RUNNING)
-ERRORS = (Generation.State.FAILED, Generation.State.INTERRUPTED)
+UNFINISHED: tuple[str, ...] = (
+    Generation.State.PENDING,
+    Generation.State.QUEUED,
+    Generation.State.RUNNING,
+)
+ERRORS: tuple[str, ...] = (Generation.State.FAILED, Generation.State.INTERRUPTED)
 
 ROUGH_P99_BELOW = 1_000
 """Under this many values the 99th percentile rests on fewer than ten of them, and is marked."""

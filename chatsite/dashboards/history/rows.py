@@ -15,6 +15,7 @@ from django.db.models import (
     Count,
     F,
     IntegerField,
+    Model,
     OuterRef,
     Q,
     QuerySet,
@@ -191,14 +192,14 @@ def _with_figures(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
     ).annotate(last_ttft_us=Subquery(of_latest.values("ttft_us")[:1]))
 
 
-def _slugs(kind: type, own: QuerySet[Conversation], column: str) -> list[str]:
+def _slugs(kind: type[Model], own: QuerySet[Conversation], column: str) -> list[str]:
     used = own.order_by().values_list(column, flat=True).distinct()
-    known = kind.objects.filter(is_enabled=True).values_list("slug", flat=True)  # type: ignore[attr-defined]
+    known = kind._default_manager.filter(is_enabled=True).values_list("slug", flat=True)
     return sorted({slug for slug in (*used, *known) if slug})
 
 
 def _snippets(rows: Sequence[Conversation], words: list[str]) -> dict[UUID, SafeString]:
-    """The first message of each row that holds one of the words, around it, with the words marked."""
+    """For each row its first message that holds one of the words, cut around it and marked."""
     if not words:
         return {}
     anywhere = Q()

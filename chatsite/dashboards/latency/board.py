@@ -90,11 +90,11 @@ def _listed(ordered: QuerySet[Generation]) -> list[dict[str, Any]]:
     return [found[i] for i in ids if i in found]
 
 
-# --- the same as JSON and CSV ----------------------------------------------------------------------
+# --- the same as JSON and CSV ---------------------------------------------------------------------
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Times in ms under measures.md's names, moments as Unix seconds, None where there is no data."""
+    """Times in ms under measures.md's names, moments in Unix seconds, None for no data."""
     board = shown.board
     return {
         "at": shown.at.isoformat(),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Model
 from django.http import (
     Http404,
     HttpRequest,
@@ -107,9 +108,9 @@ def conversation_url(user: User, generation: Generation) -> str:
     return ""
 
 
-def _choices(kind: type, chosen: str, seen: Iterator[str]) -> list[tuple[str, str]]:
+def _choices(kind: type[Model], chosen: str, seen: Iterator[str]) -> list[tuple[str, str]]:
     """Slugs and names to filter by: those of the catalogue, those seen, and the chosen one."""
-    names = dict(kind.objects.values_list("slug", "name"))  # type: ignore[attr-defined]
+    names = dict(kind._default_manager.values_list("slug", "name"))
     slugs = names.keys() | {slug for slug in (*seen, chosen) if slug}
     return sorted((slug, names.get(slug, slug)) for slug in slugs)
 

@@ -1,4 +1,4 @@
-"""How figures are written: a unit, three or so digits that mean something, and "no data" for None."""
+"""How figures are written: a unit, the digits that mean something, "no data" for None."""
 
 from __future__ import annotations
 

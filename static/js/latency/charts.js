@@ -32,8 +32,8 @@ const CLOCK = [
 ];
 
 export function axes(over = {}) {
-  const stroke = colour("--body-quiet-color");
-  const grid = { stroke: colour("--hairline-color"), width: 1 };
+  const stroke = colour("--quiet");
+  const grid = { stroke: colour("--line"), width: 1 };
   const font = "11px system-ui, sans-serif";
   const common = { stroke, grid, ticks: { show: false }, font };
   return [
@@ -103,7 +103,6 @@ export class Chart {
 
 function onThemeChange(act) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", act);
-  new MutationObserver(act).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 }
 
 /** What both kinds of chart over time share: the site's time zone, one cursor, drag to zoom. */

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,3 +118,28 @@ def test_after_any_actions_exactly_one_is_the_default(steps):
                 pass
             assert len(default_slugs()) == 1
         transaction.set_rollback(True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_threads_that_move_the_default_leave_exactly_one():
+    slugs = [f"threads-{i}" for i in range(4)]
+    for slug in slugs:
+        actions.save_entry(SamplingPreset(slug=slug, name=slug))
+    failures: list[Exception] = []
+
+    def move(turn: int) -> None:
+        try:
+            for i in range(6):
+                actions.make_default(preset(slugs[(turn + i) % len(slugs)]))
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=move, args=(turn,)) for turn in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert len(default_slugs()) == 1

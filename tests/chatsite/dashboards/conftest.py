@@ -1,4 +1,4 @@
-"""The cast: Alice owns, Bob is the other user, Charlie is staff without permission, Dana the admin."""
+"""Alice owns, Bob is the other user, Charlie is staff without permission, Dana the admin."""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ def recovered(rng: random.Random | None = None, **given: Any) -> Generation:
     row.stored_at = row.received_at + dt.timedelta(microseconds=row.latency_us + 12_000)
     row.save(force_insert=True)
     Attempt.objects.create(
-        generation=row, number=1, worker="slot-1", state=State.INTERRUPTED, error_code="worker_lost",
+        generation=row, number=1, worker="slot-1", state=State.INTERRUPTED,
+        error_code="worker_lost",
         started_us=row.started_us, admitted_us=row.queue_us, first_token_us=row.ttft_us,
         last_token_us=row.token_offsets_us[half - 1], tokens=half,
     )  # fmt: skip
