@@ -131,6 +131,9 @@ class Backend(abc.ABC):
     def clear_blocks(self, blocks: Sequence[int]) -> None:
         """Zero these blocks in every layer, so that a NaN in them reaches no later request."""
 
+    def warm_up(self, *, max_running: int, context_length: int) -> None:  # noqa: B027 - optional
+        """Do ahead of the first request what would else be done in its step. Needs the pages."""
+
     def weight_bytes(self) -> int:
         """Bytes of weights that one decode step reads; packed sizes where packed."""
         return active_weight_bytes(self.model)
@@ -216,7 +219,7 @@ def paged_attention(
 
 
 def active_weight_bytes(model: nn.Module) -> int:
-    """Bytes of weights that one token's step reads: all but an embedding that isn't the head too."""
+    """Bytes of weights that a decode step reads: an embedding only if it is the head too."""
     total = 0
     seen: set[int] = set()
     embedding = getattr(model, "get_input_embeddings", lambda: None)()

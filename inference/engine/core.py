@@ -36,6 +36,7 @@ from inference.engine.request import ActiveRequest, Phase
 from inference.engine.sampler import Sampled, Sampler, logprobs_of
 from inference.engine.scheduler import Scheduled, Scheduler
 from inference.engine.status import EngineStatus
+from inference.engine.tensors import to_device
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +270,9 @@ class Core:
                 due.append(item.request)
         if not due:
             return None
-        return self._sampler.sample(logits if len(rows) == len(logits) else logits[rows], due)
+        if len(rows) != len(logits):
+            logits = logits[to_device(rows, torch.int64, logits.device)]
+        return self._sampler.sample(logits, due)
 
     def _echo(
         self, scheduled: list[Scheduled], logits: torch.Tensor

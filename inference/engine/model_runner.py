@@ -23,6 +23,7 @@ from inference.engine.memory import memory
 from inference.engine.probe import probe_layers
 from inference.engine.scheduler import Scheduled
 from inference.engine.status import State
+from inference.engine.tensors import to_device
 
 Loader = Callable[[Path, torch.dtype, torch.device], nn.Module]
 
@@ -105,15 +106,15 @@ class ModelRunner:
         table = [
             item.request.blocks + [0] * (width - len(item.request.blocks)) for item in scheduled
         ]
-        packed = torch.tensor([ids, positions, slots, rows]).to(self.device, non_blocking=True)
+        packed = to_device([ids, positions, slots, rows], torch.int64, self.device)
         batch = StepBatch(
             token_ids=packed[0],
             positions=packed[1],
             slots=packed[2],
             rows=packed[3],
-            block_table=torch.tensor(table, dtype=torch.int32).to(self.device, non_blocking=True),
+            block_table=to_device(table, torch.int32, self.device),
             # Asking for no logits at all would mean asking for all: 0 keeps everything.
-            logits_at=torch.tensor(at or [len(ids) - 1]).to(self.device, non_blocking=True),
+            logits_at=to_device(at or [len(ids) - 1], torch.int64, self.device),
             query_starts=starts,
             context_lens=[item.request.num_computed + item.num_tokens for item in scheduled],
             scratch={},
@@ -123,6 +124,10 @@ class ModelRunner:
     def warm_up(self) -> None:
         """Run a dry prefill and a dry decode on the padding block: no user waits for them."""
         size = self.backend.block_tokens
+        self.backend.warm_up(
+            max_running=self.config.max_running,
+            context_length=min(self.sizes.context_length, self.num_blocks * size),
+        )
         for tokens in (size, 1):
             at = torch.arange(tokens, device=self.device)
             self.backend.forward(

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from inference.contract import TokenLogprobs
 from inference.engine.request import ActiveRequest
+from inference.engine.tensors import to_device
 
 WINDOW = 64
 """How many candidates of a row to look at first; most draws fall among them."""
@@ -40,6 +42,9 @@ class Sampler:
         self.eos_token_ids = [token for token in eos_token_ids if token < vocab_size]
         self.device = device
 
+    def _tensor(self, values: Sequence[Any], dtype: torch.dtype = torch.int64) -> Tensor:
+        return to_device(values, dtype, self.device)
+
     def sample(self, logits: Tensor, requests: Sequence[ActiveRequest]) -> Sampled:
         """logits (R, V) float32, row i belongs to requests[i]. `logits` is changed in place.
 
@@ -47,7 +52,7 @@ class Sampler:
         row not finite and touches no other.
         """
         raw_rows = [i for i, r in enumerate(requests) if r.request.sampling.logprobs is not None]
-        raw = logits[raw_rows].clone() if raw_rows else None
+        raw = logits[self._tensor(raw_rows)] if raw_rows else None  # a copy
         self._adjust(logits, requests)
 
         draws = [i for i, r in enumerate(requests) if r.request.sampling.temperature > 0]
@@ -57,7 +62,7 @@ class Sampler:
         else:
             best, chosen = logits.max(dim=-1)
             if draws:
-                at = torch.tensor(draws, device=self.device)
+                at = self._tensor(draws)
                 drawn, log_drawn, _ = self._draw(logits[at], [requests[i] for i in draws])
                 chosen = chosen.index_copy(0, at, drawn)
                 log_sampled = torch.zeros(len(requests), device=self.device)
@@ -92,9 +97,7 @@ class Sampler:
                 add += [-math.inf] * len(self.eos_token_ids)
         flat = logits.view(-1)
         if at:
-            flat.index_add_(
-                0, torch.tensor(at, device=self.device), torch.tensor(add, device=self.device)
-            )
+            flat.index_add_(0, self._tensor(at), self._tensor(add, torch.float32))
         self._penalise(flat, requests)
         for row, request in enumerate(requests):
             if request.grammar is not None:
@@ -121,11 +124,10 @@ class Sampler:
                 minus += [0.0] * len(only_prompt)
         if not at:
             return
-        index = torch.tensor(at, device=self.device)
-        scale = torch.tensor(factor, device=self.device)
+        index, scale = self._tensor(at), self._tensor(factor, torch.float32)
         values = flat[index]
         values = torch.where(values > 0, values / scale, values * scale)
-        flat[index] = values - torch.tensor(minus, device=self.device)
+        flat[index] = values - self._tensor(minus, torch.float32)
 
     # --- the draw -------------------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class Sampler:
                     request.uniform(),
                 )
             )
-        return torch.tensor(rows, dtype=torch.float64).to(self.device, non_blocking=True)
+        return self._tensor(rows, torch.float64)
 
     @staticmethod
     def _above_negligible(mass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -216,7 +218,7 @@ def logprobs_of(
     logits (R, V) float32, raw. `sampled` equals `chosen`: nothing was drawn.
     """
     logp = logits.log_softmax(dim=-1)
-    index = torch.tensor(token_ids, device=logits.device)[:, None]
+    index = to_device(token_ids, torch.int64, logits.device)[:, None]
     chosen = logp.gather(1, index)[:, 0].tolist()
     width = min(max(top), logits.shape[-1])
     best, ids = logp.topk(width, dim=-1)

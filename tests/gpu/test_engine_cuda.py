@@ -1,0 +1,90 @@
+"""The engine on a real GPU: captured decodes and paged flash attention against the reference."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+from inference.engine.config import EngineConfig
+from inference.engine.core import Core
+from inference.engine.loading import TextSide
+from inference.engine.model_runner import ModelRunner
+from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+PROMPTS = [prompt_of(n, seed=n) for n in (5, 123, 40, 11, 77, 64, 1, 200)]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return small_model(hidden_size=256, head_dim=64, intermediate_size=512)
+
+
+def engine(model: Any, **config: Any) -> Bench:
+    return Bench(model.to("cuda"), device="cuda", kv_cache_bytes=256 << 20, **config)
+
+
+def test_float32_greedy_equals_generate(model):
+    expected = [generate(model.to("cpu"), prompt, 24) for prompt in PROMPTS]
+    one = engine(model, dtype="float32")
+    try:
+        ids = [one.ask(prompt, max_tokens=24) for prompt in PROMPTS]
+        assert [one.listener.tokens(request_id) for request_id in ids] == expected
+    finally:
+        one.engine.stop()
+
+
+def test_captured_decodes_answer_like_eager_ones(model):
+    half = model.to(torch.bfloat16)
+    fast, plain = engine(half, dtype="bfloat16"), engine(half, dtype="bfloat16", backend="torch")
+    try:
+        assert fast.answer(PROMPTS[0], max_tokens=8)
+        assert "cuda graphs" in fast.engine.status().path, fast.engine.status().notes
+        a = fast.ask(PROMPTS[3], max_tokens=1, logprobs=5)
+        b = plain.ask(PROMPTS[3], max_tokens=1, logprobs=5)
+        assert fast.listener.tokens(a) == plain.listener.tokens(b)
+        top_a, top_b = (
+            dict(one.listener.deltas(request)[0].logprobs[0].top)
+            for one, request in ((fast, a), (plain, b))
+        )
+        for token in top_a.keys() & top_b.keys():
+            assert top_a[token] == pytest.approx(top_b[token], abs=0.1)
+    finally:
+        fast.engine.stop()
+        plain.engine.stop()
+
+
+def test_a_decode_step_waits_for_the_device_once(model):
+    config = EngineConfig(
+        model_dir=None,  # type: ignore[arg-type]
+        dtype="bfloat16",
+        device="cuda",
+        kv_cache_bytes=256 << 20,
+        measure=False,
+    )
+    half = model.to("cuda", torch.bfloat16)
+    core = Core(config, ModelRunner(config, load=lambda *_: half), TextSide())
+    bench = Bench.__new__(Bench)
+    bench._count = 0
+    bench.engine = type("Door", (), {"submit": staticmethod(core.admit)})()
+    for n, prompt in enumerate(PROMPTS):
+        bench.ask(prompt, max_tokens=50, temperature=0.8 if n % 2 else 0.0, top_p=0.9)
+    for _ in range(20):
+        core.step()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(10):
+                core.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    syncs = [w for w in caught if "synchroniz" in str(w.message)]
+    assert len(syncs) <= 10, "one per step: the sampled tokens"
