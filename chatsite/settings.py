@@ -156,7 +156,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "chatsite.channel_layer.PatientRedisChannelLayer",
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "max_connections": 1000}]},
+        # The layer blocks for 5 s at a time, just what redis-py would call a dead connection.
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "max_connections": 1000, "socket_timeout": 20}]
+        },
     }
 }
 

@@ -12,7 +12,8 @@ export class FollowEnd {
     this.#button = button;
     scroller.addEventListener("scroll", () => this.#look(), { passive: true });
     button.addEventListener("click", () => this.jump());
-    new ResizeObserver(() => this.grown()).observe(scroller);
+    const sizes = new ResizeObserver(() => this.grown());
+    for (const element of [scroller, ...scroller.children]) sizes.observe(element);
   }
 
   /** Call after the content changed: the end stays in view if it was. */

@@ -30,7 +30,7 @@ marked.use({
  */
 export class MarkdownView {
   #root;
-  #blocks = []; // [source, element]
+  #blocks = []; // [source, element, was it still growing]
 
   constructor(root) {
     this.#root = root;
@@ -41,8 +41,7 @@ export class MarkdownView {
     const tokens = marked.lexer(isGrowing ? closed(text) : text).filter((token) => token.type !== "space");
     tokens.forEach((token, index) => {
       const known = this.#blocks[index];
-      if (known?.[0] === token.raw && known[2] === isGrowing) return;
-      if (known?.[0] === token.raw && index < tokens.length - 1) return;
+      if (known?.[0] === token.raw && (isGrowing || !known[2])) return;
       const element = blockOf(token, isGrowing);
       if (known) known[1].replaceWith(element);
       else this.#root.append(element);
