@@ -66,7 +66,12 @@ class Core:
         self.active: dict[str, ActiveRequest] = {}
         size, sizes = runner.backend.block_tokens, runner.sizes
         self.pool = BlockPool(runner.num_blocks, size, reuse=config.prefix_cache)
-        self.scheduler = Scheduler(self.pool, max_running=config.max_running)
+        windows = [spec.window for spec in runner.backend.layers]
+        self.scheduler = Scheduler(
+            self.pool,
+            max_running=config.max_running,
+            window=max(windows) if all(windows) else 0,
+        )
         self.served = Served(
             worker=config.worker,
             device=str(runner.device),

@@ -62,7 +62,8 @@ class ModelRunner:
         self.backend = choose_backend(config.backend, dtype=self.dtype, device=self.device)
         model = load(config.model_dir, self.backend.load_dtype, self.device)
         model.eval()
-        self._body_parameters = body_parameters(model)
+        active, total = body_parameters(model)
+        self._body_parameters, self._active_share = active, active / max(1, total)
         tell("loading", f"preparing the weights for {self.backend.name}")
         model = self._prepare(model)
         self.model = model
@@ -209,7 +210,7 @@ class ModelRunner:
         return Sizes(
             context_length=min(own, self.config.context_length or own),
             vocab_size=int(text.vocab_size),
-            weight_bytes=self.backend.weight_bytes(),
+            weight_bytes=int(self.backend.weight_bytes() * self._active_share),
             body_parameters=self._body_parameters,
             head_parameters=head,
             kv_bytes_per_token=per_block // self.backend.block_tokens,
@@ -229,11 +230,25 @@ def num_logits(item: Scheduled) -> int:
     return 1 if item.samples else 0
 
 
-def body_parameters(model: Any) -> int:
-    """Parameters without embedding and head: each costs a multiply and an add per token."""
+def body_parameters(model: Any) -> tuple[int, int]:
+    """Parameters without embedding and head: those one token passes through, and all of them.
+
+    Of experts, a token passes through as many as the configuration says.
+    """
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     outside = {id(module.weight) for module in ends if module is not None}
-    return sum(p.numel() for p in model.parameters() if id(p) not in outside)
+    text = model.config.get_text_config()
+    chosen = getattr(text, "num_experts_per_tok", None) or 1
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    experts = next((n for name in names if (n := getattr(text, name, None))), chosen)
+    active = total = 0
+    for name, parameter in model.named_parameters():
+        if id(parameter) in outside:
+            continue
+        total += parameter.numel()
+        is_expert = ".experts." in name
+        active += parameter.numel() * chosen // experts if is_expert else parameter.numel()
+    return active, total
 
 
 def pick_device(name: str) -> torch.device:

@@ -59,6 +59,7 @@ class ActiveRequest:
     # pages
     blocks: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)  # of the published or matched blocks
+    num_dropped: int = 0  # leading blocks given back because every layer's window has passed them
     num_computed: int = 0  # tokens whose keys and values lie in the pages
     num_cached_tokens: int = 0  # of the prompt, found in the pages at first admission
 

@@ -30,11 +30,13 @@ class Scheduler:
     """Who waits, who runs, and who owns which blocks.
 
     Every running request owns blocks for all its tokens up to the one being computed; waiting ones
-    own none. `max_running` bounds the requests of one step.
+    own none. `max_running` bounds the requests of one step. A block that lies before every layer's
+    window is given back, and stands as 0 in the request's blocks.
     """
 
     pool: BlockPool
     max_running: int
+    window: int = 0  # the widest of the layers' windows; 0 when a layer sees everything
     waiting: list[ActiveRequest] = field(default_factory=list)
     running: list[ActiveRequest] = field(default_factory=list)
 
@@ -71,6 +73,8 @@ class Scheduler:
                 digest = block_digest(parent, request.token_ids[n * size : (n + 1) * size])
                 request.digests.append(digest)
                 self.pool.publish(request.blocks[n], digest)
+            if self.window:
+                self._drop_behind_window(request)
 
     def finish(self, request: ActiveRequest, *, spoiled: bool = False) -> list[int]:
         """Take the request out wherever it is, and free its blocks. Returns the freed ones."""
@@ -157,8 +161,18 @@ class Scheduler:
                 left -= share
         return [Scheduled(r, n, n == r.num_uncomputed) for r, n in shares.items()]
 
+    def _drop_behind_window(self, request: ActiveRequest) -> None:
+        """Give back blocks that no later token of this request can see."""
+        first_seen = max(0, request.num_computed - self.window + 1) // self.pool.block_tokens
+        passed = request.blocks[request.num_dropped : first_seen]
+        if passed:
+            self.pool.release(passed)
+            request.blocks[request.num_dropped : first_seen] = [0] * len(passed)
+            request.num_dropped = first_seen
+
     def _release(self, request: ActiveRequest, *, spoiled: bool = False) -> list[int]:
-        freed = self.pool.release(request.blocks, spoiled=spoiled)
+        freed = self.pool.release(request.blocks[request.num_dropped :], spoiled=spoiled)
+        request.num_dropped = 0
         request.blocks = []
         request.digests = []
         request.num_computed = 0

@@ -367,3 +367,15 @@ def test_the_step_counter_moves_also_when_idle(llama, bench):
     before = engine.steps
     time.sleep(0.6)
     assert engine.steps > before
+
+
+def test_a_model_of_windows_keeps_only_its_window(bench):
+    model = small_model("mistral", sliding_window=32)
+    # 10 blocks of 16 tokens: less than this answer has, and more than its window needs.
+    engine = bench(model, kv_cache_bytes=10 * 16 * 4 * 2 * 2 * 32 * 4, context_length=160)
+    ids = [engine.ask(prompt_of(20, seed=n), max_tokens=120) for n in range(3)]
+    for n, request_id in enumerate(ids):
+        assert engine.listener.tokens(request_id) == generate(model, prompt_of(20, seed=n), 120)
+    first = min(engine.listener.result(one).token_mono_ns[-1] for one in ids)
+    started = [engine.listener.result(one).token_mono_ns[0] for one in ids]
+    assert max(started) < first, "all three ran side by side in pages for one"

@@ -38,8 +38,8 @@ def request(
     return ActiveRequest(request=wire, token_ids=ids, arrival=arrival, seed=0, started=NOW)
 
 
-def make(blocks: int = 100, *, running: int = 8) -> Scheduler:
-    return Scheduler(BlockPool(blocks, 4), max_running=running)
+def make(blocks: int = 100, *, running: int = 8, window: int = 0) -> Scheduler:
+    return Scheduler(BlockPool(blocks, 4), max_running=running, window=window)
 
 
 def run(scheduler: Scheduler, *, budget: int = 64, prefill: int | None = None) -> list[Scheduled]:
@@ -144,11 +144,25 @@ def test_one_token_prompts_run_once_per_step():
     assert [i.num_tokens for i in scheduler.schedule(step_tokens=8, prefill_tokens=8)] == [1, 1]
 
 
+def test_blocks_before_the_window_are_given_back():
+    scheduler = make(window=8)
+    one = request(0, 4)
+    scheduler.add(one)
+    for _ in range(40):
+        run(scheduler)
+    assert len(one.token_ids) == 44
+    assert scheduler.pool.num_used <= 3, "eight tokens lie in three blocks of four at most"
+    scheduler.finish(one)
+    assert scheduler.pool.num_free == scheduler.pool.num_blocks
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_sequence_of_steps_keeps_the_books_and_finishes_everyone(data: st.DataObject):
     blocks = data.draw(st.integers(6, 20))
-    scheduler = make(blocks, running=data.draw(st.integers(1, 5)))
+    scheduler = make(
+        blocks, running=data.draw(st.integers(1, 5)), window=data.draw(st.sampled_from([0, 6]))
+    )
     pool, alive, arrivals = scheduler.pool, [], 0
     for _ in range(data.draw(st.integers(1, 25))):
         match data.draw(st.sampled_from(["add", "step", "step", "step", "cancel", "spoil"])):
@@ -167,7 +181,7 @@ def test_any_sequence_of_steps_keeps_the_books_and_finishes_everyone(data: st.Da
             alive.remove(one)
             scheduler.finish(one)
         assert pool.num_free + pool.num_used == pool.num_blocks
-        owned = {block for one in alive for block in one.blocks}
+        owned = {block for one in alive for block in one.blocks} - {0}
         assert pool.num_used == len(owned)
         for one in alive:
             assert len(one.blocks) * pool.block_tokens >= one.num_computed
