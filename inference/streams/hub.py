@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -25,10 +26,14 @@ from inference.streams.settings import CONNECT_S, settings
 logger = logging.getLogger(__name__)
 
 BLOCK_MS = 5000
-PLACE_EVERY_S = 1.0
-RETRY_S = 0.5
-MAX_BEHIND = 20_000  # events a reader may lag; at 50 tokens/s more than six minutes
-FIRST = b"0-0"
+LOOK_EVERY_S = 1.0
+RETRY_S = 0.3
+PAGE = 1000
+MAX_BEHIND = 8192  # events a reader may lag; at 50 tokens/s some minutes
+
+EntryId = tuple[int, int]
+Entries = Iterable[tuple[bytes, dict[bytes, bytes]]]
+FIRST: EntryId = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +50,33 @@ class SlowReader(Exception):
 
 @dataclass(eq=False)
 class _Reader:
-    """One follower: entries after `last` go into its queue."""
+    """One follower: entries after `last` go into its queue. None there: nothing more will come."""
 
     request_id: str
-    last: bytes = FIRST
+    last: EntryId = FIRST
     queue: asyncio.Queue[Event | Place | None] = field(
         default_factory=lambda: asyncio.Queue(MAX_BEHIND)
     )
     is_waiting: bool = True  # no worker has taken it up yet
+    is_known: bool = False  # the ledger knew it once
     is_overrun: bool = False
+    place: int = 0
+
+    def note(self, entry_id: EntryId, event: Event) -> bool:
+        """Whether this entry is new to the reader; from now on it isn't."""
+        if entry_id <= self.last:
+            return False
+        self.last = entry_id
+        self.is_known = True
+        if isinstance(event, Started):
+            self.is_waiting = False
+        return True
 
     def put(self, item: Event | Place | None) -> None:
         try:
             self.queue.put_nowait(item)
         except asyncio.QueueFull:
             self.is_overrun = True
-
-    def take_in(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        if _order(entry_id) <= _order(self.last):
-            return
-        self.last = entry_id
-        event = event_of(fields)
-        if isinstance(event, Started):
-            self.is_waiting = False
-        self.put(event)
 
 
 class StreamHub:
@@ -77,7 +85,7 @@ class StreamHub:
     def __init__(self) -> None:
         self._readers: dict[str, set[_Reader]] = {}
         self._wake_stream = keys.wake(uuid.uuid4().hex)
-        self._redis = redis.asyncio.Redis.from_url(
+        self._redis: Any = redis.asyncio.Redis.from_url(
             settings().redis_url,
             socket_connect_timeout=CONNECT_S,
             socket_timeout=BLOCK_MS / 1000 + 5,  # above the block, or a quiet time is an error
@@ -90,27 +98,27 @@ class StreamHub:
         """Events of a request up to its Result, and its place in line while it waits.
 
         Deltas that end at or before token `position` are left out. Waits for a stream that doesn't
-        exist yet. Raises SlowReader when the consumer lags too far.
+        exist yet; ends without a Result when a request that was known is known no more. Raises
+        SlowReader when the consumer lags too far.
         """
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._read_forever()),
+                asyncio.create_task(self._look_forever()),
+            ]
         reader = _Reader(request_id)
-        self._readers.setdefault(request_id, set()).add(reader)
         try:
-            await self._start(reader)
-            while True:
-                item = await reader.queue.get()
-                if reader.is_overrun:
-                    raise SlowReader
-                if item is None:
-                    continue
+            async for item in self._items(reader):
                 if isinstance(item, Delta) and item.position + len(item.token_ids) <= position:
                     continue
                 yield item
                 if isinstance(item, Result):
                     return
         finally:
-            self._readers[request_id].discard(reader)
-            if not self._readers[request_id]:
-                del self._readers[request_id]
+            readers = self._readers.get(request_id, set())
+            readers.discard(reader)
+            if not readers:
+                self._readers.pop(request_id, None)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -118,76 +126,106 @@ class StreamHub:
         with suppress(Exception):
             await self._redis.aclose()
 
-    async def _start(self, reader: _Reader) -> None:
-        if not self._tasks:
-            self._tasks = [
-                asyncio.create_task(self._read_forever()),
-                asyncio.create_task(self._tell_places()),
-            ]
-        with suppress(RedisError, OSError):  # away: the loop reads from the start when it is back
-            for entry_id, fields in await self._redis.xrange(keys.stream(reader.request_id)):
-                reader.take_in(entry_id, fields)
+    # --- one reader ------------------------------------------------------------------------------
+
+    async def _items(self, reader: _Reader) -> AsyncIterator[Event | Place]:
+        """What is there, read by this reader itself; then what the hub hands out."""
+        while page := await self._page_after(reader):
+            for entry_id, event in _decode(page, reader.request_id):
+                if reader.note(entry_id, event):
+                    yield event
+        self._readers.setdefault(reader.request_id, set()).add(reader)
+        with suppress(RedisError, OSError):
             await self._redis.xadd(self._wake_stream, {"w": "1"}, maxlen=1)
             await self._redis.expire(self._wake_stream, 3600)
+        while (item := await reader.queue.get()) is not None:
+            if reader.is_overrun:
+                raise SlowReader(f"a reader of {reader.request_id[:8]} lags too far")
+            yield item
+
+    async def _page_after(self, reader: _Reader) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """The next entries for this reader; none when Redis is away."""
+        after = b"(%d-%d" % reader.last
+        with suppress(RedisError, OSError):
+            page: list[tuple[bytes, dict[bytes, bytes]]] = await self._redis.xrange(
+                keys.stream(reader.request_id), min=after, count=PAGE
+            )
+            return page
+        return []
+
+    # --- all readers -----------------------------------------------------------------------------
 
     async def _read_forever(self) -> None:
-        wake_last: bytes = FIRST  # not "$": a wish that came between two reads would be missed
+        wake_last: EntryId = FIRST  # not "$": a wish between two reads would be missed
         while True:
+            since = {
+                request_id: min(reader.last for reader in readers)
+                for request_id, readers in self._readers.items()
+            }
+            wanted = {keys.stream(id_): b"%d-%d" % last for id_, last in since.items()}
             try:
-                wanted = {
-                    keys.stream(request_id): min((r.last for r in readers), key=_order)
-                    for request_id, readers in self._readers.items()
-                }
                 answer = await self._redis.xread(
-                    {self._wake_stream: wake_last, **wanted}, block=BLOCK_MS, count=1000
+                    {self._wake_stream: b"%d-%d" % wake_last, **wanted}, block=BLOCK_MS, count=PAGE
                 )
                 for name, entries in answer or []:
                     if name.decode() == self._wake_stream:
-                        wake_last = entries[-1][0]
+                        wake_last = _order(entries[-1][0])
                     else:
-                        self._hand_out(name.decode().rsplit(":", 1)[1], entries)
+                        request_id = name.decode().rsplit(":", 1)[1]
+                        self._hand_out(request_id, entries, since=since[request_id])
             except (RedisError, OSError) as error:
                 logger.warning("stream hub: %s; trying again", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
-    def _hand_out(self, request_id: str, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        for reader in list(self._readers.get(request_id, ())):
-            for entry_id, fields in entries:
-                try:
-                    reader.take_in(entry_id, fields)
-                except ValueError as error:
-                    logger.warning("request %s: %s", request_id[:8], error)
+    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> None:
+        """Pass entries on that were read from `since`.
 
-    async def _tell_places(self) -> None:
-        """Once a second, the place in line of every followed request that still waits."""
-        told: dict[_Reader, int] = {}
+        A reader that joined during the read and is further back gets nothing of them: it would miss
+        what lies between. The next read begins where it is.
+        """
+        readers = [r for r in self._readers.get(request_id, ()) if r.last >= since]
+        for entry_id, event in _decode(entries, request_id):
+            for reader in readers:
+                if reader.note(entry_id, event):
+                    reader.put(event)
+
+    async def _look_forever(self) -> None:
+        """Once a second: places in line, and requests that the ledger knows no more."""
         while True:
-            await asyncio.sleep(PLACE_EVERY_S)
-            waiting = [r for rs in self._readers.values() for r in rs if r.is_waiting]
-            told = {reader: place for reader, place in told.items() if reader in waiting}
-            if not waiting:
-                continue
-            with suppress(RedisError, OSError):
-                models = await self._each(
-                    "hget", [(keys.request(r.request_id), "model") for r in waiting]
-                )
-                lines = [keys.waiting((m or b"").decode()) for m in models]
-                ranks = await self._each(
-                    "zrank", [(line, r.request_id) for line, r in zip(lines, waiting, strict=True)]
-                )
-                for reader, rank in zip(waiting, ranks, strict=True):
-                    if rank is not None and told.get(reader) != rank:
-                        told[reader] = rank
-                        reader.put(Place(reader.request_id, int(rank) + 1))
+            await asyncio.sleep(LOOK_EVERY_S)
+            readers = [reader for group in self._readers.values() for reader in group]
+            if readers:
+                with suppress(RedisError, OSError):
+                    await self._look(readers)
 
-    async def _each(self, command: str, arguments: list[tuple[str, str]]) -> list:  # type: ignore[type-arg]
+    async def _look(self, readers: list[_Reader]) -> None:
         async with self._redis.pipeline(transaction=False) as pipe:
-            for args in arguments:
-                getattr(pipe, command)(*args)
-            return list(await pipe.execute())
+            for reader in readers:
+                pipe.hget(keys.request(reader.request_id), "model")
+            models = [(model or b"").decode() for model in await pipe.execute()]
+            waiting = [(r, model) for r, model in zip(readers, models, strict=True) if model]
+            for reader, model in waiting:
+                pipe.zrank(keys.waiting(model), reader.request_id)
+            ranks = await pipe.execute()
+        for reader, model in zip(readers, models, strict=True):
+            if reader.is_known and not model:
+                reader.put(None)
+            reader.is_known = reader.is_known or bool(model)
+        for (reader, _), rank in zip(waiting, ranks, strict=True):
+            if reader.is_waiting and rank is not None and reader.place != rank + 1:
+                reader.place = int(rank) + 1
+                reader.put(Place(reader.request_id, reader.place))
 
 
-def _order(entry_id: bytes) -> tuple[int, int]:
+def _decode(entries: Entries, request_id: str) -> Iterable[tuple[EntryId, Event]]:
+    for entry_id, fields in entries:
+        try:
+            yield _order(entry_id), event_of(fields)
+        except ValueError as error:  # of a newer version: others may still be read
+            logger.warning("request %s: %s", request_id[:8], error)
+
+
+def _order(entry_id: bytes) -> EntryId:
     """Entry ids compare as pairs of numbers, not as text."""
     time_ms, _, number = entry_id.partition(b"-")
     return int(time_ms), int(number or 0)

@@ -10,7 +10,7 @@ def _key(*parts: str) -> str:
 
 
 def request(request_id: str) -> str:
-    """Hash: state, attempt, model, wire, worker, submitted_ms, sent_ms, expires_ms, cancelled."""
+    """Hash: state, attempt, model, wire, worker, next, losses, score, cancelled and times in ms."""
     return _key("req", request_id)
 
 

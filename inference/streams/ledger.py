@@ -2,6 +2,7 @@
 
 Synchronous, for site and worker alike. A request is moved by whoever holds its current attempt; an
 older one is refused. Raises redis errors as they are: client.py gives them a name for people.
+Entries of a running answer are written in writing.py; what to do about lost ones is in rescue.py.
 """
 
 from __future__ import annotations
@@ -9,26 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Literal
 
 import redis
 
-from inference.contract import (
-    Delta,
-    Event,
-    GenerationRequest,
-    Result,
-    Stamp,
-    Started,
-    from_wire,
-    to_wire,
-)
+from inference.contract import Event, GenerationRequest, Result, Stamp, Started, from_wire, to_wire
 from inference.streams import keys, scripts
 from inference.streams.entries import entry_of, event_of
+from inference.streams.scripts import Call
 from inference.streams.settings import connect, settings
 
 PRIORITY_WEIGHT = 1e13  # more than any time in ms, so that a better priority always comes first
+ORDERS_S = 60
+
+State = Literal["waiting", "running", "ended"]
+RedisTrouble = (redis.RedisError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +32,17 @@ class Entry:
     """One request as the ledger has it."""
 
     request_id: str
-    state: str  # "waiting" | "running" | "ended"
+    state: State
     attempt: int
     model: str
     wire: str
     worker: str
+    submitted_ms: int
     sent_ms: int
+    claimed_ms: int
     expires_ms: int
+    next_token: int  # tokens of the answer that the stream holds
+    losses: int  # times that it lost its worker
     is_cancelled: bool
 
     @property
@@ -50,9 +50,17 @@ class Entry:
         return from_wire(GenerationRequest, self.wire)
 
 
-@cache
-def _script(source: str) -> Any:
-    return connect().register_script(source)
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What came of taking a request up. Only "ok" brings the request.
+
+    "gone": forgotten; "late": this attempt is over or somebody else has it; "other": it is for
+    another model; "expired": it waited too long, and will be ended as such.
+    """
+
+    outcome: Literal["ok", "gone", "late", "other", "expired"]
+    request: GenerationRequest | None = None
+    model: str = ""
 
 
 def now_ms() -> int:
@@ -62,9 +70,10 @@ def now_ms() -> int:
 def submit(request: GenerationRequest) -> str:
     """Put a request in line: "ok", "duplicate" or "full"."""
     now = now_ms()
-    outcome: bytes = _script(scripts.SUBMIT)(
-        keys=[keys.request(request.request_id), keys.waiting(request.model), keys.live()],
-        args=[
+    call = Call(
+        scripts.SUBMIT,
+        [keys.request(request.request_id), keys.waiting(request.model), keys.live()],
+        [
             request.request_id,
             to_wire(request),
             request.model,
@@ -74,10 +83,11 @@ def submit(request: GenerationRequest) -> str:
             now + int(request.expires_s * 1000),
             request.attempt,
             settings().stream_s,
-            request.priority,
+            len(request.continue_from),
+            request.source,
         ],
     )
-    return outcome.decode()
+    return bytes(scripts.run(connect(), call)).decode()
 
 
 def withdraw(request: GenerationRequest) -> None:
@@ -89,159 +99,155 @@ def withdraw(request: GenerationRequest) -> None:
         pipe.execute()
 
 
-def claim(request: GenerationRequest, worker: str) -> bool:
-    """Take a waiting request up. False when this attempt is over or somebody else has it."""
-    started = Started(
-        request_id=request.request_id, attempt=request.attempt, worker=worker, stamp=Stamp.now()
+def claim(request_id: str, attempt: int, *, worker: str, model: str) -> Claim:
+    """Take a waiting request up, with a lease; its stream says so with a Started entry."""
+    started = Started(request_id=request_id, attempt=attempt, worker=worker, stamp=Stamp.now())
+    call = Call(
+        scripts.CLAIM,
+        [
+            keys.request(request_id),
+            keys.waiting(model),
+            keys.lease(request_id),
+            keys.stream(request_id),
+        ],
+        [
+            request_id,
+            attempt,
+            worker,
+            int(settings().lease_s * 1000),
+            *entry_of(started),
+            model,
+            now_ms(),
+            settings().stream_s,
+        ],
     )
-    return bool(
-        _script(scripts.CLAIM)(
-            keys=[
-                keys.request(request.request_id),
-                keys.waiting(request.model),
-                keys.lease(request.request_id),
-                keys.stream(request.request_id),
-            ],
-            args=[
-                request.request_id,
-                request.attempt,
-                worker,
-                int(settings().lease_s * 1000),
-                *entry_of(started),
-            ],
-        )
-    )
+    answer = [bytes(part).decode() for part in scripts.run(connect(), call)]
+    match answer:
+        case ["ok", wire]:
+            return Claim("ok", from_wire(GenerationRequest, wire), model)
+        case ["other", other]:
+            return Claim("other", model=other)
+        case [outcome]:
+            return Claim(outcome)  # type: ignore[arg-type]
+    raise redis.ResponseError(f"claim answered {answer!r}")
 
 
-def append(events: Iterable[Event], *, models: dict[str, str]) -> list[Event]:
-    """Write a step's events in one pipeline. Returns those that were refused as too old.
+def finishing(
+    result: Result, *, model: str, state: State, raised: int = 0, tokens: int | str = ""
+) -> Call:
+    """The call that writes a terminal entry, once, if the request is in `state` still.
 
-    `models` names each request's model, which a Result needs to leave the right line.
+    `raised` is the attempt afterwards, by default the same; `tokens` must be in the stream before.
     """
-    events = list(events)
-    client = connect()
-    append_script, finish_script = _script(scripts.APPEND), _script(scripts.FINISH)
-    with client.pipeline(transaction=False) as pipe:
-        for event in events:
-            if isinstance(event, Result):
-                names, args = _finishing(event, model=models.get(event.request_id, ""))
-                finish_script(keys=names, args=args, client=pipe)
-            else:
-                append_script(
-                    keys=[keys.request(event.request_id), keys.stream(event.request_id)],
-                    args=[event.attempt, *entry_of(event)],
-                    client=pipe,
-                )
-        written = pipe.execute()
-    return [event for event, done in zip(events, written, strict=True) if not done]
-
-
-def finish(result: Result, *, model: str) -> bool:
-    """Write the terminal entry, once. False when this attempt is over or it has ended already."""
-    names, args = _finishing(result, model=model)
-    return bool(_script(scripts.FINISH)(keys=names, args=args))
-
-
-def _finishing(
-    result: Result, *, model: str, expected: int | None = None
-) -> tuple[list[str], list[Any]]:
     request_id = result.request_id
-    names = [
-        keys.request(request_id),
-        keys.stream(request_id),
-        keys.lease(request_id),
-        keys.live(),
-        keys.ended(),
-        keys.waiting(model),
-    ]
-    attempt = result.attempt if expected is None else expected
-    raised: Any = "" if expected is None else result.attempt
-    return names, [request_id, attempt, *entry_of(result), settings().stream_s, raised]
+    attempt = result.attempt
+    return Call(
+        scripts.FINISH,
+        [
+            keys.request(request_id),
+            keys.stream(request_id),
+            keys.lease(request_id),
+            keys.live(),
+            keys.ended(),
+            keys.waiting(model),
+        ],
+        [
+            request_id,
+            attempt,
+            *entry_of(result),
+            settings().stream_s,
+            state,
+            raised or attempt,
+            tokens,
+        ],
+    )
 
 
-def end_waiting(entry: Entry, result: Result) -> bool:
-    """End a request that still waits, raising its attempt so that its task finds it gone."""
-    names, args = _finishing(result, model=entry.model, expected=entry.attempt)
-    return bool(_script(scripts.FINISH)(keys=names, args=args))
+def end(entry: Entry, result: Result) -> bool:
+    """End a request that nobody runs. A waiting one's attempt is raised: its task finds it gone.
+
+    False when it has moved since `entry` was read.
+    """
+    raised = entry.attempt + 1 if entry.state == "waiting" else 0
+    call = finishing(result, model=entry.model, state=entry.state, raised=raised)
+    return int(scripts.run(connect(), call)) == 1
 
 
-def order_cancel(entry: Entry) -> None:
-    """Tell the worker that runs it; should that worker be lost, the mark stays."""
+def order_cancel(entry: Entry) -> bool:
+    """Tell the worker that runs it; should that worker be lost, the mark stays.
+
+    False when this attempt is over.
+    """
+    call = Call(scripts.CANCEL, [keys.request(entry.request_id)], [entry.attempt])
+    if not scripts.run(connect(), call):
+        return False
     with connect().pipeline() as pipe:
-        pipe.hset(keys.request(entry.request_id), "cancelled", "1")
         pipe.rpush(keys.orders(entry.worker), f"cancel {entry.request_id}")
-        pipe.expire(keys.orders(entry.worker), 60)
+        pipe.expire(keys.orders(entry.worker), ORDERS_S)
+        pipe.execute()
+    return True
+
+
+def refresh(running: Iterable[tuple[str, int]]) -> dict[str, Literal["ours", "cancelled", "lost"]]:
+    """Renew the leases of (request id, attempt), and learn how each stands."""
+    running = list(running)
+    lease_ms = int(settings().lease_s * 1000)
+    calls = [
+        Call(scripts.REFRESH, [keys.request(id_), keys.lease(id_)], [attempt, lease_ms])
+        for id_, attempt in running
+    ]
+    answers = scripts.run_all(connect(), calls) if calls else []
+    return {id_: answer.decode() for (id_, _), answer in zip(running, answers, strict=True)}
+
+
+def resubmit(entry: Entry, request: GenerationRequest, *, is_lost: bool, is_ours: bool) -> bool:
+    """Put a running request back in line as its next attempt, at its old place.
+
+    `is_ours`: the caller runs it itself; otherwise its lease must have run out. False when it has
+    moved, was cancelled, or has other tokens than `request` continues from.
+    """
+    now = now_ms()
+    call = Call(
+        scripts.RESUBMIT,
+        [keys.request(entry.request_id), keys.waiting(entry.model), keys.lease(entry.request_id)],
+        [
+            entry.request_id,
+            entry.attempt,
+            to_wire(request),
+            now,
+            now + int(request.expires_s * 1000),
+            len(request.continue_from),
+            int(is_lost),
+            "held" if is_ours else "",
+        ],
+    )
+    return bool(scripts.run(connect(), call))
+
+
+def mark_sent(request_ids: Iterable[str]) -> None:
+    """Note that these requests' tasks are on their queue now."""
+    now = now_ms()
+    with connect().pipeline(transaction=False) as pipe:
+        for request_id in request_ids:
+            pipe.hset(keys.request(request_id), "sent_ms", now)
         pipe.execute()
 
 
-def refresh(running: Iterable[tuple[str, int]]) -> list[str]:
-    """Renew the leases of (request id, attempt). Returns those that were lost."""
-    running = list(running)
-    if not running:
-        return []
-    script = _script(scripts.REFRESH)
-    with connect().pipeline(transaction=False) as pipe:
-        for request_id, attempt in running:
-            script(
-                keys=[keys.request(request_id), keys.lease(request_id)],
-                args=[attempt, int(settings().lease_s * 1000)],
-                client=pipe,
-            )
-        renewed = pipe.execute()
-    return [item[0] for item, done in zip(running, renewed, strict=True) if not done]
+def forget(request_id: str) -> None:
+    """The answer is stored: let the stream go once readers in flight are through."""
+    with connect().pipeline() as pipe:
+        pipe.srem(keys.ended(), request_id)
+        pipe.expire(keys.stream(request_id), settings().forget_s)
+        pipe.expire(keys.request(request_id), settings().forget_s)
+        pipe.execute()
 
 
-def hand_back(request_ids: Iterable[str]) -> None:
-    """Give up leases at once, so that others needn't wait until they run out."""
-    names = [keys.lease(request_id) for request_id in request_ids]
-    if names:
-        connect().delete(*names)
-
-
-def resubmit(entry: Entry, request: GenerationRequest) -> bool:
-    """Put a lost request back in line as its next attempt. False when somebody was faster."""
-    now = now_ms()
-    return bool(
-        _script(scripts.RESUBMIT)(
-            keys=[
-                keys.request(entry.request_id),
-                keys.waiting(entry.model),
-                keys.lease(entry.request_id),
-            ],
-            args=[
-                entry.request_id,
-                entry.attempt,
-                to_wire(request),
-                now,
-                now + int(request.expires_s * 1000),
-            ],
-        )
-    )
+# --- looking -------------------------------------------------------------------------------------
 
 
 def look(request_id: str) -> Entry | None:
     """The request as the ledger has it; None when it was never submitted or is forgotten."""
     return _entry(request_id, connect().hgetall(keys.request(request_id)))
-
-
-def _entry(request_id: str, fields: dict[bytes, bytes]) -> Entry | None:
-    if not fields or b"state" not in fields:
-        return None
-
-    def text(name: bytes) -> str:
-        return fields.get(name, b"").decode()
-
-    return Entry(
-        request_id=request_id,
-        state=text(b"state"),
-        attempt=int(fields[b"attempt"]),
-        model=text(b"model"),
-        wire=text(b"wire"),
-        worker=text(b"worker"),
-        sent_ms=int(text(b"sent_ms") or 0),
-        expires_ms=int(text(b"expires_ms") or 0),
-        is_cancelled=b"cancelled" in fields,
-    )
 
 
 def live() -> list[tuple[Entry, bool]]:
@@ -263,21 +269,14 @@ def live() -> list[tuple[Entry, bool]]:
     return found
 
 
-def mark_sent(request_id: str) -> None:
-    connect().hset(keys.request(request_id), "sent_ms", now_ms())
+def is_leased(request_id: str) -> bool:
+    """Whether a living worker runs it."""
+    return bool(connect().exists(keys.lease(request_id)))
 
 
 def ended() -> list[str]:
+    """Requests whose terminal entry is written and not yet stored."""
     return sorted(member.decode() for member in connect().smembers(keys.ended()))
-
-
-def forget(request_id: str) -> None:
-    """The answer is stored: let the stream go once readers in flight are through."""
-    with connect().pipeline() as pipe:
-        pipe.srem(keys.ended(), request_id)
-        pipe.expire(keys.stream(request_id), settings().forget_s)
-        pipe.expire(keys.request(request_id), settings().forget_s)
-        pipe.execute()
 
 
 def place(model: str, request_id: str) -> int | None:
@@ -296,19 +295,34 @@ def read(request_id: str) -> list[Event]:
     return [event_of(fields) for _, fields in entries]
 
 
-def tokens_of(events: Iterable[Event], *, continued: tuple[int, ...]) -> tuple[int, ...]:
-    """All tokens the answer has, `continued` ones first."""
-    tokens = list(continued)
-    for event in events:
-        if isinstance(event, Delta) and event.position == len(tokens):
-            tokens.extend(event.token_ids)
-    return tuple(tokens)
-
-
 def is_settled() -> bool:
     """False just after Redis has (re)started: leases ran out meanwhile that nobody could renew."""
     uptime = connect().info("server").get("uptime_in_seconds", 0)
     return float(uptime) > settings().lease_s + 1
 
 
-RedisTrouble = (redis.RedisError, OSError)
+def _entry(request_id: str, fields: dict[bytes, bytes]) -> Entry | None:
+    if b"state" not in fields:
+        return None
+
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode()
+
+    def whole(name: bytes) -> int:
+        return int(fields.get(name) or 0)
+
+    return Entry(
+        request_id=request_id,
+        state=text(b"state"),  # type: ignore[arg-type]
+        attempt=whole(b"attempt"),
+        model=text(b"model"),
+        wire=text(b"wire"),
+        worker=text(b"worker"),
+        submitted_ms=whole(b"submitted_ms"),
+        sent_ms=whole(b"sent_ms"),
+        claimed_ms=whole(b"claimed_ms"),
+        expires_ms=whole(b"expires_ms"),
+        next_token=whole(b"next"),
+        losses=whole(b"losses"),
+        is_cancelled=b"cancelled" in fields,
+    )

@@ -1,75 +1,171 @@
-"""The ledger's moves as Lua, so that each compares and changes in one step.
+"""The ledger's moves as Lua, so that each compares and changes in one step, and how they are run.
 
 State of a request: waiting → running → ended; back to waiting when its worker is lost. `attempt`
-rises with each try and with a cancel; whoever comes with an older one is refused (fencing).
+rises with each try and with a cancel while waiting; whoever comes with another is refused
+(fencing). `next` counts the tokens that the stream holds, so that an entry written twice, because
+an answer of Redis was lost, is there once, and a missing one is noticed.
 """
 
-SUBMIT = """
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError, RedisError
+
+Arg = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua source and the name under which Redis keeps it."""
+
+    source: str
+    sha: str
+
+    @classmethod
+    def of(cls, source: str) -> Script:
+        return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a script, to be made alone or among others."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[Arg]
+
+
+def run(client: redis.Redis, call: Call) -> Any:
+    """Run one script. Raises redis errors."""
+    return run_all(client, [call])[0]
+
+
+def run_all(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+    """Run scripts in one pipeline, in order. A Redis that has forgotten them is taught again.
+
+    Raises the first error of Redis; the others may have run by then.
+    """
+    answers = _send(client, calls)
+    if forgotten := [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]:
+        for script in {calls[i].script for i in forgotten}:
+            client.script_load(script.source)
+        again = _send(client, [calls[i] for i in forgotten])
+        for i, answer in zip(forgotten, again, strict=True):
+            answers[i] = answer
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
+    return answers
+
+
+def _send(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+    with client.pipeline(transaction=False) as pipe:
+        for call in calls:
+            pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+        return list(pipe.execute(raise_on_error=False))
+
+
+SUBMIT = Script.of("""
 -- KEYS request, waiting, live
--- ARGV id, wire, model, score, max_waiting, now_ms, expires_ms, attempt, ttl_s, priority
+-- ARGV id, wire, model, score, max_waiting, now_ms, expires_ms, attempt, ttl_s, next, source
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then return 'full' end
-redis.call('HSET', KEYS[1], 'state', 'waiting', 'attempt', ARGV[8], 'model', ARGV[3], 'wire', ARGV[2],
-  'score', ARGV[4], 'submitted_ms', ARGV[6], 'sent_ms', ARGV[6], 'expires_ms', ARGV[7],
-  'priority', ARGV[10])
+redis.call('HSET', KEYS[1], 'state', 'waiting', 'attempt', ARGV[8], 'model', ARGV[3],
+  'wire', ARGV[2], 'score', ARGV[4], 'submitted_ms', ARGV[6], 'sent_ms', ARGV[6], 'expires_ms', ARGV[7],
+  'next', ARGV[10], 'losses', 0, 'source', ARGV[11])
 redis.call('EXPIRE', KEYS[1], ARGV[9])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 return 'ok'
-"""
+""")
 
-CLAIM = """
--- KEYS request, waiting, lease, stream
--- ARGV id, attempt, worker, lease_ms, kind, entry
-if redis.call('HGET', KEYS[1], 'state') ~= 'waiting' then return 0 end
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[3])
+CLAIM = Script.of("""
+-- KEYS request, waiting (of the worker's model), lease, stream
+-- ARGV id, attempt, worker, lease_ms, kind, entry, model, now_ms, ttl_s
+local known = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'model', 'expires_ms', 'wire')
+if not known[1] then return {'gone'} end
+if known[1] ~= 'waiting' or known[2] ~= ARGV[2] then return {'late'} end
+if known[3] ~= ARGV[7] then return {'other', known[3]} end
+if tonumber(known[4]) < tonumber(ARGV[8]) then return {'expired'} end
+redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[3], 'claimed_ms', ARGV[8])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[4])
 redis.call('XADD', KEYS[4], '*', 'k', ARGV[5], 'd', ARGV[6])
-return 1
-"""
+redis.call('EXPIRE', KEYS[4], ARGV[9])
+return {'ok', known[5]}
+""")
 
-APPEND = """
--- KEYS request, stream; ARGV attempt, kind, entry
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
-if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
+APPEND = Script.of("""
+-- KEYS request, stream; ARGV attempt, kind, entry, position, count
+-- 1 written, 2 was there already, 0 refused, -(n + 1): token n must come first
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'state', 'next')
+if known[1] ~= ARGV[1] or known[2] ~= 'running' then return 0 end
+if tonumber(ARGV[5]) > 0 then
+  local next = tonumber(known[3])
+  local position = tonumber(ARGV[4])
+  if position > next then return -(next + 1) end
+  if position < next then return 2 end
+  redis.call('HINCRBY', KEYS[1], 'next', ARGV[5])
+end
 redis.call('XADD', KEYS[2], '*', 'k', ARGV[2], 'd', ARGV[3])
 return 1
-"""
+""")
 
-FINISH = """
+FINISH = Script.of("""
 -- KEYS request, stream, lease, live, ended, waiting
--- ARGV id, attempt, kind, entry, ttl_s, new_attempt
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[2] then return 0 end
-local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'ended' or (ARGV[6] ~= '' and state ~= 'waiting') then return 0 end
+-- ARGV id, attempt, kind, entry, ttl_s, expected state, new attempt, tokens that must be there
+-- 1 written, 0 refused, -(n + 1): token n must come first
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'state', 'next')
+if known[1] ~= ARGV[2] or known[2] ~= ARGV[6] then return 0 end
+local next = tonumber(known[3])
+if ARGV[8] ~= '' and tonumber(ARGV[8]) > next then return -(next + 1) end
 redis.call('XADD', KEYS[2], '*', 'k', ARGV[3], 'd', ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[5])
-redis.call('HSET', KEYS[1], 'state', 'ended')
-if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'attempt', ARGV[6]) end
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+redis.call('HSET', KEYS[1], 'state', 'ended', 'attempt', ARGV[7])
 redis.call('DEL', KEYS[3])
 redis.call('SREM', KEYS[4], ARGV[1])
 redis.call('SADD', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
 return 1
-"""
+""")
 
-REFRESH = """
+REFRESH = Script.of("""
 -- KEYS request, lease; ARGV attempt, lease_ms
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
-if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
+-- 'ours', 'cancelled' (still ours, but it is to end) or 'lost'
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'state', 'cancelled')
+if known[1] ~= ARGV[1] or known[2] ~= 'running' then return 'lost' end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
+if known[3] then return 'cancelled' end
+return 'ours'
+""")
 
-RESUBMIT = """
--- KEYS request, waiting, lease; ARGV id, attempt, wire, now_ms, expires_ms
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[2] then return 0 end
-if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
-if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+CANCEL = Script.of("""
+-- KEYS request; ARGV attempt. 1 marked, 0 it doesn't run (any more)
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'state')
+if known[1] ~= ARGV[1] or known[2] ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], 'cancelled', 1)
+return 1
+""")
+
+RESUBMIT = Script.of("""
+-- KEYS request, waiting, lease
+-- ARGV id, attempt, wire, now_ms, expires_ms, tokens in wire, losses to add,
+--      'held' when the caller runs it itself
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'state', 'next', 'score', 'cancelled')
+if known[1] ~= ARGV[2] or known[2] ~= 'running' or known[5] then return 0 end
+if tonumber(known[3]) ~= tonumber(ARGV[6]) then return 0 end
+if ARGV[8] == '' and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'attempt', tonumber(ARGV[2]) + 1, 'wire', ARGV[3],
   'sent_ms', ARGV[4], 'expires_ms', ARGV[5])
-redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'score'), ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'losses', ARGV[7])
+redis.call('HDEL', KEYS[1], 'worker')
+redis.call('ZADD', KEYS[2], known[4], ARGV[1])
 return 1
-"""
+""")

@@ -12,36 +12,59 @@ import redis
 
 CONNECT_S = 1.0
 ANSWER_S = 2.0
+SCHEMES = ("redis", "rediss", "unix")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
     """`prefix` keeps several sites apart in one Redis. Times in seconds."""
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    prefix: str = "chatsite"
-    max_waiting: int = 512  # per model; one more is refused with queue_full
-    lease_s: float = 4.0  # a running request whose worker is silent for this long is lost
-    max_attempts: int = 3
+    redis_url: str = "redis://127.0.0.1:6379/0"  # REDIS_URL; unix:///path?db=0 for a socket
+    prefix: str = "chatsite"  # CHATSITE_REDIS_PREFIX
+    max_waiting: int = 512  # CHATSITE_MAX_WAITING, per model; one more is refused: queue_full
+    lease_s: float = 4.0  # CHATSITE_LEASE_S: a running request nobody renews for so long is lost
+    max_losses: int = 2  # CHATSITE_MAX_LOSSES: losing its worker once more ends a request
     stream_s: int = 86_400  # a stream nobody stored is kept this long
     forget_s: int = 60  # a stored one this long, for readers in flight
 
     @classmethod
     def from_env(cls) -> StreamSettings:
+        """Raises ValueError naming the variable and its value."""
+        url = os.environ.get("REDIS_URL") or cls().redis_url
+        if urlsplit(url).scheme not in SCHEMES:
+            named = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise ValueError(f"REDIS_URL must begin with one of {named}, not {url!r}.")
         return cls(
-            redis_url=os.environ.get("REDIS_URL") or cls().redis_url,
+            redis_url=url,
             prefix=os.environ.get("CHATSITE_REDIS_PREFIX") or cls().prefix,
-            max_waiting=_whole("CHATSITE_MAX_WAITING", cls().max_waiting, low=1),
+            max_waiting=whole_number("CHATSITE_MAX_WAITING", cls().max_waiting, low=1),
+            lease_s=number("CHATSITE_LEASE_S", cls().lease_s, low=1.0),
+            max_losses=whole_number("CHATSITE_MAX_LOSSES", cls().max_losses, low=0),
         )
 
 
-def _whole(name: str, default: int, *, low: int) -> int:
+def whole_number(name: str, default: int, *, low: int) -> int:
+    """An environment variable as a whole number from `low` on. Raises ValueError."""
     value = os.environ.get(name)
     if not value:
         return default
-    if not value.isdecimal() or int(value) < low:
+    if not (value.isascii() and value.isdecimal()) or int(value) < low:
         raise ValueError(f"{name} must be a whole number from {low} on, not {value!r}.")
     return int(value)
+
+
+def number(name: str, default: float, *, low: float) -> float:
+    """An environment variable as a number from `low` on. Raises ValueError."""
+    value = os.environ.get(name)
+    if not value:
+        return default
+    try:
+        parsed = float(value)
+    except ValueError:
+        parsed = float("nan")
+    if not low <= parsed < float("inf"):
+        raise ValueError(f"{name} must be a number from {low:g} on, not {value!r}.")
+    return parsed
 
 
 @cache
@@ -50,14 +73,19 @@ def settings() -> StreamSettings:
 
 
 def connection_options() -> dict[str, Any]:
-    """For every client: fail fast instead of redis-py's ten retries, answers as bytes."""
+    """For every client: fail fast instead of redis-py's retries with back-off, answers as bytes."""
     return {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": None}
 
 
 @cache
-def connect() -> redis.Redis:
-    """This process's client for short calls. Thread-safe; connects when first used."""
-    return redis.Redis.from_url(settings().redis_url, max_connections=200, **connection_options())
+def connect() -> Any:
+    """This process's redis.Redis for short calls. Thread-safe; connects when first used.
+
+    Any, because redis-py's types leave open whether an answer is bytes or text.
+    """
+    return redis.Redis.from_url(
+        settings().redis_url, max_connections=200, protocol=2, **connection_options()
+    )
 
 
 def broker_url(url: str | None = None) -> str:

@@ -1,20 +1,24 @@
-"""The Celery app: settings, the one task, and the worker's life from Celery's signals.
+"""The Celery app of the transformer side and its one task.
 
-Run with `--pool=threads`: a task hands its request to the engine and waits in its thread. Acks
-early, no results, no time limits (the threads pool ignores them): leases rescue instead.
+    celery -A inference.worker worker --pool=threads --without-gossip --without-mingle
+
+A task hands its request to the engine and waits in its thread. Acks early, no results, no time
+limits (the threads pool ignores them): leases rescue instead.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery
 
-from inference.client import broker_options
-from inference.contract import GenerationRequest, from_wire
+from inference.streams import broker
 from inference.streams.settings import broker_url
-from inference.worker.runtime import Runtime
+from inference.worker import control, life
+from inference.worker.consumer import IDLE_QUEUE, KeepMembership
+from inference.worker.settings import SPARE_TASKS, WorkerSettings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 app = Celery("inference", broker=broker_url())
 app.conf.update(
@@ -22,45 +26,31 @@ app.conf.update(
     task_acks_late=False,
     task_serializer="json",
     accept_content=["json"],
+    task_default_queue=IDLE_QUEUE,
+    worker_pool="threads",
+    worker_concurrency=WorkerSettings.from_env().max_running + SPARE_TASKS,
     worker_prefetch_multiplier=1,
-    worker_hijack_root_logger=False,
-    broker_transport_options=broker_options(),
+    worker_disable_prefetch=True,  # what waits, waits in the queue, where others can take it
+    worker_enable_prefetch_count_reduction=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_consumer="inference.worker.consumer:PatientConsumer",
+    worker_log_format=LOG_FORMAT,
+    worker_task_log_format=LOG_FORMAT,
+    worker_redirect_stdouts=False,
+    broker_transport_options=broker.broker_options(),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
     timezone="UTC",
 )
+app.steps["consumer"].add(KeepMembership)
 
-runtime: Runtime | None = None
 
-
-@app.task(name="inference.generate", ignore_result=True)
-def generate(request_wire: str) -> None:
-    """Make one answer. Returns when its terminal entry is written."""
-    if runtime is None:
+@app.task(name=broker.GENERATE, ignore_result=True)  # type: ignore[untyped-decorator]
+def generate(request_id: str, attempt: int, *_later: Any) -> None:
+    """Make one answer. Returns when its terminal entry is written or it is given back."""
+    if life.slot is None:
         raise RuntimeError("the task ran outside a worker")
-    runtime.run(from_wire(GenerationRequest, request_wire))
+    life.slot.run(request_id, attempt)
 
 
-@signals.worker_init.connect
-def _start(sender: Any, **_: Any) -> None:
-    global runtime
-    runtime = Runtime.from_env(worker=sender.hostname)
-    runtime.start()
-
-
-@signals.worker_shutting_down.connect
-def _stop_early(**_: Any) -> None:
-    """Tasks wait for the engine, and the pool waits for its tasks: end them first."""
-    if runtime is not None:
-        runtime.stop_soon()
-
-
-@signals.worker_shutdown.connect
-def _stop(**_: Any) -> None:
-    if runtime is not None:
-        runtime.stop()
-
-
-def default_queue() -> str:
-    return f"model.{os.environ.get('CHATSITE_MODEL', 'smollm2-135m-instruct')}"
+__all__ = ["app", "control", "generate"]

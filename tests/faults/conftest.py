@@ -40,7 +40,9 @@ def ask() -> Ask:
             request_id=uuid.uuid4().hex,
             model=MODEL,
             prompt_token_ids=tuple(fitted.token_ids),
-            sampling=SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True, seed=1),
+            sampling=SamplingParams(
+                temperature=0.0, max_tokens=max_tokens, ignore_eos=True, seed=1
+            ),
             received=Stamp.now(),
         )
         client.submit(request)
@@ -56,7 +58,7 @@ def transcript(request: GenerationRequest) -> Transcript:
         return Transcript()
 
 
-def until(condition: Callable[[], bool], *, timeout_s: float = 60.0, what: str = "") -> float:
+def until(condition: Callable[[], bool], *, timeout_s: float = 150.0, what: str = "") -> float:
     """Wait for it; returns the seconds it took."""
     start = time.monotonic()
     while not condition():

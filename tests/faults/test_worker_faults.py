@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inference import client
 from inference.contract import Delta, Result
+from inference.streams import broker
 from tests.faults.conftest import Ask, rescue, transcript, until
 from tests.support.redis import RedisServer
 from tests.support.worker import Worker
@@ -58,14 +59,21 @@ def test_a_worker_that_comes_back_from_a_stall_changes_nothing(
     worker.signal(signal.SIGSTOP)
     other = Worker(tmp_path / "other.log", name="slot2").start()
     try:
-        until(lambda: (rescue(), transcript(request).attempts.keys() >= {1, 2})[1], what="attempt 2")
+        until(
+            lambda: (rescue(), transcript(request).attempts.keys() >= {1, 2})[1], what="attempt 2"
+        )
         worker.signal(signal.SIGCONT)
         until(lambda: ended(request), what="the end")
     finally:
         worker.signal(signal.SIGCONT)
         other.stop()
     events = client.read(request.request_id)
-    positions = [p for e in events if isinstance(e, Delta) for p in range(e.position, e.position + len(e.token_ids))]
+    positions = [
+        p
+        for e in events
+        if isinstance(e, Delta)
+        for p in range(e.position, e.position + len(e.token_ids))
+    ]
     assert positions == list(range(150)), "no token twice, none missing"
     assert sum(isinstance(e, Result) for e in events) == 1
     assert transcript(request).text == expected
@@ -101,7 +109,7 @@ def test_stopping_an_answer_takes_effect_at_once(worker: Worker, ask: Ask) -> No
 def test_a_task_that_comes_twice_makes_one_answer(worker: Worker, ask: Ask) -> None:
     request = ask("Say hello.", max_tokens=20)
     for _ in range(3):
-        client._send(request)
+        broker.send_generate(request)
     until(lambda: ended(request), what="the end")
     time.sleep(0.5)
     events = client.read(request.request_id)

@@ -45,7 +45,7 @@ class Worker:
         )  # fmt: skip
         return self
 
-    def wait_ready(self, timeout_s: float = 90.0) -> Worker:
+    def wait_ready(self, timeout_s: float = 180.0) -> Worker:
         """Until it says of itself that its model is loaded."""
         from inference import client
 

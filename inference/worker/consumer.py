@@ -1,0 +1,90 @@
+"""Celery's consumer as the slot needs it: patient with Redis, and on the queue of its model alone.
+
+The queue is joined when the model is ready and left before it goes, by the calls that Celery's own
+add_consumer and cancel_consumer make, in the consumer's thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+from celery import bootsteps
+from celery.worker.consumer import Consumer
+
+IDLE_QUEUE = "inference.idle"  # nobody sends to it; a consumer needs one queue
+RETRY_S = 0.5
+LEAVE_S = 2.0
+
+
+class PatientConsumer(Consumer):  # type: ignore[misc]
+    """Tries to reach Redis twice a second for as long as it takes, not ever more rarely."""
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Any:
+        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        connection.ensure_connection = partial(
+            connection.ensure_connection,
+            interval_start=RETRY_S,
+            interval_step=0,
+            interval_max=RETRY_S,
+        )
+        return self.ensure_connected(connection)
+
+
+class QueueMembership:
+    """Which model's queue this process consumes from. `join` and `leave` come from any thread."""
+
+    def __init__(self) -> None:
+        self._wanted: str | None = None
+        self._consumer: Any = None
+        self._applied = threading.Event()
+
+    def join(self, queue: str) -> None:
+        self._want(queue)
+
+    def leave(self) -> None:
+        """Take no more tasks; waits a moment for the consumer to hear of it."""
+        self._want(None)
+        self._applied.wait(LEAVE_S)
+
+    def begin(self, queues: Any) -> None:
+        """Consume from no model's queue at start, whatever -Q says: no model is there yet."""
+        for name in list(queues.consume_from):
+            if name.startswith("model."):
+                queues.deselect(name)
+        queues.select_add(IDLE_QUEUE)
+
+    def attach(self, consumer: Any) -> None:
+        """The consumer that counts from now on; it is new after each loss of the connection."""
+        self._consumer = consumer
+        self._apply()
+
+    def _want(self, queue: str | None) -> None:
+        self._wanted = queue
+        self._applied.clear()
+        if self._consumer is not None:
+            self._consumer.call_soon(self._apply)
+
+    def _apply(self) -> None:
+        consumer, wanted = self._consumer, self._wanted
+        if consumer.task_consumer is None:
+            return  # it is being built anew and will come to attach()
+        for name in list(consumer.app.amqp.queues.consume_from):
+            if name.startswith("model.") and name != wanted:
+                consumer.cancel_task_queue(name)
+        if wanted is not None:
+            consumer.add_task_queue(wanted)
+        self._applied.set()
+
+
+membership = QueueMembership()
+
+
+class KeepMembership(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Tells the membership of each new consumer, once it can take queues."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer: Any) -> None:
+        membership.attach(consumer)
