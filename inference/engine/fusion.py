@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.engine.backend import LayerSpec, StepBatch, serving
-from inference.engine.packing import pack
+from inference.engine.packing import Packer
 from inference.engine.rope import half_table
 from inference.engine.torch_backend import attend_alone
 
@@ -200,15 +200,16 @@ def add_layer(
     parts: LayerParts,
     spec: LayerSpec,
     sinks: Tensor | None,
+    *,
     dtype: str,
-    kernels: ModuleType,
+    packer: Packer,
 ) -> list[Any]:
     """Put a layer into a native Decoder, packed in `dtype`. Returns its packed matrices."""
     packed = [
-        pack(kernels, parts.qkv, dtype, bias=parts.qkv_bias),
-        pack(kernels, [parts.out.weight], dtype, bias=parts.out.bias),
-        pack(kernels, parts.gate_up, dtype, bias=parts.gate_up_bias),
-        pack(kernels, [parts.down.weight], dtype, bias=parts.down.bias),
+        packer.pack(parts.qkv, dtype, bias=parts.qkv_bias),
+        packer.pack([parts.out.weight], dtype, bias=parts.out.bias),
+        packer.pack(parts.gate_up, dtype, bias=parts.gate_up_bias),
+        packer.pack([parts.down.weight], dtype, bias=parts.down.bias),
     ]
     decoder.add_layer(
         **dict(zip(("qkv", "out", "gate_up", "down"), packed, strict=True)),

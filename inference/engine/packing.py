@@ -26,13 +26,19 @@ def head_format(dtype: str) -> str:
     return "int8" if dtype == "int4" else dtype
 
 
-def pack(
-    kernels: ModuleType, weights: list[Tensor], dtype: str, *, bias: Tensor | None = None
-) -> Any:
-    """Pack matrices (outputs_i, inputs), stacked, as one. Returns the kernels' `Packed`."""
-    stacked = weights[0] if len(weights) == 1 else torch.cat(weights)
-    stacked = stacked.detach().float().contiguous()
-    return kernels.Packed(stacked, FORMATS[dtype], None if bias is None else bias.detach().float())
+class Packer:
+    """Packs matrices side by side into large pages."""
+
+    def __init__(self, kernels: ModuleType) -> None:
+        self.kernels = kernels
+        self._arena = kernels.Arena()
+
+    def pack(self, weights: list[Tensor], dtype: str, *, bias: Tensor | None = None) -> Any:
+        """Pack matrices (outputs_i, inputs), stacked, as one. Returns the kernels' `Packed`."""
+        stacked = weights[0] if len(weights) == 1 else torch.cat(weights)
+        stacked = stacked.detach().float().contiguous()
+        bias = None if bias is None else bias.detach().float()
+        return self.kernels.Packed(stacked, FORMATS[dtype], bias, self._arena)
 
 
 class PackedLinear(nn.Module):
@@ -59,7 +65,7 @@ def can_pack(module: nn.Module) -> bool:
     return type(module) is nn.Linear and module.in_features % PACKED_INPUTS == 0
 
 
-def pack_linears(kernels: ModuleType, model: nn.Module, dtype: str) -> tuple[int, int]:
+def pack_linears(packer: Packer, model: nn.Module, dtype: str) -> tuple[int, int]:
     """Replace the model's Linears by packed ones. Returns how many were packed, and how many left."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
     packed = left = 0
@@ -70,7 +76,7 @@ def pack_linears(kernels: ModuleType, model: nn.Module, dtype: str) -> tuple[int
                 continue
             assert isinstance(child, nn.Linear)
             form = head_format(dtype) if child is head else dtype
-            weights = pack(kernels, [child.weight], form, bias=child.bias)
-            setattr(parent, name, PackedLinear(kernels, weights))
+            weights = packer.pack([child.weight], form, bias=child.bias)
+            setattr(parent, name, PackedLinear(packer.kernels, weights))
             packed += 1
     return packed, left

@@ -10,6 +10,7 @@ or prefilled, in one chunk or many.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,9 +35,9 @@ from inference.engine.native.build import KernelsUnavailable, load_kernels
 from inference.engine.packing import (
     FORMATS,
     PackedLinear,
+    Packer,
     can_pack,
     head_format,
-    pack,
     pack_linears,
 )
 from inference.engine.rope import RopeTables, half_table
@@ -79,6 +80,7 @@ class NativeBackend(Backend):
         self._decoder: Any = None
         self._ropes: RopeTables | None = None
         self._logits_scale: float | None = None  # None: transformers runs the ends of the model
+        self._packer = Packer(self.kernels)
         notes = []
         try:
             trial = self._fuse(model)
@@ -87,7 +89,7 @@ class NativeBackend(Backend):
         except NotRecognised as reason:
             self._decoder = None
             notes.append(f"fused 0 of {len(layers)} layers: {reason}")
-        packed, left = pack_linears(self.kernels, model, self.dtype)
+        packed, left = pack_linears(self._packer, model, self.dtype)
         if packed:
             notes.append(f"packed {packed} linears of their own")
         if left:
@@ -124,7 +126,12 @@ class NativeBackend(Backend):
         for index, part in enumerate(parts):
             sinks = self._sinks(modules[index])
             self._packed += add_layer(
-                self._decoder, part, self.layers[index], sinks, self.dtype, self.kernels
+                self._decoder,
+                part,
+                self.layers[index],
+                sinks,
+                dtype=self.dtype,
+                packer=self._packer,
             )
             modules[index] = FusedLayer(
                 modules[index], self, is_last=index == len(parts) - 1
@@ -135,7 +142,7 @@ class NativeBackend(Backend):
         single = self.kernels.Decoder(seen.hidden.shape[-1])
         spec = self.layers[index]
         sinks = self._sinks(decoder_layers(self.model)[index])
-        add_layer(single, parts, spec, sinks, "bfloat16", self.kernels)
+        add_layer(single, parts, spec, sinks, dtype="bfloat16", packer=Packer(self.kernels))
         error = contribution_error(single, seen, uses_rope=parts.uses_rope)
         if not error <= TOLERANCE:
             raise NotRecognised(f"layer {index} gives something else, {error:.1%} off")
@@ -160,7 +167,7 @@ class NativeBackend(Backend):
             scale = float((begin * rows).sum() / (rows * rows).sum())
             if (begin - scale * rows).norm() > 1e-3 * begin.norm():
                 raise NotRecognised("its residual stream does not begin with the embedding")
-            packed = pack(self.kernels, [head.weight], head_format(self.dtype), bias=head.bias)
+            packed = self._packer.pack([head.weight], head_format(self.dtype), bias=head.bias)
             # Only what comes after the layers is compared: their own loss would hide an error.
             final = self.kernels.rms_norm(trial.layers[-1].output[0], norm, epsilon)
             logits = final @ head.weight.T if head.bias is None else head(final)
@@ -183,9 +190,11 @@ class NativeBackend(Backend):
 
     def allocate_cache(self, num_blocks: int) -> int:
         self._pages.clear()
+        arena = self.kernels.Arena()  # zeroed, and only what is written to takes memory
         for spec in self.layers:
             shape = (num_blocks, spec.kv_heads, self.block_tokens * spec.key_dim)
-            keys, values = (torch.zeros(shape, dtype=torch.bfloat16) for _ in range(2))
+            size = math.prod(shape) * torch.bfloat16.itemsize
+            keys, values = (arena.bytes(size).view(torch.bfloat16).view(shape) for _ in range(2))
             self._pages.append((keys, values))
             if self._decoder is not None:
                 self._decoder.set_pages(spec.index, keys, values, self.block_tokens)

@@ -129,7 +129,7 @@ def _build(folder: Path, library: Path) -> None:
         work = folder / "work"
         work.mkdir(exist_ok=True)
         try:
-            cpp_extension.load(  # type: ignore[no-untyped-call]
+            cpp_extension.load(
                 MODULE,
                 [str(path) for path in sorted(SOURCES.glob("*.cpp"))],
                 extra_cflags=list(CXX_FLAGS),

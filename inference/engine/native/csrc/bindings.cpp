@@ -39,18 +39,42 @@ bf16* halves(const Tensor& t, const char* name) {
   return reinterpret_cast<bf16*>(t.data_ptr());
 }
 
-// Weights are read in long streams: large pages spare most of the address translations.
-void want_large_pages(const Tensor& t) {
-  constexpr uintptr_t LARGE = 2 << 20;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(t.data_ptr()) + LARGE - 1) / LARGE * LARGE;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(t.data_ptr()) + t.nbytes()) / LARGE * LARGE;
-  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-}
+// Zeroed memory in large pages, handed out piece by piece. Weights are read in long streams, and
+// with small pages a third of the time goes into address translation. A piece keeps the chunk it is
+// from alive.
+class Arena {
+ public:
+  Tensor bytes(int64_t size) {
+    size = (size + 63) / 64 * 64;
+    if (!chunk_.defined() || used_ + size > chunk_.numel()) {
+      chunk_ = large(std::max(size, CHUNK));
+      used_ = 0;
+    }
+    used_ += size;
+    return chunk_.narrow(0, used_ - size, size);
+  }
+
+ private:
+  static constexpr int64_t LARGE = 2 << 20, CHUNK = 32 << 20;
+
+  static Tensor large(int64_t size) {
+    size = (size + LARGE - 1) / LARGE * LARGE;
+    const int64_t mapped = size + LARGE;  // to begin where a large page may
+    void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TORCH_CHECK(memory != MAP_FAILED, "no memory for ", size, " bytes");
+    void* begin = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory) + LARGE - 1) / LARGE * LARGE);
+    madvise(begin, size, MADV_HUGEPAGE);
+    return at::from_blob(begin, {size}, [memory, mapped](void*) { munmap(memory, mapped); }, at::kByte);
+  }
+
+  Tensor chunk_;
+  int64_t used_ = 0;
+};
 
 // One packed matrix with its bias.
 class Packed {
  public:
-  Packed(const Tensor& weight, int format, const Maybe& bias) {
+  Packed(const Tensor& weight, int format, const Maybe& bias, std::shared_ptr<Arena> arena) {
     TORCH_CHECK(weight.dim() == 2 && weight.size(1) % GROUP == 0,
                 "a weight to pack must be (outputs, inputs) with inputs a multiple of 32");
     TORCH_CHECK(format >= 0 && format <= 2, "format must be 0 (bf16), 1 (int8) or 2 (int4)");
@@ -59,9 +83,8 @@ class Packed {
     weights_.inputs = weight.size(1);
     const float* from = floats(weight, "weight");
     const int64_t bytes = panels(weights_.outputs) * panel_bytes(weights_.format, weights_.inputs);
-    data_ = at::empty({bytes + PREFETCH_SLACK_BYTES}, at::kByte);
-    want_large_pages(data_);
-    data_.zero_();
+    data_ = (arena ? *arena : Arena()).bytes(bytes);
+    size_ = bytes;
     weights_.data = data_.const_data_ptr<uint8_t>();
     if (bias) {
       TORCH_CHECK(bias->numel() == weights_.outputs, "bias must have one value per output");
@@ -82,10 +105,11 @@ class Packed {
   }
 
   const Weights& weights() const { return weights_; }
-  int64_t bytes() const { return data_.numel() - PREFETCH_SLACK_BYTES; }
+  int64_t bytes() const { return size_; }
 
  private:
   Weights weights_;
+  int64_t size_;
   Tensor data_, bias_;
 };
 
@@ -111,7 +135,10 @@ Tensor linear_(const Tensor& x, const Packed& packed) {
 
 // down(gate(x G^T) * (x U^T)): an MLP in one call.
 Tensor gated_mlp(const Tensor& x, const Packed& gate_up, const Packed& down, int gate) {
-  const Weights &first = gate_up.weights(), &second = down.weights();
+  Weights first = gate_up.weights();
+  const Weights& second = down.weights();
+  first.gated = true;
+  first.next = &second;
   TORCH_CHECK(x.size(-1) == first.inputs, "x must have ", first.inputs, " columns, not ", x.size(-1));
   TORCH_CHECK(first.outputs == 2 * second.inputs, "gate_up must have twice as many outputs as down has inputs");
   const int64_t rows = x.numel() / first.inputs;
@@ -215,6 +242,7 @@ class Decoder {
     layer.qkv = keep(qkv);
     layer.out = keep(out);
     layer.gate_up = keep(gate_up);
+    layer.gate_up.gated = true;
     layer.down = keep(down);
     TORCH_CHECK(layer.qkv.outputs == (query_heads + 2 * kv_heads) * dim, "qkv doesn't fit its heads");
     TORCH_CHECK(layer.qkv.inputs == width_ && layer.out.outputs == width_ && layer.gate_up.inputs == width_ &&
@@ -247,6 +275,7 @@ class Decoder {
       TORCH_CHECK(layer.query_heads == layers_[0].query_heads && kv_heads == layers_[0].pages.kv_heads,
                   "all fused layers must have the same heads");
     layers_.push_back(layer);
+    chain(layers_, head_);
   }
 
   void set_pages(int64_t index, const Tensor& keys, const Tensor& values, int64_t page_tokens) {
@@ -272,6 +301,7 @@ class Decoder {
     head_ = keep(head);
     tensors_.push_back(embedding);
     tensors_.push_back(norm);
+    chain(layers_, head_);
   }
 
   // x (tokens, width) float32, changed in place. tables[i] = (cos, sin) is used by the layers whose
@@ -359,8 +389,10 @@ class Decoder {
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  py::class_<Arena, std::shared_ptr<Arena>>(m, "Arena").def(py::init<>()).def("bytes", &Arena::bytes, py::arg("size"));
   py::class_<Packed, std::shared_ptr<Packed>>(m, "Packed")
-      .def(py::init<const Tensor&, int, const Maybe&>(), py::arg("weight"), py::arg("format"), py::arg("bias"))
+      .def(py::init<const Tensor&, int, const Maybe&, std::shared_ptr<Arena>>(), py::arg("weight"), py::arg("format"),
+           py::arg("bias"), py::arg("arena") = nullptr)
       .def("unpacked", &Packed::unpacked)
       .def_property_readonly("outputs", [](const Packed& p) { return p.weights().outputs; })
       .def_property_readonly("inputs", [](const Packed& p) { return p.weights().inputs; })

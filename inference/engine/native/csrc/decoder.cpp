@@ -98,6 +98,13 @@ void embed(Worker& worker, const Embedding& embedding, const int64_t* ids, int64
 
 }  // namespace
 
+void chain(std::vector<Layer>& layers, Weights& head) {
+  std::vector<Weights*> order;
+  for (Layer& layer : layers) order.insert(order.end(), {&layer.qkv, &layer.out, &layer.gate_up, &layer.down});
+  if (head.data) order.push_back(&head);
+  for (size_t i = 0; i < order.size(); i++) order[i]->next = order[(i + 1) % order.size()];
+}
+
 void run_layers(int threads, const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step,
                 int64_t width, float* x, Workspace& space) {
   LayerRun run(layers, ropes, step, width, space);

@@ -45,6 +45,10 @@ struct Workspace {
   }
 };
 
+// Tell each product which one follows it, round to the first again. Layers and head must not move
+// afterwards.
+void chain(std::vector<Layer>& layers, Weights& head);
+
 // Run `layers` over the residual stream x (tokens, width), in place. ropes[i] is layer i's.
 void run_layers(int threads, const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step,
                 int64_t width, float* x, Workspace& space);

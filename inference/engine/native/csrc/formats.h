@@ -36,7 +36,6 @@ enum class Format : int { Bf16 = 0, Int8 = 1, Int4 = 2 };
 constexpr int64_t BF16_PAIR_BYTES = PANEL * 2 * 2;
 constexpr int64_t INT8_GROUP_BYTES = GROUP * PANEL + PANEL * 2;
 constexpr int64_t INT4_GROUP_BYTES = GROUP * PANEL / 2 + PANEL * 4;
-constexpr int64_t PREFETCH_SLACK_BYTES = 8192;  // tiles prefetch past the end of a panel
 
 inline int64_t panels(int64_t outputs) { return (outputs + PANEL - 1) / PANEL; }
 
@@ -54,7 +53,9 @@ struct Weights {
   Format format = Format::Bf16;
   int64_t outputs = 0, inputs = 0;
   const uint8_t* data = nullptr;
-  const float* bias = nullptr;  // outputs, or null
+  const float* bias = nullptr;     // a multiple of 32, or null
+  bool gated = false;              // the outputs are those of a gate and then those that it gates
+  const Weights* next = nullptr;   // what will probably be multiplied with after these
 
   const uint8_t* panel(int64_t i) const { return data + i * panel_bytes(format, inputs); }
   bool is_quantised() const { return format != Format::Bf16; }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <utility>
 
 #include "tiles.h"
@@ -10,28 +11,26 @@
 namespace chatsite {
 namespace {
 
-using RunTile = void (*)(const TileRows&, const uint8_t*, int64_t, int64_t, float*);
+using RunTile = void (*)(const TileRows&, const uint8_t*, int64_t, int64_t, Ahead, float*);
 
-// Tiles of 1 to MAX_ROWS rows; [1] are those that read their panels first.
+// Tiles of 1 to MAX_ROWS rows.
 template <Format FORMAT, int PANELS, int MAX_ROWS>
 struct Tiles {
-  template <bool FIRST, size_t... I>
+  template <size_t... I>
   static constexpr std::array<RunTile, MAX_ROWS> of(std::index_sequence<I...>) {
-    return {&Tile<FORMAT, int(I) + 1, PANELS, FIRST>::run...};
+    return {&Tile<FORMAT, int(I) + 1, PANELS>::run...};
   }
-  static constexpr std::array<RunTile, MAX_ROWS> by_rows[2] = {
-      of<false>(std::make_index_sequence<MAX_ROWS>()), of<true>(std::make_index_sequence<MAX_ROWS>())};
+  static constexpr std::array<RunTile, MAX_ROWS> by_rows = of(std::make_index_sequence<MAX_ROWS>());
 };
 
 struct Shape {  // of the largest tile of a format
   int rows, panels;
-  const RunTile *again, *first;
+  const RunTile* tiles;
 };
 
 template <Format FORMAT, int PANELS, int MAX_ROWS>
 Shape shape() {
-  using T = Tiles<FORMAT, PANELS, MAX_ROWS>;
-  return {MAX_ROWS, PANELS, T::by_rows[0].data(), T::by_rows[1].data()};
+  return {MAX_ROWS, PANELS, Tiles<FORMAT, PANELS, MAX_ROWS>::by_rows.data()};
 }
 
 Shape shape_for(Format format, int64_t panels_together) {
@@ -45,30 +44,95 @@ Shape shape_for(Format format, int64_t panels_together) {
 
 constexpr int64_t ROW_BLOCK = 96;  // rows whose activations stay in the second-level cache
 
-// For every tile of x (rows) times panels first, first + 1 (if `count` is 2): call
-// finish(row, number of rows, values of the first panel, of the second, floats between rows).
+// How a product is cut: units of one or two panels, for one block of rows after the other.
+class Units {
+ public:
+  struct Panels {
+    int64_t first, second;  // the same where it is one
+  };
+
+  Units(const Weights& w, int64_t rows) : w_(w), blocks_((rows + ROW_BLOCK - 1) / ROW_BLOCK) {
+    const int64_t n = panels(w.outputs);
+    // Few rows: one panel at a time, so that the threads' shares come out even. Many: pairs, which a
+    // BF16 tile multiplies with fewer loads.
+    together_ = !w.gated && rows > 8 && w.format == Format::Bf16 ? 2 : 1;
+    per_block_ = w.gated ? n / 2 : (n + together_ - 1) / together_;
+  }
+
+  int64_t count() const { return blocks_ * per_block_; }
+  int64_t first_row(int64_t unit) const { return unit / per_block_ * ROW_BLOCK; }
+
+  Panels panels_of(int64_t unit) const {
+    const int64_t i = unit % per_block_;
+    if (w_.gated) return {i, i + per_block_};
+    return {i * together_, std::min(i * together_ + together_, panels(w_.outputs)) - 1};
+  }
+
+ private:
+  const Weights& w_;
+  int64_t blocks_, together_, per_block_;
+};
+
+// Where the panels lie that this thread will probably need after `unit`: those of a later unit, or
+// of the product that comes after this one.
+void look_ahead(const Weights& w, int64_t rows, int64_t unit, int64_t threads, const uint8_t* at[2]) {
+  const Weights* in = &w;
+  int64_t target = unit + threads;
+  const int64_t count = Units(w, rows).count();
+  if (target >= count) {
+    if (!w.next) return;
+    in = w.next;
+    target = std::min(target - count, Units(*in, rows).count() - 1);
+  }
+  const Units::Panels p = Units(*in, rows).panels_of(target);
+  at[0] = in->panel(p.first);
+  at[1] = in->panel(p.second);
+}
+
+// Multiply the rows of a unit with its panels. Calls finish(row, number of rows, values of the first
+// panel, of the second, floats between rows) for every tile.
 template <class Finish>
-void tile_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, int64_t first, int64_t second,
-               Finish&& finish) {
-  const int64_t distance = (second - first) * panel_bytes(w.format, w.inputs);
-  const Shape shape = shape_for(w.format, second > first ? 2 : 1);
-  const bool in_turn = second > first && shape.panels == 1;  // two panels, a tile for each
+void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, Units::Panels panels,
+              const uint8_t* const ahead_at[2], Finish&& finish) {
+  const bool two = panels.second > panels.first;
+  const int64_t bytes = panel_bytes(w.format, w.inputs), distance = (panels.second - panels.first) * bytes;
+  const Shape shape = shape_for(w.format, two ? 2 : 1);
+  const bool in_turn = two && shape.panels == 1;  // two panels, a tile for each
   const int64_t tiles = (end - row + shape.rows - 1) / shape.rows;
+  // Each of the first `askers` tiles asks for its share of what is ahead.
+  const int64_t askers = std::bit_floor(uint64_t(tiles));
   alignas(64) float values[MAX_TILE];
   for (int64_t t = 0; t < tiles; t++) {
     const int64_t stop = row + (end - row + tiles - t - 1) / (tiles - t);  // tiles of nearly one height
     const int count = int(stop - row);
     const TileRows rows(x, row);
-    const RunTile run = (t == 0 ? shape.first : shape.again)[count - 1];
-    run(rows, w.panel(first), distance, w.inputs, values);
+    const RunTile run = shape.tiles[count - 1];
+    const int64_t share = bytes / askers * t, mask = t < askers ? askers - 1 : INT64_MAX;
+    const uint8_t *ahead = ahead_at[0] + share, *ahead_too = ahead_at[1] + share;
     if (in_turn) {
-      run(rows, w.panel(second), 0, w.inputs, values + count * PANEL);
+      run(rows, w.panel(panels.first), 0, w.inputs, {{ahead, nullptr}, mask}, values);
+      run(rows, w.panel(panels.second), 0, w.inputs, {{ahead_too, nullptr}, mask}, values + count * PANEL);
       finish(row, count, values, values + count * PANEL, PANEL);
     } else {
+      run(rows, w.panel(panels.first), distance, w.inputs, {{ahead, ahead_too}, mask}, values);
       finish(row, count, values, values + PANEL, shape.panels * PANEL);
     }
     row = stop;
   }
+}
+
+template <class Finish>
+void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Finish&& finish) {
+  const Units units(w, rows);
+  worker.for_each(units.count(), [&](int64_t unit) {
+    const int64_t row = units.first_row(unit), end = std::min(rows, row + ROW_BLOCK);
+    const Units::Panels panels = units.panels_of(unit);
+    const uint8_t* ahead[2] = {w.panel(panels.first), w.panel(panels.second)};
+    look_ahead(w, rows, unit, worker.team_size(), ahead);
+    run_unit(x, row, end, w, panels, ahead, [&](int64_t at, int count, const float* a, const float* b, int step) {
+      finish(panels, at, count, a, b, step);
+    });
+  });
 }
 
 struct Pair {
@@ -94,45 +158,34 @@ inline void put(float* out, Floats v, int64_t room, bool add, Floats scale) {
 
 void linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, float* out, bool add,
             float scale) {
-  const int64_t n = panels(w.outputs), blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
-  // Few rows: one panel at a time, so that the threads' shares come out even. Many: pairs, which a
-  // BF16 tile multiplies with fewer loads.
-  const int64_t together = rows > 8 && w.format == Format::Bf16 ? 2 : 1;
-  const int64_t units = (n + together - 1) / together;
   const Floats scales = all(scale);
-  worker.for_each(blocks * units, [&](int64_t unit) {
-    const int64_t row = unit / units * ROW_BLOCK, end = std::min(rows, row + ROW_BLOCK);
-    const int64_t first = unit % units * together, second = std::min(n - 1, first + together - 1);
-    tile_unit(x, row, end, w, first, second, [&](int64_t at, int count, const float* a, const float* b, int step) {
-      for (int64_t p = first; p <= second; p++) {
-        const int64_t column = p * PANEL, room = w.outputs - column;
-        const float* values = p == first ? a : b;
-        for (int r = 0; r < count; r++, values += step) {
-          const Pair v = with_bias(values, w.bias, column);
-          float* to = out + (at + r) * w.outputs + column;
-          put(to, v.low, room, add, scales);
-          put(to + LANES, v.high, room - LANES, add, scales);
-        }
-      }
-    });
-  });
+  run_units(worker, x, rows, w,
+            [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
+              for (int64_t p = panels.first; p <= panels.second; p++) {
+                const int64_t column = p * PANEL, room = w.outputs - column;
+                const float* values = p == panels.first ? a : b;
+                for (int r = 0; r < count; r++, values += step) {
+                  const Pair v = with_bias(values, w.bias, column);
+                  float* to = out + (at + r) * w.outputs + column;
+                  put(to, v.low, room, add, scales);
+                  put(to + LANES, v.high, room - LANES, add, scales);
+                }
+              }
+            });
 }
 
 void gated_linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Gate gate, Activations& out) {
-  const int64_t half = panels(w.outputs) / 2, blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
-  worker.for_each(blocks * half, [&](int64_t unit) {
-    const int64_t row = unit / half * ROW_BLOCK, end = std::min(rows, row + ROW_BLOCK), p = unit % half;
-    tile_unit(x, row, end, w, p, p + half, [&](int64_t at, int count, const float* a, const float* b, int step) {
-      for (int r = 0; r < count; r++) {
-        const Pair g = with_bias(a + r * step, w.bias, p * PANEL);
-        const Pair u = with_bias(b + r * step, w.bias, (p + half) * PANEL);
-        const bool is_silu = gate == Gate::Silu;
-        const Floats low = is_silu ? silu(g.low) : gelu_tanh(g.low);
-        const Floats high = is_silu ? silu(g.high) : gelu_tanh(g.high);
-        put_group(out, at + r, p, _mm512_mul_ps(low, u.low), _mm512_mul_ps(high, u.high));
-      }
-    });
-  });
+  const bool is_silu = gate == Gate::Silu;
+  run_units(worker, x, rows, w,
+            [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
+              for (int r = 0; r < count; r++) {
+                const Pair g = with_bias(a + r * step, w.bias, panels.first * PANEL);
+                const Pair u = with_bias(b + r * step, w.bias, panels.second * PANEL);
+                const Floats low = is_silu ? silu(g.low) : gelu_tanh(g.low);
+                const Floats high = is_silu ? silu(g.high) : gelu_tanh(g.high);
+                put_group(out, at + r, panels.first, _mm512_mul_ps(low, u.low), _mm512_mul_ps(high, u.high));
+              }
+            });
 }
 
 }  // namespace chatsite

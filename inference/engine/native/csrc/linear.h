@@ -25,7 +25,7 @@ void linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w
             float scale = 1.f);
 
 // gate(x G^T) * (x U^T), where W's outputs are those of G and then those of U, straight into the
-// activations of the product that follows. outputs / 2 is a multiple of 32.
+// activations of the product that follows. W is marked as gated; outputs / 2 is a multiple of 32.
 void gated_linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Gate gate, Activations& out);
 
 }  // namespace chatsite

@@ -22,12 +22,12 @@ double best_rate(int threads, double operations, Multiply&& multiply) {
     const auto begin = std::chrono::steady_clock::now();
     run_team(threads, [&](Worker&) {
       Words sum[16], x = _mm512_setzero_si512();
-      for (int i = 0; i < 16; i++) sum[i] = x;
+      _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sum[i] = x;
       for (int64_t round = 0; round < ROUNDS; round++) {
         asm volatile("" : "+v"(x));
         _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) multiply(sum[i], x);
       }
-      for (int i = 0; i < 16; i++) asm volatile("" ::"v"(sum[i]));
+      _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) asm volatile("" ::"v"(sum[i]));
     });
     best = std::max(best, threads * 16. * operations * ROUNDS / seconds_since(begin));
   }
@@ -61,11 +61,11 @@ double peak_read(int threads, const uint8_t* data, int64_t size) {
       worker.for_each(size / PIECE, [&](int64_t piece) {
         Words seen[4] = {};
         for (const uint8_t* p = data + piece * PIECE; p < data + (piece + 1) * PIECE; p += 256)
-          for (int i = 0; i < 4; i++) {
+          _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
             prefetch(p + 4096 + 64 * i);
             seen[i] = _mm512_or_si512(seen[i], load_words(p + 64 * i));
           }
-        for (int i = 0; i < 4; i++) asm volatile("" ::"v"(seen[i]));
+        _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) asm volatile("" ::"v"(seen[i]));
       });
     });
     best = std::max(best, double(size) / seconds_since(begin));

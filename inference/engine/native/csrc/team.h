@@ -64,20 +64,20 @@ class Worker {
   }
 
   // Call `work(i)` for i in 0..count-1, each once, spread over the team; then meet at a barrier.
+  // Worker w begins with item w, so that it can fetch what that needs ahead of time.
   template <class Work>
   void for_each(int64_t count, Work&& work) {
     std::atomic<int64_t>& next = team_.counters_[phase_ % Team::SLOTS].next;
     if (team_.size_ == 1) {
       for (int64_t i = 0; i < count; i++) work(i);
     } else {
-      int64_t i;
-      while ((i = next.fetch_add(1, std::memory_order_relaxed)) < count) work(i);
+      for (int64_t i = index_; i < count; i = team_.size_ + next.fetch_add(1, std::memory_order_relaxed)) work(i);
     }
     barrier();
   }
 
  private:
-  static constexpr int SPINS = 20000;
+  static constexpr int SPINS = 2000;  // some twenty microseconds
   Team& team_;
   const int index_;
   int phase_ = 0;

@@ -5,6 +5,9 @@
 // so that ROWS and PANELS balance loads (one a cycle on the CPUs at hand) against products (two).
 // A row's sums run along the inputs in the same order in every shape of tile: the number of rows
 // computed together changes nothing in them.
+//
+// While a tile computes, it asks for weights that will be needed next but one. Memory is then read
+// all the time and not only when a panel is new, which matters as soon as there is more than one row.
 #pragma once
 #include "formats.h"
 
@@ -31,23 +34,34 @@ struct TileRows {
   }
 };
 
-template <Format FORMAT, int ROWS, int PANELS, bool FIRST>
+// Which bytes a tile is to ask for while it computes: at every step whose number is a multiple of
+// mask + 1, the next 128 to 160 of each of two streams.
+struct Ahead {
+  const uint8_t* at[2] = {nullptr, nullptr};
+  int64_t mask = 0;
+
+  template <int PANELS, int BYTES>
+  inline __attribute__((always_inline)) void ask(int64_t step) {
+    if (step & mask) return;
+    _Pragma("GCC unroll 2") for (int p = 0; p < PANELS; p++) {
+      _Pragma("GCC unroll 4") for (int line = 0; line < BYTES; line += 64) prefetch_far(at[p] + line);
+      at[p] += BYTES;
+    }
+  }
+};
+
+template <Format FORMAT, int ROWS, int PANELS>
 struct Tile;
 
-// FIRST: this tile is the first to read its panels, so it asks for their next bytes ahead of time.
-
-template <int ROWS, int PANELS, bool FIRST>
-struct Tile<Format::Bf16, ROWS, PANELS, FIRST> {
-  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t inputs, float* out) {
+template <int ROWS, int PANELS>
+struct Tile<Format::Bf16, ROWS, PANELS> {
+  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t inputs, Ahead ahead, float* out) {
     Floats sum[ROWS][2 * PANELS];
     EACH_ROW EACH_HALF sum[r][h] = all(0.f);
     for (int64_t pair = 0; pair < inputs / 2; pair++, panel += BF16_PAIR_BYTES) {
       Words w[2 * PANELS];
-      EACH_HALF {
-        const uint8_t* at = panel + h / 2 * next_panel + h % 2 * 64;
-        w[h] = load_words(at);
-        if (FIRST) prefetch(at + 4096);
-      }
+      EACH_HALF w[h] = load_words(panel + h / 2 * next_panel + h % 2 * 64);
+      ahead.ask<PANELS, BF16_PAIR_BYTES>(pair);
       EACH_ROW {
         const Words a = repeat4(x.data + r * x.row_bytes + 4 * pair);
         EACH_HALF dot_bf16(sum[r][h], a, w[h]);
@@ -57,9 +71,9 @@ struct Tile<Format::Bf16, ROWS, PANELS, FIRST> {
   }
 };
 
-template <int ROWS, int PANELS, bool FIRST>
-struct Tile<Format::Int8, ROWS, PANELS, FIRST> {
-  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t, float* out) {
+template <int ROWS, int PANELS>
+struct Tile<Format::Int8, ROWS, PANELS> {
+  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t, Ahead ahead, float* out) {
     Floats sum[ROWS][2 * PANELS];
     EACH_ROW EACH_HALF sum[r][h] = all(0.f);
     for (int64_t g = 0; g < x.groups; g++, panel += INT8_GROUP_BYTES) {
@@ -70,11 +84,8 @@ struct Tile<Format::Int8, ROWS, PANELS, FIRST> {
       }
       _Pragma("GCC unroll 8") for (int quad = 0; quad < GROUP / 4; quad++) {
         Words w[2 * PANELS];
-        EACH_HALF {
-          const uint8_t* at = panel + h / 2 * next_panel + quad * 128 + h % 2 * 64;
-          w[h] = load_words(at);
-          if (FIRST) prefetch(at + 4 * INT8_GROUP_BYTES);
-        }
+        EACH_HALF w[h] = load_words(panel + h / 2 * next_panel + quad * 128 + h % 2 * 64);
+        ahead.ask<PANELS, INT8_GROUP_BYTES / 8>(8 * g + quad);
         EACH_ROW {
           const Words a = repeat4(x.data + r * x.row_bytes + g * GROUP + quad * 4);
           EACH_HALF dot_bytes(dot[r][h], w[h], a);
@@ -93,9 +104,9 @@ struct Tile<Format::Int8, ROWS, PANELS, FIRST> {
   }
 };
 
-template <int ROWS, int PANELS, bool FIRST>
-struct Tile<Format::Int4, ROWS, PANELS, FIRST> {
-  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t, float* out) {
+template <int ROWS, int PANELS>
+struct Tile<Format::Int4, ROWS, PANELS> {
+  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t, Ahead ahead, float* out) {
     const Words nibble = _mm512_set1_epi8(15);
     Floats sum[ROWS][2 * PANELS];
     EACH_ROW EACH_HALF sum[r][h] = all(0.f);
@@ -107,10 +118,10 @@ struct Tile<Format::Int4, ROWS, PANELS, FIRST> {
         EACH_HALF {
           const uint8_t* at = panel + h / 2 * next_panel + eight * 128 + h % 2 * 64;
           const Words both = load_words(at);
-          if (FIRST) prefetch(at + 4 * INT4_GROUP_BYTES);
           low[h] = _mm512_and_si512(both, nibble);
           high[h] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
         }
+        ahead.ask<PANELS, INT4_GROUP_BYTES / 4>(4 * g + eight);
         EACH_ROW {
           const uint8_t* at = x.data + r * x.row_bytes + g * GROUP + eight * 8;
           const Words a = repeat4(at), b = repeat4(at + 4);

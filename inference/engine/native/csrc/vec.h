@@ -64,6 +64,9 @@ inline __attribute__((always_inline)) void dot_bytes(Words& sum, Words u, Words 
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u), "v"(s));
 }
 
+inline void prefetch_far(const void* p) {  // into the second-level cache
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 // e^x to about 2e-7 relative, 0 below -87 (what a softmax needs); NaN stays NaN.
