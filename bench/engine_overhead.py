@@ -49,7 +49,8 @@ def timed_steps(core: Core, width: int, new: int, sampling: dict[str, Any]) -> t
                 prompt_token_ids=tuple(range(1000 + 50 * n, 1060 + 50 * n)),
                 sampling=SamplingParams(max_tokens=new, ignore_eos=True, seed=n, **sampling),
                 received=Stamp.now(),
-            )
+            ),
+            Stamp.now(),
         )
     steps: list[tuple[float, float]] = []
     while core.active:

@@ -105,10 +105,20 @@ class Core:
 
     # --- in -------------------------------------------------------------------------------------
 
-    def admit(self, request: GenerationRequest) -> None:
-        """Put a request in line, or refuse it with a Result that says why."""
+    def admit(self, request: GenerationRequest, started: Stamp) -> None:
+        """Put a request in line, or refuse it with a Result that says why.
+
+        One that is here already, by the same or a later attempt, is left alone: its Result serves
+        both. A later attempt takes the place of an earlier one.
+        """
+        known = self.active.get(request.request_id)
+        if known is not None:
+            if request.attempt <= known.request.attempt:
+                log.warning("request %s was submitted twice", request.request_id)
+                return
+            self._finish(known, "interrupted")
         try:
-            self._admit(request)
+            self._admit(request, started)
         except Exception:
             log.exception("a request could not be taken in")
             self._refuse(request, "engine_error", "The engine could not read this request.")
@@ -126,7 +136,7 @@ class Core:
             if active.admitted is None and waited_s > active.request.expires_s:
                 self._fail(active, "expired", "The request waited too long for its turn.")
 
-    def _admit(self, request: GenerationRequest) -> None:
+    def _admit(self, request: GenerationRequest, started: Stamp) -> None:
         tokens = [*request.prompt_token_ids, *request.continue_from]
         problem = self._problem(request, tokens)
         if problem is not None:
@@ -138,7 +148,7 @@ class Core:
             token_ids=tokens,
             arrival=self._arrivals,
             seed=secrets.randbits(63) if seed is None else seed,
-            started=Stamp.now(),
+            started=started,
         )
         self._arrivals += 1
         if len(self.scheduler.waiting) + len(self._preparing) >= self.config.max_waiting:
@@ -181,8 +191,6 @@ class Core:
 
     def _problem(self, request: GenerationRequest, tokens: list[int]) -> tuple[str, str] | None:
         limit = self.served.context_length
-        if request.request_id in self.active:
-            return "duplicate", "A request with this id is running already."
         if not request.prompt_token_ids:
             return "empty_prompt", "The prompt has no tokens."
         if len(tokens) >= limit:

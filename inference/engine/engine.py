@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from inference.contract import Event, FinishReason, GenerationRequest, Progress
+from inference.contract import Event, FinishReason, GenerationRequest, Progress, Stamp
 from inference.engine.answers import refuse
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
@@ -49,7 +49,7 @@ class Engine:
         self.steps = 0
         self._emit = emit
         self._source = source or folder_source(config.model_dir)
-        self._inbox: collections.deque[GenerationRequest] = collections.deque()
+        self._inbox: collections.deque[tuple[GenerationRequest, Stamp]] = collections.deque()
         self._cancelled: collections.deque[str] = collections.deque()
         self._jobs: collections.deque[InspectJob] = collections.deque()
         self._wake = threading.Event()
@@ -77,13 +77,11 @@ class Engine:
         """
         with self._door:
             if not self._closed:
-                self._inbox.append(request)
+                self._inbox.append((request, Stamp.now()))
+                if self._status.state in ("loading", "warming"):
+                    self._tell([self._loading(request)])
                 self._wake.set()
-                if self._status.state not in ("loading", "warming"):
-                    return
-        if not self._closed:
-            self._tell([self._loading(request)])
-            return
+                return
         text = self._status.state_detail or "The engine has stopped."
         self._tell([self._refusal(request, "failed", "engine_stopped", text)])
 
@@ -142,7 +140,7 @@ class Engine:
     def _turn(self, core: Core) -> None:
         """One turn: take in what came, run one step if there is one, tell what happened."""
         while self._inbox:
-            core.admit(self._inbox.popleft())
+            core.admit(*self._inbox.popleft())
         while self._cancelled:
             core.cancel(self._cancelled.popleft())
         core.expire()
@@ -187,7 +185,7 @@ class Engine:
         if core is not None:
             core.close(reason, code, text)
             self._flush(core)
-        left = [self._refusal(request, reason, code, text) for request in self._inbox]
+        left = [self._refusal(request, reason, code, text) for request, _ in self._inbox]
         self._inbox.clear()
         while self._jobs:
             self._jobs.popleft().future.set_exception(RuntimeError(text))

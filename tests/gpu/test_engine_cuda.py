@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from inference.contract import Stamp
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.loading import TextSide
@@ -73,7 +74,9 @@ def test_a_decode_step_waits_for_the_device_once(model):
     core = Core(config, ModelRunner(config, load=lambda *_: half), TextSide())
     bench = Bench.__new__(Bench)
     bench._count = 0
-    bench.engine = type("Door", (), {"submit": staticmethod(core.admit)})()
+    bench.engine = type(
+        "Door", (), {"submit": staticmethod(lambda request: core.admit(request, Stamp.now()))}
+    )()
     for n, prompt in enumerate(PROMPTS):
         bench.ask(prompt, max_tokens=50, temperature=0.8 if n % 2 else 0.0, top_p=0.9)
     for _ in range(20):

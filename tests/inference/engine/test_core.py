@@ -1,0 +1,116 @@
+"""Whatever happens to requests, each gets one Result and every page comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inference.contract import (
+    PRIORITY_BATCH,
+    PRIORITY_PERSON,
+    GenerationRequest,
+    Result,
+    SamplingParams,
+    Stamp,
+)
+from inference.engine.config import EngineConfig
+from inference.engine.core import Core
+from inference.engine.loading import TextSide
+from inference.engine.model_runner import ModelRunner
+
+from .conftest import LetterDetokenizer, small_model
+
+NAN, BREAKS = 499, 498
+BLOCK = 16 * 1 * 2 * 2 * 32 * 4
+
+
+@pytest.fixture(scope="module")
+def runner():
+    """A model of one layer; token 499 is not a number, and 498 makes the step raise."""
+    model = small_model(num_hidden_layers=1)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[NAN] = float("nan")
+
+    def choke(_module, _args, kwargs):
+        if BREAKS in kwargs["input_ids"]:
+            raise RuntimeError("the kernel broke")
+
+    model.register_forward_pre_hook(choke, with_kwargs=True)
+    config = EngineConfig(
+        model_dir=Path(),
+        dtype="float32",
+        device="cpu",
+        threads=1,
+        measure=False,
+        warm_up=False,
+        kv_cache_bytes=14 * BLOCK,
+        context_length=120,
+        max_running=4,
+        max_waiting=5,
+        step_tokens=24,
+    )
+    with torch.no_grad():
+        yield config, ModelRunner(config, load=lambda *_: model)
+    torch.set_grad_enabled(True)
+
+
+def asked(data: st.DataObject, n: int, attempt: int = 1) -> GenerationRequest:
+    token = st.sampled_from([7, 7, 7, 8, 9, 9, NAN, BREAKS])
+    return GenerationRequest(
+        request_id=f"r{n}",
+        model="small",
+        prompt_token_ids=tuple(data.draw(st.lists(token, max_size=70))),
+        continue_from=tuple(data.draw(st.lists(st.just(5), max_size=3))),
+        sampling=SamplingParams(
+            max_tokens=data.draw(st.integers(1, 40)),
+            temperature=data.draw(st.sampled_from([0.0, 1.0])),
+            seed=n,
+            stop=("q",),
+        ),
+        received=Stamp.now(),
+        attempt=attempt,
+        priority=data.draw(st.sampled_from([PRIORITY_PERSON, PRIORITY_BATCH])),
+        expires_s=data.draw(st.sampled_from([600.0, 0.0])),
+        echo_logprobs=data.draw(st.sampled_from([None, None, 1])),
+    )
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st.DataObject):
+    config, model = runner
+    core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
+    submitted: list[tuple[str, int]] = []
+    for n in range(data.draw(st.integers(1, 14))):
+        request = asked(data, n)
+        core.admit(request, Stamp.now())
+        submitted.append((request.request_id, 1))
+        for _ in range(data.draw(st.integers(0, 4))):
+            core.expire()
+            core.step()
+            pool = core.pool
+            assert pool.num_free + pool.num_used == pool.num_blocks
+        match data.draw(st.sampled_from(["", "", "cancel", "again", "later attempt"])):
+            case "cancel":
+                core.cancel(f"r{data.draw(st.integers(0, n))}")
+            case "again" if request.request_id in core.active:
+                core.admit(request, Stamp.now())
+            case "later attempt":
+                core.admit(asked(data, n, attempt=2), Stamp.now())
+                submitted.append((request.request_id, 2))
+    for _ in range(3000):
+        if not core.active:
+            break
+        core.expire()
+        core.step()
+    results = [(e.request_id, e.attempt) for e in core.events if isinstance(e, Result)]
+    assert sorted(results) == sorted(submitted)
+    assert core.pool.num_free == core.pool.num_blocks
+    assert not core.scheduler.running
+    assert not core.scheduler.waiting
