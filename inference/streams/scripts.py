@@ -76,8 +76,8 @@ SUBMIT = Script.of("""
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then return 'full' end
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'attempt', ARGV[8], 'model', ARGV[3],
-  'wire', ARGV[2], 'score', ARGV[4], 'submitted_ms', ARGV[6], 'sent_ms', ARGV[6], 'expires_ms', ARGV[7],
-  'next', ARGV[10], 'losses', 0, 'source', ARGV[11])
+  'wire', ARGV[2], 'score', ARGV[4], 'submitted_ms', ARGV[6], 'sent_ms', ARGV[6],
+  'expires_ms', ARGV[7], 'next', ARGV[10], 'losses', 0, 'source', ARGV[11])
 redis.call('EXPIRE', KEYS[1], ARGV[9])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])

@@ -1,4 +1,4 @@
-"""Requests that lose their worker, wait too long or fall out of their queue, against a real Redis."""
+"""Requests that lose their worker, wait too long or fall out of their queue. Redis is real."""
 
 from __future__ import annotations
 
