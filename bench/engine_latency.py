@@ -135,13 +135,15 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=model_folder(DEFAULT_SLUG))
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--long", type=int, default=4000)
     options = parser.parse_args()
     asker = Asker(
         EngineConfig(model_dir=options.model, dtype=options.dtype, backend=options.backend)
     )
     print(asker.engine.status().path, flush=True)
     turn = second_turn_ratio(asker, 512)
-    worst = max(gap_ratio(asker, streams, 4000) for streams in (1, 4, 8))
+    worst = max(gap_ratio(asker, streams, options.long) for streams in options.streams)
     asker.engine.stop()
     print(f"{worst:.2f} {turn:.2f}")
 

@@ -22,7 +22,7 @@ class EngineConfig:
     max_running: int = 32  # requests in one step
     max_waiting: int = 256  # further submits are refused with queue_full
     step_tokens: int = 512  # prefill and decode tokens of one step together
-    max_gap_ratio: float = 1.8  # a step with prefill takes at most this times one without
+    max_gap_ratio: float = 1.7  # a step with prefill takes at most this times one without
     context_length: int | None = None  # None: the model's own
     kv_cache_bytes: int | None = None  # None: by kv_cache_share
     kv_cache_share: float = 0.25  # of the device's free memory after loading

@@ -66,7 +66,7 @@ class Engine:
         # A busy thread beside this one may hold the interpreter for 5 ms before it is asked to let
         # go: as long as a step. Half a millisecond costs the other threads nothing to speak of.
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
-        self._set_state("loading", "reading the weights")
+        self._set_state("loading", "starting")
         self._thread.start()
 
     def submit(self, request: GenerationRequest) -> None:
@@ -125,6 +125,7 @@ class Engine:
             runner = ModelRunner(self.config, load=load, tell=self._set_state)
             core = Core(self.config, runner, self._source.load_text(), wake=self._wake.set)
             self._status = core.status()
+            log.info("ready: %s", "; ".join((self._status.path, *self._status.notes)))
             while not self._stopping:
                 self.steps += 1
                 self._turn(core)

@@ -59,7 +59,9 @@ class ModelRunner:
         if self.device.type == "cpu":
             torch.set_num_threads(self.threads)
         self.dtype = pick_dtype(config.dtype, self.device)
+        tell("loading", f"finding the fastest path for {self.dtype}; the first start builds it")
         self.backend = choose_backend(config.backend, dtype=self.dtype, device=self.device)
+        tell("loading", "reading the weights")
         model = load(config.model_dir, self.backend.load_dtype, self.device)
         model.eval()
         active, total = body_parameters(model)
@@ -178,7 +180,8 @@ class ModelRunner:
             # Quantised weights have no torch path: the nearest dtype that torch computes in.
             fallback = self.dtype if self.dtype not in ("int8", "int4") else "bfloat16"
             refused, self.dtype = self.dtype, fallback
-            self.backend = choose_backend("torch", dtype=fallback, device=self.device)
+            tell("loading", f"finding the fastest path for {self.dtype}; the first start builds it")
+        self.backend = choose_backend("torch", dtype=fallback, device=self.device)
             model = self.backend.prepare(model.to(self.backend.load_dtype), layers)
             self.backend.notes += (f"not served in {refused} by the faster path: {error}",)
             return model
