@@ -180,8 +180,7 @@ class ModelRunner:
             # Quantised weights have no torch path: the nearest dtype that torch computes in.
             fallback = self.dtype if self.dtype not in ("int8", "int4") else "bfloat16"
             refused, self.dtype = self.dtype, fallback
-            tell("loading", f"finding the fastest path for {self.dtype}; the first start builds it")
-        self.backend = choose_backend("torch", dtype=fallback, device=self.device)
+            self.backend = choose_backend("torch", dtype=fallback, device=self.device)
             model = self.backend.prepare(model.to(self.backend.load_dtype), layers)
             self.backend.notes += (f"not served in {refused} by the faster path: {error}",)
             return model
