@@ -52,7 +52,7 @@ def test_hostile_names_are_unknown_models(http, name):
     assert reply.status_code == 404
 
 
-@pytest.mark.skipif(not (MODELS / "gpt-oss").is_dir(), reason="no vocabulary gpt-oss in this place")
+@pytest.mark.skipif(not (MODELS / "gpt-oss").is_dir(), reason="no vocabulary gpt-oss here; python -m inference.models.vocabularies")
 def test_gpt_oss(http):
     reply = http.post("/tokenize", json={"model": "gpt-oss", "prompt": "GitHub Copilot"}).json()
     assert reply["max_model_len"] is None
