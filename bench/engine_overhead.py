@@ -18,16 +18,28 @@ from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.loading import folder_source
 from inference.engine.model_runner import ModelRunner
-from inference.text import DEFAULT_SLUG, model_folder
+from inference.text import DEFAULT_SLUG, load_text, model_folder
 
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
     "sampled": {"temperature": 0.8, "top_p": 0.95},
     "mixed": {"temperature": 0.8, "top_k": 40, "presence_penalty": 0.3, "logprobs": 5},
 }
+QUESTIONS = (
+    "What is the capital of France, and what is it known for?",
+    "Write a short story about a robot who learns to paint.",
+    "Explain photosynthesis to a child in simple words.",
+    "Give me a recipe for pancakes with few ingredients.",
+    "Why is the sky blue? Answer in some detail.",
+    "Name the planets in order from the sun and say a word about each.",
+    "How does a bicycle stay upright while it moves?",
+    "Describe a walk through a forest in autumn.",
+)
 
 
-def timed_steps(core: Core, width: int, new: int, sampling: dict[str, Any]) -> tuple[float, float]:
+def timed_steps(
+    core: Core, prompts: list[list[int]], width: int, new: int, sampling: dict[str, Any]
+) -> tuple[float, float]:
     """Median milliseconds of a decode step, and of what lies outside the backend."""
     inside = 0.0
     forward = core.runner.backend.forward
@@ -46,7 +58,7 @@ def timed_steps(core: Core, width: int, new: int, sampling: dict[str, Any]) -> t
             GenerationRequest(
                 request_id=f"{width}-{n}",
                 model="bench",
-                prompt_token_ids=tuple(range(1000 + 50 * n, 1060 + 50 * n)),
+                prompt_token_ids=tuple(prompts[n % len(prompts)]),
                 sampling=SamplingParams(max_tokens=new, ignore_eos=True, seed=n, **sampling),
                 received=Stamp.now(),
             ),
@@ -86,10 +98,12 @@ def main() -> None:
     runner = ModelRunner(config, load=source.load_model)
     core = Core(config, runner, source.load_text())
     print(f"{runner.backend.name}, {runner.threads} threads")
+    text = load_text(options.model)
+    prompts = [text.render([{"role": "user", "content": line}]) for line in QUESTIONS]
     share = 0.0
     for width in [int(n) for n in options.streams.split(",")]:
         for kind, sampling in KINDS.items():
-            step_ms, outside_ms = timed_steps(core, width, options.max_tokens, sampling)
+            step_ms, outside_ms = timed_steps(core, prompts, width, options.max_tokens, sampling)
             share = outside_ms / step_ms
             print(
                 f"{width:3d} streams {kind:8s} step {step_ms:7.2f} ms, outside the model "
