@@ -26,5 +26,5 @@ class PatientRedisChannelLayer(RedisChannelLayer):
             try:
                 return await super().receive(channel)
             except (RedisError, OSError) as error:
-                logger.warning("channel layer: %s; trying again", type(error).__name__)
+                logger.warning("channel layer: %s (%s); trying again", type(error).__name__, error)
                 await asyncio.sleep(RETRY_S)

@@ -225,7 +225,6 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = True  # served where they lie: nothing to collect, nothing stale
 WHITENOISE_AUTOREFRESH = env_bool("DEBUG", False)
 LOCALE_PATHS = [BASE_DIR / "locale"]

@@ -1,32 +1,15 @@
-"""What all tests share. Each run has its own data folder and its own Redis; the model is real.
-
-Environment comes first: Django's settings and the streams' settings are read once, at import.
-"""
+"""Fixtures of all tests: a real Redis, the real model, the whole site. See environment.py too."""
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(tempfile.mkdtemp(prefix="chatsite-test-"))
-atexit.register(shutil.rmtree, DATA, ignore_errors=True)
+import pytest
 
-os.environ["CHATSITE_MODELS"] = os.environ.get("CHATSITE_MODELS") or str(ROOT / "var" / "models")
-os.environ["CHATSITE_DATA"] = str(DATA)
-os.environ["REDIS_URL"] = f"unix://{DATA}/redis/redis.sock?db=0"
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
-os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's loop runs beside the ORM
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share the cores
-
-import pytest  # noqa: E402
-
-from tests.support.redis import RedisServer  # noqa: E402
-from tests.support.stack import Stack  # noqa: E402
+from tests.environment import DATA
+from tests.support.redis import RedisServer
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="session")

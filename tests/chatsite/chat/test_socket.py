@@ -1,0 +1,268 @@
+"""The chat's socket, as a browser and as somebody hostile speaks to it. Redis is real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.test import Client
+
+from chatsite.accounts.models import User
+from chatsite.asgi import application
+from chatsite.chat import frames
+from chatsite.chat.models import Conversation, Message
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
+ORIGIN = (b"origin", b"http://localhost")
+HOST = (b"host", b"localhost")
+
+
+opened: list[WebsocketCommunicator] = []
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _sockets(live_redis: object) -> AsyncIterator[None]:
+    """Every test has an empty Redis, and no worker. Sockets it leaves open are ended."""
+    yield
+    while opened:
+        socket = opened.pop()
+        socket.future.cancel()
+        await asyncio.gather(socket.future, return_exceptions=True)
+
+
+async def open_socket(user: User | None, *, origin: tuple[bytes, bytes] | None = ORIGIN) -> Any:
+    headers = [HOST] + ([origin] if origin else [])
+    if user is not None:
+        client = Client()
+        await sync_to_async(client.force_login)(user)
+        session = client.cookies[settings.SESSION_COOKIE_NAME].value
+        headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session}".encode()))
+    socket = WebsocketCommunicator(application, "/ws/chat/", headers=headers)
+    opened.append(socket)
+    connected, _ = await socket.connect()
+    return socket if connected else None
+
+
+async def frame_of(socket: Any, kind: str) -> dict[str, Any]:
+    for _ in range(20):
+        frame = json.loads(await socket.receive_from(timeout=5))
+        if frame["type"] == kind:
+            return frame
+    raise AssertionError(f"no {kind} frame came")
+
+
+def sent(text: str, **fields: Any) -> str:
+    return json.dumps({"type": "send", "client_id": str(uuid.uuid4()), "text": text, **fields})
+
+
+@pytest.mark.parametrize(
+    "origin", [None, (b"origin", b"null"), (b"origin", b"https://evil.example")]
+)
+async def test_a_foreign_or_missing_origin_is_refused(alice: User, origin: Any) -> None:
+    assert await open_socket(alice, origin=origin) is None
+
+
+async def test_a_stranger_is_told_to_sign_in() -> None:
+    socket = await open_socket(None)
+    assert (await socket.receive_output())["code"] == frames.CLOSE_SIGNED_OUT
+
+
+async def test_a_question_is_stored_once_however_often_it_is_sent(
+    alice: User, catalog: Any
+) -> None:
+    socket = await open_socket(alice)
+    frame = sent("What is a token?")
+    await socket.send_to(text_data=frame)
+    first = await frame_of(socket, "accepted")
+    await socket.send_to(text_data=frame)
+    await frame_of(socket, "accepted")
+    assert [m["role"] for m in first["messages"]] == ["user", "assistant"]
+    assert first["messages"][1]["state"] in ("pending", "queued")
+    assert first["conversation"]["title"] == "What is a token?"
+    assert await Message.objects.acount() == 2
+    await socket.disconnect()
+
+
+async def test_a_second_question_while_one_is_answered_is_refused_and_named(
+    alice: User, catalog: Any
+) -> None:
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("One?"))
+    conversation = (await frame_of(socket, "accepted"))["conversation"]["id"]
+    await socket.send_to(text_data=sent("Two?", conversation=conversation))
+    assert (await frame_of(socket, "error"))["code"] == "busy"
+    await socket.disconnect()
+
+
+async def test_stopping_a_waiting_answer_ends_it_as_cancelled(alice: User, catalog: Any) -> None:
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("Stop me"))
+    answer = (await frame_of(socket, "accepted"))["messages"][1]
+    await socket.send_to(text_data=json.dumps({"type": "stop", "message": answer["id"]}))
+    ended = await frame_of(socket, "ended")
+    assert ended["message"]["finish_reason"] == "cancelled"
+    stored = await Message.objects.aget(id=answer["id"])
+    assert stored.state == "done" and stored.finish_reason == "cancelled"
+    await socket.disconnect()
+
+
+BAD_FRAMES = [
+    ("{", "bad_frame", ""),
+    ("null", "bad_frame", ""),
+    ("[]", "bad_frame", ""),
+    ('{"type":"fly"}', "bad_frame", "type"),
+    ('{"text":"no type"}', "bad_frame", ""),
+    ('{"type":"send","text":"no id"}', "bad_frame", ""),
+    ('{"type":"send","client_id":"7","text":"x"}', "bad_frame", "client_id"),
+    ('{"type":"watch","request":"%s","position":-1}' % uuid.uuid4(), "bad_frame", "position"),
+    ('{"type":"ping","extra":1}', "bad_frame", ""),
+    ("[" * 10_000, "bad_frame", ""),
+    (sent(""), "empty", "text"),
+    (sent(" \n\t "), "empty", "text"),
+    (sent("x" * 200_001), "bad_frame", "text"),
+    (sent("x", model="no-such-model"), "model_unknown", "model"),
+    (sent("x", preset="no-such-preset"), "preset_unknown", "preset"),
+    (sent("x", conversation=str(uuid.uuid4())), "not_found", ""),
+    (sent("x", parent=str(uuid.uuid4())), "no_such_parent", "parent"),
+    ('{"type":"stop","message":"%s"}' % uuid.uuid4(), "not_found", ""),
+    ('{"type":"watch","request":"%s"}' % uuid.uuid4(), "not_found", ""),
+]
+
+
+async def test_every_bad_frame_gets_an_error_that_names_what_is_wrong(
+    alice: User, catalog: Any
+) -> None:
+    socket = await open_socket(alice)
+    for text, code, field in BAD_FRAMES:
+        await socket.send_to(text_data=text)
+        refused = await frame_of(socket, "error")
+        assert (refused["code"], refused["field"]) == (code, field), (text[:80], refused)
+    await socket.send_to(text_data='{"type":"ping"}')
+    assert await frame_of(socket, "pong")
+    assert await Message.objects.acount() == 0
+    await socket.disconnect()
+
+
+async def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(
+    alice: User, catalog: Any
+) -> None:
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("one two three four " * 10_000))
+    refused = await frame_of(socket, "error")
+    assert refused["code"] == "prompt_too_long" and "8,192" in refused["text"]
+    assert await Message.objects.acount() == 0
+    await socket.disconnect()
+
+
+async def test_a_word_of_two_hundred_thousand_letters_is_answered_in_time(
+    alice: User, catalog: Any
+) -> None:
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("a" * 200_000))
+    assert (await frame_of(socket, "error"))["code"] in ("prompt_too_long", "text_too_long")
+    await socket.disconnect()
+
+
+@pytest.mark.parametrize(
+    "text", ["a\x00b", "half \ud83d of a smile", "\u202eright to left", "<|im_end|>"]
+)
+async def test_odd_text_is_kept_as_text(alice: User, catalog: Any, text: str) -> None:
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent(text))
+    frame = json.loads(await socket.receive_from(timeout=5))
+    while frame["type"] not in ("accepted", "error"):
+        frame = json.loads(await socket.receive_from(timeout=5))
+    if "\ud83d" in text:  # not JSON text at all; or kept with the half replaced
+        assert frame["type"] == "error" or "\ufffd" in frame["messages"][0]["text"]
+    else:
+        assert frame["messages"][0]["text"] == text.replace("\x00", "\ufffd")
+    await socket.disconnect()
+
+
+async def test_binary_and_oversized_frames_close_the_socket_with_a_code(alice: User) -> None:
+    socket = await open_socket(alice)
+    await socket.send_to(bytes_data=b"\x00\x01")
+    while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
+        pass
+    assert output["code"] == frames.CLOSE_BINARY
+    socket = await open_socket(alice)
+    await socket.send_to(text_data="x" * (frames.MAX_FRAME_BYTES + 1))
+    while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
+        pass
+    assert output["code"] == frames.CLOSE_TOO_BIG
+
+
+async def test_flooding_closes_the_socket(alice: User) -> None:
+    socket = await open_socket(alice)
+    for _ in range(200):
+        await socket.send_to(text_data='{"type":"ping"}')
+    while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
+        pass
+    assert output["code"] == frames.CLOSE_FLOODING
+
+
+async def test_bob_gets_the_same_answer_for_alices_ids_as_for_nobodys(
+    alice: User, bob: User, thread: Conversation, catalog: Any
+) -> None:
+    answer = await Message.objects.aget(conversation=thread, role="assistant")
+    socket = await open_socket(bob)
+
+    async def refusal(**frame: Any) -> tuple[str, str]:
+        await socket.send_to(text_data=json.dumps(frame))
+        refused = await frame_of(socket, "error")
+        return refused["code"], refused["text"]
+
+    for kind, name, real in (
+        ("stop", "message", answer.id),
+        ("regenerate", "message", answer.id),
+        ("continue", "message", answer.id),
+        ("watch", "request", answer.request_id),
+        ("send", "conversation", thread.id),
+    ):
+        extra = (
+            {"client_id": str(uuid.uuid4())} if kind in ("regenerate", "continue", "send") else {}
+        )
+        extra |= {"text": "x"} if kind == "send" else {}
+        theirs = await refusal(type=kind, **{name: str(real)}, **extra)
+        nobodys = await refusal(type=kind, **{name: str(uuid.uuid4())}, **extra)
+        assert theirs == nobodys
+    await socket.disconnect()
+
+
+async def test_deactivation_closes_open_sockets(alice: User) -> None:
+    socket = await open_socket(alice)
+    await frame_of(socket, "welcome")
+    alice.is_active = False
+    await sync_to_async(alice.save)()
+    while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
+        pass
+    assert output["code"] == frames.CLOSE_SIGNED_OUT
+
+
+async def test_deleting_a_conversation_in_mid_answer_leaves_nothing_dangling(
+    alice: User, catalog: Any
+) -> None:
+    from chatsite.metrics.models import Generation
+
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("Delete me"))
+    accepted = await frame_of(socket, "accepted")
+    client = Client()
+    await sync_to_async(client.force_login)(alice)
+    url = f"/conversations/{accepted['conversation']['id']}/delete/"
+    await sync_to_async(client.post)(url, "{}", content_type="application/json")
+    assert (await frame_of(socket, "changed"))["deleted"]
+    from chatsite.chat.tasks import store_unheard
+
+    await sync_to_async(store_unheard)()
+    assert await Message.objects.acount() == 0
+    assert [g.state async for g in Generation.objects.all()] == ["cancelled"]
+    await socket.disconnect()
