@@ -19,15 +19,15 @@ from inference.models.describe import revision
 from inference.text.model import read_json
 
 TEXT = """\
-The harbour of Itajaí wakes before the sun. At half past four the first boats come in over the bar, \
-low in the water, and the men on the quay already know from the sound of an engine whose boat it is. \
-Ice slides down a chute. Somebody counts crates aloud: forty-one, forty-two, forty-three. By seven \
-the auction is over and the street smells of coffee.
+The harbour of Itajaí wakes before the sun. At half past four the first boats come in over the \
+bar, low in the water, and the men on the quay already know from the sound of an engine whose \
+boat it is. Ice slides down a chute. Somebody counts crates aloud: forty-one, forty-two, \
+forty-three. By seven the auction is over and the street smells of coffee.
 
 Why does bread rise? Yeast eats sugar and gives off carbon dioxide; the dough's gluten, a net of \
-proteins that kneading has stretched, holds the gas in small bubbles. In the oven the bubbles grow, \
-the yeast dies at about 60 °C, and the starch sets around the holes. So three things matter: time, \
-warmth and patience.
+proteins that kneading has stretched, holds the gas in small bubbles. In the oven the bubbles \
+grow, the yeast dies at about 60 °C, and the starch sets around the holes. So three things \
+matter: time, warmth and patience.
 
 def median(values: list[float]) -> float:
     ordered = sorted(values)

@@ -43,7 +43,7 @@ def weight_files(folder: Path) -> list[Path]:
     config = folder / "config.json"
     if config.is_file() and "auto_map" in json.loads(config.read_text(encoding="utf-8")):
         raise BadWeights(
-            f"{folder.name} wants to run code of its own (auto_map in config.json); that is refused."
+            f"{folder.name} wants to run code of its own (auto_map in config.json): refused."
         )
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.gguf"))
     if any(folder.resolve() not in file.resolve().parents for file in files):

@@ -78,7 +78,7 @@ def _flatten(decoder: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 
 def _gpt2_alphabet() -> dict[str, int]:
-    """Letter → byte, as in GPT-2's encoder: printable Latin-1 is itself, the rest comes from 256 on.
+    """Letter → byte, as in GPT-2: printable Latin-1 is itself, the rest comes from 256 on.
 
     Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
     """

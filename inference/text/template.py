@@ -118,7 +118,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _SafeNamespace(Namespace):
-    """jinja's namespace() without names that begin with an underscore: they lead out of a sandbox."""
+    """jinja's namespace() without names that begin with _: those lead out of a sandbox."""
 
     def __init__(*args: Any, **values: Any) -> None:
         self, *rest = args

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import struct
@@ -115,7 +116,5 @@ def test_a_header_of_any_bytes_is_refused_and_nothing_else(
     file = tmp_path / f"x.{kind}"
     begin = b"GGUF" + struct.pack("<I", 3) if kind == "gguf" else b""
     file.write_bytes(begin + rest)
-    try:
+    with contextlib.suppress(BadWeights):
         assert tensors_of(file) == {}  # a header that names no tensors is a header
-    except BadWeights:
-        pass

@@ -40,7 +40,8 @@ NO_SYSTEM = (
     "{% if add_generation_prompt %}{{ '<turn>model\\n' }}{% endif %}"
 )
 CONCATENATED = (
-    "{% for m in messages %}{% generation %}{{ '<|' ~ m.role ~ '|>\\n' ~ m.content ~ '<|end|>\\n' }}"
+    "{% for m in messages %}{% generation %}"
+    "{{ '<|' ~ m.role ~ '|>\\n' ~ m.content ~ '<|end|>\\n' }}"
     "{% endgeneration %}{% if m.role == 'tool' %}{% continue %}{% endif %}{% endfor %}"
     "{% set ns = namespace(done=false) %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}"
     "{% endif %}"
@@ -100,7 +101,7 @@ def _spaced_bytes(specials: list[AddedToken]) -> Tokenizer:
 
 
 def _unigram(specials: list[AddedToken]) -> Tokenizer:
-    """A vocabulary whose own entries hold the control tokens, so that plain text could match them."""
+    """Its own entries hold the control tokens, so that plain text could match them."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
