@@ -194,8 +194,9 @@ def table(measured: dict[str, dict[int, dict[str, Any]]]) -> str:
         for name, by_width in measured.items():
             if width in by_width:
                 f = by_width[width]
-                cells = [f["ttft_ms"]["p50"], f["ttft_ms"]["p99"], f["tpot_ms"]["p50"],
-                         f["tpot_ms"]["p99"], f["tokens_per_s"], f["decode_tokens_per_s"]]  # fmt: skip
+                ttft, tpot = f["ttft_ms"], f["tpot_ms"]
+                cells = [ttft["p50"], ttft["p99"], tpot["p50"], tpot["p99"],
+                         f["tokens_per_s"], f["decode_tokens_per_s"]]  # fmt: skip
                 lines.append(f"| {name} | " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """Draws the README's figure from what bench/engine.py has measured: `figure.py IN.json OUT.svg`.
 
 Tokens per second and TPOT over streams, both axes logarithmic. Colours are readable on light and
-dark ground and to colour-blind readers (Okabe and Ito, 2008); the ground follows the reader's theme.
+dark ground and to colour-blind readers (Okabe and Ito, 2008); the ground follows their theme.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def _panel(
         )
     for streams in widths:
         parts.append(
-            f'<text x="{x(streams):.1f}" y="{top + height + 20}" text-anchor="middle">{streams}</text>'
+            f'<text x="{x(streams):.1f}" y="{top + height + 20}" text-anchor="middle">'
+            f"{streams}</text>"
         )
     parts.append(
         f'<text x="{left + width / 2}" y="{top + height + 38}" text-anchor="middle" '
