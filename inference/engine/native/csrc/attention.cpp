@@ -266,13 +266,11 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const A
     float* at = scratch.data() + ((part * kv_heads + head) * tile_rows + row) * row_floats;
     return Part{at, at + dim, at + dim + 1};
   };
-  if (units.num_parts > 0) {
-    if (worker.index() == 0) {
+  if (units.num_parts > 0)
+    worker.once([&] {
       const size_t needed = size_t(units.num_parts * kv_heads * tile_rows * row_floats);
       if (scratch.size() < needed) scratch.resize(needed);
-    }
-    worker.barrier();
-  }
+    });
   const auto finish = [&](Part* parts, int64_t count, int64_t token, int64_t head) {
     float* to = floats ? floats + (token * heads.query_heads + head) * dim : nullptr;
     finish_row(parts, count, rule.sinks ? rule.sinks + head : nullptr, dim, out, to, token, head * dim / GROUP);

@@ -1,14 +1,14 @@
 // A team of threads that stays together for a whole step of the model.
 //
 // A step has some three hundred small phases; opening a parallel region for each costs more than
-// many of them take. So one region spans the step, every thread runs the same code, and phases are
-// divided by `for_each`: threads take the next item when they are done with theirs (a core that is
-// busy elsewhere just takes fewer), then meet at a barrier. Which thread does an item never changes
-// its result.
+// many of them take. So one region spans the step, every thread walks through the same code, and
+// each phase is a `for_each` whose items go to whoever asks next. A phase is over when its items are
+// done, not when all threads have come: one that isn't running, because its core is busy with
+// something else, takes no items and is not waited for. When it comes back it walks past the phases
+// that are over. Which thread does an item never changes its result.
 #pragma once
 #include <immintrin.h>
 #include <omp.h>
-#include <sched.h>
 
 #include <atomic>
 #include <cstdint>
@@ -22,65 +22,69 @@ class Team {
 
  private:
   friend class Worker;
-  static constexpr int SLOTS = 4;
-  struct alignas(64) Counter {
-    std::atomic<int64_t> next{0};
-  };
-
   const int size_;
-  Counter counters_[SLOTS];  // who takes what in the current phase; phases rotate through them
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};
+  // The current phase (upper half) and its next item (lower half), in one word, so that nobody can
+  // take an item of a phase that is over.
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  alignas(64) std::atomic<int64_t> done_{0};     // items of the current phase
+  alignas(64) std::atomic<uint32_t> phase_{0};  // for those who sleep until it moves
 };
 
-// One thread's place in a team. All workers of a team must make the same calls in the same order.
+// One thread's place in a team. All workers of a team make the same calls in the same order. Between
+// two calls a worker may be late: what others need must happen inside an item.
 class Worker {
  public:
-  Worker(Team& team, int index) : team_(team), index_(index) {}
-  int index() const { return index_; }
+  Worker(Team& team) : team_(team) {}
   int team_size() const { return team_.size_; }
 
-  // Wait until every worker is here; what they wrote before is then visible to all.
-  void barrier() {
-    const int here = phase_++;
+  // Call `work(i)` for i in 0..count-1, each once, spread over the team. On return all are done and
+  // what they wrote is visible.
+  template <class Work>
+  void for_each(int64_t count, Work&& work) {
     if (team_.size_ == 1) {
-      team_.counters_[here % Team::SLOTS].next.store(0, std::memory_order_relaxed);
+      for (int64_t i = 0; i < count; i++) work(i);
       return;
     }
-    const uint32_t generation = team_.generation_.load(std::memory_order_acquire);
-    if (team_.arrived_.fetch_add(1, std::memory_order_acq_rel) == team_.size_ - 1) {
-      team_.arrived_.store(0, std::memory_order_relaxed);
-      // Nobody is left in this phase, and nobody has entered the one that will use this counter.
-      team_.counters_[here % Team::SLOTS].next.store(0, std::memory_order_relaxed);
-      team_.generation_.store(generation + 1, std::memory_order_release);
-      return;
-    }
-    for (int spins = 0; team_.generation_.load(std::memory_order_acquire) == generation; spins++) {
-      if (spins < SPINS)
-        _mm_pause();
-      else
-        sched_yield();  // the machine is busy: let who we wait for run
+    if (count == 0) return;
+    const uint64_t phase = phase_++;
+    uint64_t ticket = team_.ticket_.load(std::memory_order_acquire);
+    while (ticket >> 32 == phase) {
+      const int64_t item = int64_t(ticket & 0xffffffff);
+      if (item >= count) return wait(phase);
+      if (!team_.ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+      work(item);
+      if (team_.done_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) return finish(phase);
+      ticket = team_.ticket_.load(std::memory_order_acquire);
     }
   }
 
-  // Call `work(i)` for i in 0..count-1, each once, spread over the team; then meet at a barrier.
-  // Worker w begins with item w, so that it can fetch what that needs ahead of time.
+  // Call `work` once.
   template <class Work>
-  void for_each(int64_t count, Work&& work) {
-    std::atomic<int64_t>& next = team_.counters_[phase_ % Team::SLOTS].next;
-    if (team_.size_ == 1) {
-      for (int64_t i = 0; i < count; i++) work(i);
-    } else {
-      for (int64_t i = index_; i < count; i = team_.size_ + next.fetch_add(1, std::memory_order_relaxed)) work(i);
-    }
-    barrier();
+  void once(Work&& work) {
+    for_each(1, [&](int64_t) { work(); });
   }
 
  private:
-  static constexpr int SPINS = 2000;  // some twenty microseconds
+  void finish(uint64_t phase) {
+    team_.done_.store(0, std::memory_order_relaxed);
+    team_.ticket_.store((phase + 1) << 32, std::memory_order_release);
+    team_.phase_.store(uint32_t(phase + 1), std::memory_order_release);
+    team_.phase_.notify_all();
+  }
+
+  void wait(uint64_t phase) {
+    for (int spins = 0; spins < SPINS; spins++) {
+      if (team_.ticket_.load(std::memory_order_acquire) >> 32 != phase) return;
+      _mm_pause();
+    }
+    // The others are slow, or not running at all: sleep, which also brings us back sooner.
+    while (team_.ticket_.load(std::memory_order_acquire) >> 32 == phase)
+      team_.phase_.wait(uint32_t(phase), std::memory_order_acquire);
+  }
+
+  static constexpr int SPINS = 4000;  // some fifty microseconds
   Team& team_;
-  const int index_;
-  int phase_ = 0;
+  uint64_t phase_ = 0;
 };
 
 // Run `body(worker)` on every thread of a team of up to `size`, in the pool that torch itself uses.
@@ -88,7 +92,7 @@ template <class Body>
 void run_team(int size, Body&& body) {
   if (size == 1) {
     Team team(1);
-    Worker worker(team, 0);
+    Worker worker(team);
     body(worker);
     return;
   }
@@ -97,7 +101,7 @@ void run_team(int size, Body&& body) {
   {
 #pragma omp single
     team = new Team(omp_get_num_threads());  // maybe fewer than asked for
-    Worker worker(*team, omp_get_thread_num());
+    Worker worker(*team);
     body(worker);
   }
   delete team;
