@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.core.cache import cache
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from chatsite.chat.models import Conversation
@@ -96,6 +97,25 @@ def test_the_board_draws_zooms_and_opens_a_request_without_a_complaint(dana, vis
     expect(page.locator(".board")).to_have_attribute("data-drawn", "true")
     assert page.locator(".waterfall .phase-decode").first.bounding_box()["width"] > 100
     assert page.locator("#itl-chart canvas").count() == 1
+    assert there.complaints == []
+
+
+def test_the_board_refreshes_in_place(dana, visit):
+    rows.generation().save(force_insert=True)
+    there = visit(dana)
+    page = there.page
+    page.clock.install()
+    page.goto("/admin/latency/")
+    expect(page.locator(".board")).to_have_attribute("data-drawn", "true")
+    requests = page.locator('[data-live="tiles"] .tile .big').first
+    expect(requests).to_have_text("1")
+    page.evaluate("window.isTheSamePage = true")
+
+    rows.generation(random.Random(2)).save(force_insert=True)
+    cache.clear()
+    page.clock.run_for(16_000)
+    expect(requests).to_have_text("2")
+    assert page.evaluate("window.isTheSamePage")
     assert there.complaints == []
 
 
