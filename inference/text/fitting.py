@@ -72,10 +72,10 @@ def fit(
     head, turns = _split(messages)
     reserve = min(max(1, max_tokens - continued_tokens), max(1, context_length // RESERVED_SHARE))
     room = context_length - continued_tokens - reserve
+    _refuse_hopeless(text, [*head, *turns[-1]] if turns else head, context_length)
     first = _first_that_may_fit(text, head, turns, room)
     while True:
         kept = [message for turn in turns[first:] for message in turn]
-        _refuse_hopeless(text, [*head, *kept], context_length)
         tokens = text.render([*head, *kept])
         excess = len(tokens) - room
         if excess <= 0 or first >= len(turns) - 1:
@@ -129,7 +129,7 @@ def _size(text: Renders, message: Message) -> int:
 
 
 def _refuse_hopeless(text: Renders, messages: list[Message], context_length: int) -> None:
-    """Refuse a last turn that is far too long after counting only its beginning."""
+    """Refuse what must stay, if it is far too long, after counting only its beginning."""
     limit = context_length * MAX_CHARS_PER_TOKEN
     content = "".join(m["content"] for m in messages if isinstance(m.get("content"), str))
     if len(content) > limit and (counted := len(text.encode(content[:limit]))) > context_length:

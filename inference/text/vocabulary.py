@@ -40,8 +40,6 @@ class Vocabulary:
             self.controls = _secret_spellings(data)
             self.special = {t["content"] for t in data["added_tokens"] if t["special"]}
             self._secret = Tokenizer.from_str(json.dumps(_respelled(data, self.controls)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path} is not a tokenizer: {error}") from error
         except Exception as error:  # what the tokenizers library raises has no class of its own
             raise ValueError(f"{path} is not a tokenizer: {error}") from error
         self.size = max(self._plain.get_vocab(with_added_tokens=True).values()) + 1

@@ -102,6 +102,17 @@ def test_two_hundred_thousand_letters_in_a_word_are_refused_at_once(text: TextMo
     assert time.perf_counter() - begin < 1.0
 
 
+def test_a_huge_old_message_goes_and_the_question_after_it_is_asked(text: TextModel) -> None:
+    messages = [user(" " * 800_000), assistant("What is that?"), user("Nothing. Hi!")]
+    fitted = text.fit(messages, max_tokens=10)
+    assert fitted.trimmed_messages == 2
+    assert list(fitted.token_ids) == text.render(messages[2:])
+
+
+def test_an_empty_conversation_is_just_the_template(text: TextModel) -> None:
+    assert list(text.fit([], max_tokens=10).token_ids) == text.render([])
+
+
 def test_a_hundred_thousand_characters_are_counted_quickly(text: TextModel) -> None:
     written = "It was the best of times, it was the worst of times; naïve, 1859.\n" * 1500
     best = min(_seconds(text, written[:100_000]) for _ in range(5))
