@@ -1,0 +1,58 @@
+"""The tables and the figure that are made of what bench/engine.py measured."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+from bench import engine, figure
+from inference.command.waves import Answered, figures
+from inference.text import DEFAULT_SLUG, load_text, models_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measured(**speeds: float) -> dict[str, dict[int, dict[str, Any]]]:
+    """Engines of so many seconds per token at 1 and 4 streams."""
+    return {
+        name.replace("_", " "): {
+            streams: figures([[Answered(50, 11, pace, 11 * pace)] * streams]) for streams in (1, 4)
+        }
+        for name, pace in speeds.items()
+    }
+
+
+def test_ratios_take_the_fastest_of_theirs() -> None:
+    found = measured(chatsite_int4=0.01)
+    found |= {"llama.cpp Q4_0": measured(x=0.02)["x"], "llama.cpp Q4_1": measured(x=0.04)["x"]}
+    assert "| int4 / llama.cpp's fastest 4-bit | 2.00 | 2.00 |" in engine.ratios(found)
+
+
+def test_tables_have_a_row_per_engine_and_width() -> None:
+    table = engine.table(measured(chatsite_int4=0.01, chatsite_bf16=0.02))
+    assert table.count("| chatsite int4 |") == 2
+    assert "### 4 streams" in table
+
+
+def test_the_figure_is_one_picture_with_a_line_per_engine_in_each_half() -> None:
+    record = {
+        "machine": {"cpu": "A & B", "cores": 2, "date": "2026-01-01"},
+        "model": "m",
+        "weights": "dequantised from Q4_1",
+        "prompts": [35, 290],
+        "max_tokens": 64,
+        "figures": json.loads(json.dumps(measured(chatsite_int4=0.01, chatsite_bf16=0.02))),
+    }
+    root = ET.fromstring(figure.draw(record))
+    lines = [node for node in root.iter() if node.tag.endswith("polyline")]
+    assert len(lines) == 4
+    assert "dequantised from Q4_1" in "".join(root.itertext())
+
+
+def test_the_prompts_are_of_the_lengths_that_the_documents_say() -> None:
+    text = load_text(models_dir() / DEFAULT_SLUG)
+    lines = (ROOT / "bench" / "prompts.jsonl").read_text().splitlines()
+    lengths = [text.count(json.loads(line)["messages"]) for line in lines]
+    assert (len(lengths), min(lengths), max(lengths)) == (32, 35, 290)
