@@ -127,7 +127,8 @@ def _linears(module: nn.Module, names: Sequence[str], joint: str) -> list[nn.Lin
     if not all(type(linear) is nn.Linear for linear in found):
         found = [getattr(module, joint, None)]
     if type(found[0]) is not nn.Linear:
-        raise NotRecognised(f"{type(module).__name__} has no Linear {' or '.join((*names, joint))}")
+        wanted = " or ".join((*names, joint))
+        raise NotRecognised(f"{type(module).__name__} has no Linear {wanted}")
     return found  # type: ignore[return-value]
 
 
@@ -178,7 +179,7 @@ def _norms(
 
 
 def rms_norm_of(norm: nn.Module, kernels: ModuleType) -> tuple[Tensor, float]:
-    """A norm's weight and epsilon, if it is an RMS norm with weight w or 1 + w. Else NotRecognised."""
+    """A norm's final weight and epsilon, if it is an RMS norm by w or 1 + w; else NotRecognised."""
     weight = getattr(norm, "weight", None)
     epsilon = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
     if not isinstance(weight, Tensor) or epsilon is None or weight.numel() % 32:
@@ -228,7 +229,7 @@ def add_layer(
 
 
 def contribution_error(decoder: Any, trial: Trial, *, uses_rope: bool) -> float:
-    """Relative error of what a one-layer Decoder adds to the residual stream, against the model's."""
+    """Relative error of what a one-layer Decoder adds to the stream, against the model's."""
     tokens = trial.hidden.shape[1]
     page = -(-tokens // 16) * 16
     at = torch.arange(tokens)
@@ -258,43 +259,59 @@ def give_pages(decoder: Any, layer: int, num_pages: int, page_tokens: int) -> tu
 
 
 def run_trial(model: nn.Module, specs: Sequence[LayerSpec]) -> TrialRun:
-    """Run the model on a few tokens, noting what its layers are given and give. Needs no pages."""
-    layers = decoder_layers(model)
+    """Run the model on a few tokens, noting what its layers are given and give."""
     vocab = int(model.config.get_text_config().vocab_size)  # type: ignore[union-attr,operator]
-    tokens = trial_tokens(specs)
-    ids = torch.randint(0, vocab, (tokens,), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, vocab, (trial_tokens(specs),), generator=generator)
     trial = TrialRun(token_ids=ids)
 
     def note(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         hidden = args[0] if args else kwargs["hidden_states"]
         output = out[0] if isinstance(out, tuple) else out
-        trial.layers.append(
-            Trial(hidden.clone(), output.clone(), kwargs.get("position_embeddings"))
-        )
+        cos_sin = kwargs.get("position_embeddings")
+        trial.layers.append(Trial(hidden.clone(), output.clone(), cos_sin))
 
-    hooks = [layer.register_forward_hook(note, with_kwargs=True) for layer in layers]
+    hooks = [layer.register_forward_hook(note, with_kwargs=True) for layer in decoder_layers(model)]
+    try:
+        trial.logits = whole_logits(model, ids)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return trial
+
+
+def whole_logits(model: nn.Module, token_ids: Tensor) -> Tensor:
+    """Logits (T, V) float32 of one sequence by the model's own code. Needs no pages.
+
+    The model's attention must be ours already (probe_layers sees to that).
+    """
+    batch = one_sequence(token_ids, block_tokens=len(token_ids))
+    with serving(_WholeAttention(), batch):  # type: ignore[arg-type]
+        out = model(
+            input_ids=token_ids[None],
+            position_ids=batch.positions[None],
+            use_cache=False,
+            logits_to_keep=batch.logits_at,
+        )
+    logits: Tensor = out.logits[0].float()
+    return logits
+
+
+def one_sequence(token_ids: Tensor, *, block_tokens: int) -> StepBatch:
+    """A step of one whole sequence in the blocks 0, 1, 2 ..., asking for all its logits."""
+    tokens = len(token_ids)
     at = torch.arange(tokens)
-    batch = StepBatch(
-        token_ids=ids,
+    return StepBatch(
+        token_ids=token_ids,
         positions=at,
         slots=at,
         rows=torch.zeros_like(at),
-        block_table=torch.zeros(1, 1, dtype=torch.int32),
+        block_table=torch.arange(-(-tokens // block_tokens), dtype=torch.int32)[None],
         logits_at=at,
         query_starts=[0, tokens],
         context_lens=[tokens],
         scratch={},
     )
-    try:
-        with serving(_WholeAttention(), batch):  # type: ignore[arg-type]
-            out = model(
-                input_ids=ids[None], position_ids=at[None], use_cache=False, logits_to_keep=at
-            )
-    finally:
-        for hook in hooks:
-            hook.remove()
-    trial.logits = out.logits[0].float()
-    return trial
 
 
 class _WholeAttention:

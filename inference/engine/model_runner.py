@@ -58,7 +58,7 @@ class ModelRunner:
         torch.set_grad_enabled(False)
         if self.device.type == "cpu":
             torch.set_num_threads(self.threads)
-        self.dtype = pick_dtype(config.dtype, self.device)
+        self.dtype, self._why = self._pick_dtype(tell)
         tell("loading", f"finding the fastest path for {self.dtype}; the first start builds it")
         self.backend = choose_backend(config.backend, dtype=self.dtype, device=self.device)
         tell("loading", "reading the weights")
@@ -68,6 +68,8 @@ class ModelRunner:
         self._body_parameters, self._active_share = active, active / max(1, total)
         tell("loading", f"preparing the weights for {self.backend.name}")
         model = self._prepare(model)
+        if self._why:
+            self.backend.notes += (self._why,)
         self.model = model
         self.sizes = self._sizes(model)
         self.num_blocks = self._allocate()
@@ -169,6 +171,24 @@ class ModelRunner:
         )
 
     # --- loading --------------------------------------------------------------------------------
+
+    def _pick_dtype(self, tell: Callable[[State, str], None]) -> tuple[str, str]:
+        """The dtype to serve in, and why where there was a choice."""
+        config = self.config
+        dtype = pick_dtype(config.dtype, self.device)
+        if config.dtype != "auto" or dtype != "bfloat16" or self.device.type != "cpu":
+            return dtype, ""
+        if config.backend not in ("auto", "native"):
+            return dtype, ""
+        from inference.engine.native.build import KernelsUnavailable, load_kernels
+        from inference.engine.native.choice import best_dtype
+
+        tell("loading", "finding the fastest dtype; the first start builds kernels and measures")
+        try:
+            load_kernels()
+            return best_dtype(config.model_dir, self._load)
+        except KernelsUnavailable as error:
+            return dtype, f"no native kernels: {error}"
 
     def _prepare(self, model: nn.Module) -> nn.Module:
         layers = probe_layers(model)

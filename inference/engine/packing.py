@@ -66,7 +66,7 @@ def can_pack(module: nn.Module) -> bool:
 
 
 def pack_linears(packer: Packer, model: nn.Module, dtype: str) -> tuple[int, int]:
-    """Replace the model's Linears by packed ones. Returns how many were packed, and how many left."""
+    """Replace the model's Linears by packed ones. Returns how many were, and how many were left."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
     packed = left = 0
     for parent in list(model.modules()):

@@ -23,7 +23,7 @@ class RopeTables:
     """Cosines and sines by position for every layer. Raises LookupError where there can be none."""
 
     def __init__(self, rotary: nn.Module | None, per_layer: Sequence[CosSin | None]) -> None:
-        """`per_layer`: what each layer got for positions 0, 1, 2 ... of a trial run; None: no rope."""
+        """`per_layer`: what each layer got for positions 0, 1 ... of a trial run; None: no rope."""
         kinds = getattr(rotary, "rope_type", None)
         kinds = set(kinds.values()) if isinstance(kinds, dict) else {kinds}
         if any(per_layer) and (rotary is None or not kinds <= FIXED):

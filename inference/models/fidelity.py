@@ -73,3 +73,12 @@ def keep(folder: Path, dtype: str, found: Fidelity) -> None:
     beside = path.with_name(f".fidelity-{os.getpid()}.json")
     beside.write_text(json.dumps(kept, indent=2) + "\n")
     beside.replace(path)
+
+
+def kept_mean_kl(folder: Path, dtype: str) -> float | None:
+    """The mean KL that was kept for this dtype and these weights; None if there is none."""
+    kept = read_json(folder / "fidelity.json")
+    if kept.get("revision") != revision(folder):
+        return None
+    found = kept.get("dtypes", {}).get(dtype)
+    return None if found is None else float(found["mean_kl"])

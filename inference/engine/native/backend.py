@@ -1,11 +1,11 @@
 """The native backend: packed weights, fused layers and paged attention in C++, behind Backend.
 
 Serves any model whose attention the kernels can do. Where every layer is recognised, the layers run
-as one call; where embedding, last norm and head are what they seem, the whole step does. Everything
-else stays transformers' own code over packed linears and the kernels' attention.
+as one call; where embedding, last norm and head are what they seem, the whole step does. All
+else stays transformers' own code over packed linears and our attention.
 
-Sums have one order whatever the batch: a row's logits are the same bits alone, among others, decoded
-or prefilled, in one chunk or many.
+Sums have one order whatever the batch: a row's logits are the same bits alone and among others,
+decoded and prefilled, in one chunk and in many.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class NativeBackend(Backend):
         return model
 
     def _fuse(self, model: nn.Module) -> TrialRun:
-        """Rebuild every layer natively and put them in place. Raises NotRecognised, model intact."""
+        """Rebuild all layers and put them in place. Raises NotRecognised, the model intact."""
         modules = decoder_layers(model)
         if len(modules) != len(self.layers):
             raise NotRecognised("not every layer attends")
@@ -152,7 +152,7 @@ class NativeBackend(Backend):
         return None if sinks is None else sinks.detach().float().contiguous()
 
     def _join_ends(self, model: nn.Module, trial: TrialRun) -> str:
-        """Take embedding, last norm and head into the native call, if that gives the same logits."""
+        """Take embedding, last norm and head into the call, if that gives the same logits."""
         try:
             if self._ropes is None:
                 raise NotRecognised("its rope has no table by position")

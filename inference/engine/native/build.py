@@ -60,7 +60,7 @@ def cpu_flags() -> frozenset[str]:
 
 @cache
 def load_kernels() -> ModuleType:
-    """The compiled kernels, built now if they weren't yet. Raises KernelsUnavailable with a reason."""
+    """The compiled kernels, built now if they weren't yet. Raises KernelsUnavailable."""
     missing = NEEDED_FLAGS - cpu_flags()
     if platform.machine() != "x86_64" or missing:
         lacking = ", ".join(sorted(missing)) or platform.machine()
