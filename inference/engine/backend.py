@@ -242,7 +242,8 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
     """The backend that serves `dtype` on `device`.
 
     `name` "torch" or "native" forces one. "auto": on a CPU the native kernels where the machine has
-    their instructions and a compiler for the first start, else torch; on CUDA the CUDA backend.
+    their instructions and a compiler for the first start, else BF16 through oneDNN, else torch; on
+    CUDA the CUDA backend.
     float32 on a CPU is served by torch, whose results equal transformers' own.
     Raises Unsupported when a forced backend can't run here.
     """
@@ -263,7 +264,21 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
             try:
                 native: Backend = NativeBackend(dtype=dtype)
                 return native
-            except Unsupported:
+            except Unsupported as error:
                 if name == "native":
                     raise
+                if dtype == "bfloat16":
+                    return _without_kernels(str(error))
     return TorchBackend(dtype=dtype, device=device)
+
+
+def _without_kernels(reason: str) -> Backend:
+    """BF16 on a CPU where the native kernels don't run."""
+    from inference.engine.native.onednn import OneDnnBackend
+    from inference.engine.torch_backend import TorchBackend
+
+    try:
+        onednn: Backend = OneDnnBackend(reason=reason)
+        return onednn
+    except Unsupported:
+        return TorchBackend(dtype="bfloat16", device=torch.device("cpu"))

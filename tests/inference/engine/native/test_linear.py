@@ -14,8 +14,8 @@ def relative_error(got, expected):
     return float((got.double() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("dtype, bound", [("bfloat16", 0.002), ("int8", 0.006), ("int4", 0.08)])
-@pytest.mark.parametrize("outputs, inputs", SHAPES)
+@pytest.mark.parametrize(("dtype", "bound"), [("bfloat16", 0.002), ("int8", 0.006), ("int4", 0.08)])
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
 def test_unpacking_gives_the_weights_back_within_their_dtype(
     kernels, dtype, bound, outputs, inputs
 ):
@@ -34,7 +34,7 @@ def test_int4_takes_weights_over_without_loss_that_were_four_bits_before(kernels
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-@pytest.mark.parametrize("outputs, inputs", SHAPES)
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
 @pytest.mark.parametrize("rows", [1, 5, 16, 130])
 def test_linear_agrees_with_float64(kernels, dtype, outputs, inputs, rows):
     bias = torch.randn(outputs)
