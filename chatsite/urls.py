@@ -7,6 +7,7 @@ from chatsite import health
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
+    path("health", health.healthz),  # where clients of vLLM look before they begin
     path("readyz", health.readyz, name="readyz"),
     path("accounts/", include("chatsite.accounts.urls")),
     path("history/", include("chatsite.dashboards.history.urls")),

@@ -30,7 +30,7 @@ class BoundedRequest(http_protocol.WebRequest):
         if length is not None and length > settings.API_MAX_BODY_BYTES:
             self._refuse_size()
         elif length != 0:
-            self._timer = reactor.callLater(settings.MAX_BODY_S, self._refuse_time)  # type: ignore[attr-defined]
+            self._timer = reactor.callLater(settings.MAX_BODY_S, self._refuse_time)
 
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused:
@@ -78,7 +78,7 @@ class BoundedRequest(http_protocol.WebRequest):
         )
         channel = self.channel
         channel.transport.write(head.encode() + body)
-        reactor.callLater(LINGER_S, channel.loseConnection)  # type: ignore[attr-defined]
+        reactor.callLater(LINGER_S, channel.loseConnection)
 
 
 def bound_requests() -> None:

@@ -22,6 +22,7 @@ from chatsite.api.errors import ApiError
 
 PREFIX = "/v1/"
 App = Callable[..., Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class ApiHandler(ASGIHandler):
@@ -37,7 +38,7 @@ class ApiHandler(ASGIHandler):
         self._exception_middleware: list[Any] = []
         self._middleware_chain = convert_exception_to_response(self._answer)
 
-    async def __call__(self, scope: dict[str, Any], receive: App, send: App) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: App) -> None:
         if scope["path"].startswith(PREFIX):
             await self.handle(scope, receive, send)
         else:
@@ -49,9 +50,9 @@ class ApiHandler(ASGIHandler):
         except DisallowedHost:
             text = "This site doesn't answer under this host name (see ALLOWED_HOSTS)."
             return ApiError(400, text, code="unknown_host").response()
-        return await self._get_response_async(request)  # type: ignore[no-any-return]
+        return await self._get_response_async(request)
 
-    async def read_body(self, receive: App) -> IO[bytes]:
+    async def read_body(self, receive: Receive) -> IO[bytes]:
         """The body, or as much of it as shows that it is too large; the endpoint refuses it then.
 
         Daphne has bounds of its own (web_bounds.py), because it reads all before it asks anybody;
@@ -64,7 +65,7 @@ class ApiHandler(ASGIHandler):
             async with asyncio.timeout(settings.MAX_BODY_S):
                 more = True
                 while more:
-                    message: Any = await receive()
+                    message = await receive()
                     if message["type"] == "http.disconnect":
                         raise RequestAborted
                     left -= body.write(message.get("body", b"")[:left])

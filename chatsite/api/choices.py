@@ -94,7 +94,7 @@ class Choice:
         assert result is not None
         if result.finish_reason not in ("stop", "length"):
             raise self._failure(result)
-        piece.finish_reason = "length" if self._is_echo_only else result.finish_reason  # type: ignore[assignment]
+        piece.finish_reason = "length" if self._is_echo_only else result.finish_reason
         if result.stop_string is not None:
             self._held = []  # they are the stop string's
             if self._shows_stop:

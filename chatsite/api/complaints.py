@@ -69,13 +69,14 @@ def _unrecognized(names: list[str]) -> ApiError:
 def _real_path(detail: ErrorDetails, body: Any) -> tuple[str | int, ...]:
     """pydantic's location without the names of union branches, which no caller has written."""
     path: list[str | int] = []
-    at, loc = body, detail["loc"]
+    at: Any = body
+    loc = detail["loc"]
     for place, key in enumerate(loc):
         is_last = place == len(loc) - 1
         if (isinstance(at, dict) and isinstance(key, str) and key in at) or (
             isinstance(at, list) and isinstance(key, int) and key < len(at)
         ):
-            at = at[key]
+            at = at[key]  # type: ignore[index]
         elif not (is_last and detail["type"] in ("missing", "extra_forbidden")):
             continue
         path.append(key)

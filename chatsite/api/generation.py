@@ -190,7 +190,7 @@ class GenerationReply:
             raise
         for name, value in self._headers().items():
             response[name] = value
-        return response  # type: ignore[return-value]
+        return response
 
     def abandon(self) -> None:
         POOL.submit(stop, self.run.choices)

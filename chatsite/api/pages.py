@@ -59,9 +59,9 @@ class KeyForm(forms.Form):
     )
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
         enabled = LanguageModel.objects.filter(is_enabled=True)
-        self.fields["models"].choices = [(m.slug, m.name) for m in enabled]  # type: ignore[attr-defined]
+        self.fields["models"].choices = [(m.slug, m.name) for m in enabled]
 
 
 @require_http_methods(["GET", "POST"])
@@ -74,7 +74,7 @@ def keys(request: HttpRequest) -> HttpResponse:
         expires = timezone.now() + dt.timedelta(days=data["days"]) if data["days"] else None
         try:
             made, secret = make_key(
-                request.user,  # type: ignore[arg-type]
+                request.user,
                 name=data["name"],
                 model_slugs=data["models"],
                 is_read_only=data["is_read_only"],
@@ -93,7 +93,7 @@ def keys(request: HttpRequest) -> HttpResponse:
 @login_required
 def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
     try:
-        revoke_key(request.user, key_id)  # type: ignore[arg-type]
+        revoke_key(request.user, key_id)
     except NotFound:
         return render(request, "404.html", status=404)
     return redirect("keys:list")

@@ -85,7 +85,7 @@ def _schema_text(param: str, schema: Mapping[str, Any] | str) -> str:
         try:
             schema = json.loads(schema)
         except (ValueError, RecursionError):
-            schema = []  # type: ignore[assignment]
+            schema = []
         if not isinstance(schema, dict):
             text = f"Invalid '{param}': the JSON schema must be an object."
             raise ApiError(400, text, param=param, code="invalid_json_schema")

@@ -23,27 +23,30 @@ class ChatMessage(Body):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | Annotated[list[TextPart], Field(min_length=1)]
-    name: str | None = Field(None, max_length=64, description="Taken and ignored.")
+    name: str | None = Field(default=None, max_length=64, description="Taken and ignored.")
     refusal: None = None
     audio: None = None
-    annotations: list[Any] | None = Field(None, description="Taken and ignored.")
+    annotations: list[Any] | None = Field(default=None, description="Taken and ignored.")
     tool_calls: Nothing | None = None
     function_call: None = None
-    reasoning_content: str | None = Field(None, description="Of an earlier answer; left out.")
+    reasoning_content: str | None = Field(
+        default=None, description="Of an earlier answer; left out."
+    )
 
 
 class ChatBody(GenerationBody):
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: int | None = Field(
-        None, ge=1, le=1_000_000, description="Default: what the context has room for."
+        default=None, ge=1, le=1_000_000, description="Default: what the context has room for."
     )
-    max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="The older name.")
+    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000, description="The older name.")
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
 
     # vLLM's
     chat_template_kwargs: dict[str, Any] | None = Field(
-        None, description="Variables for the model's chat template, such as enable_thinking."
+        default=None,
+        description="Variables for the model's chat template, such as enable_thinking.",
     )
     add_generation_prompt: Literal[True] | None = None
     continue_final_message: Literal[False] | None = None
@@ -56,7 +59,7 @@ class ChatBody(GenerationBody):
     # OpenAI's, of which only the value without effect can be had
     tools: Nothing | None = None
     tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: bool | None = Field(None, description="Taken and ignored.")
+    parallel_tool_calls: bool | None = Field(default=None, description="Taken and ignored.")
     functions: Nothing | None = None
     function_call: Literal["none", "auto"] | None = None
     modalities: list[Literal["text"]] | None = None
@@ -64,9 +67,9 @@ class ChatBody(GenerationBody):
     prediction: None = None
     web_search_options: None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
-        None, description="Given to the chat template, which may use it."
+        default=None, description="Given to the chat template, which may use it."
     )
-    verbosity: Literal["low", "medium", "high"] | None = Field(None, description="Ignored.")
+    verbosity: Literal["low", "medium", "high"] | None = Field(default=None, description="Ignored.")
 
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> ChatBody:

@@ -41,15 +41,19 @@ def together(param: str, message: str) -> PydanticCustomError:
 
 
 class StreamOptions(Body):
-    include_usage: bool | None = Field(None, description="A last chunk says how many tokens.")
-    continuous_usage_stats: bool | None = Field(None, description="Every chunk says it (vLLM).")
-    include_obfuscation: bool | None = Field(None, description="Taken and ignored.")
+    include_usage: bool | None = Field(
+        default=None, description="A last chunk says how many tokens."
+    )
+    continuous_usage_stats: bool | None = Field(
+        default=None, description="Every chunk says it (vLLM)."
+    )
+    include_obfuscation: bool | None = Field(default=None, description="Taken and ignored.")
 
 
 class JsonSchema(Body):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")
-    description: str | None = Field(None, max_length=4096)
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    description: str | None = Field(default=None, max_length=4096)
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
 
@@ -74,7 +78,7 @@ ResponseFormat = Annotated[
 class StructuredOutputs(Body):
     """vLLM's way to ask for a JSON schema; its other grammars aren't served."""
 
-    json_: dict[str, Any] | str | None = Field(None, alias="json")
+    json_: dict[str, Any] | str | None = Field(default=None, alias="json")
     json_object: bool | None = None
 
 
@@ -83,57 +87,65 @@ class GenerationBody(Body):
 
     model: str = Field(min_length=1, max_length=200, description="A slug of /v1/models.")
     preset: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=63,
         description="A sampling preset of this site by its slug. What the request says goes first.",
     )
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Choices per prompt.")
+    n: int | None = Field(default=None, ge=1, le=MAX_CHOICES, description="Choices per prompt.")
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: StopString | StopStrings | None = Field(
-        None, description="The answer ends before any of them."
+        default=None, description="The answer ends before any of them."
     )
-    seed: int | None = Field(None, ge=-INT64, lt=INT64)
-    temperature: float | None = Field(None, ge=0, le=2, description="Default 1.")
-    top_p: float | None = Field(None, ge=0, le=1, description="Default 1.")
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = Field(default=None, ge=-INT64, lt=INT64)
+    temperature: float | None = Field(default=None, ge=0, le=2, description="Default 1.")
+    top_p: float | None = Field(default=None, ge=0, le=1, description="Default 1.")
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     logit_bias: dict[str, Bias] | None = Field(
-        None, max_length=SamplingParams.MAX_LOGIT_BIAS, description="Token id → -100 to 100."
+        default=None,
+        max_length=SamplingParams.MAX_LOGIT_BIAS,
+        description="Token id → -100 to 100.",
     )
     response_format: ResponseFormat | None = None
 
     # vLLM's
-    top_k: int | None = Field(None, ge=-1, le=1_000_000, description="-1 and 0 keep all.")
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
-    min_tokens: int | None = Field(None, ge=0, le=1_000_000)
+    top_k: int | None = Field(default=None, ge=-1, le=1_000_000, description="-1 and 0 keep all.")
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=10)
+    min_tokens: int | None = Field(default=None, ge=0, le=1_000_000)
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
-    return_token_ids: bool | None = Field(None, description="Adds `token_ids` to each choice.")
+    return_token_ids: bool | None = Field(
+        default=None, description="Adds `token_ids` to each choice."
+    )
     guided_json: dict[str, Any] | str | None = Field(
-        None, description="Older `structured_outputs`."
+        default=None, description="Older `structured_outputs`."
     )
     structured_outputs: StructuredOutputs | None = None
-    priority: int | None = Field(None, ge=0, le=1000, description="Higher waits longer. Default 0.")
-    request_id: str | None = Field(None, max_length=200, description="Taken and ignored.")
-    cache_salt: str | None = Field(None, max_length=200, description="Taken and ignored.")
+    priority: int | None = Field(
+        default=None, ge=0, le=1000, description="Higher waits longer. Default 0."
+    )
+    request_id: str | None = Field(default=None, max_length=200, description="Taken and ignored.")
+    cache_salt: str | None = Field(default=None, max_length=200, description="Taken and ignored.")
 
     # About OpenAI's service: no answer changes.
-    user: str | None = Field(None, max_length=500, description="Taken and ignored.")
-    metadata: dict[str, Any] | None = Field(None, description="Taken and ignored.")
-    store: bool | None = Field(None, description="Taken and ignored.")
-    service_tier: str | None = Field(None, description="Taken and ignored.")
-    safety_identifier: str | None = Field(None, description="Taken and ignored.")
-    prompt_cache_key: str | None = Field(None, description="Taken and ignored.")
-    prompt_cache_retention: str | None = Field(None, description="Taken and ignored.")
+    user: str | None = Field(default=None, max_length=500, description="Taken and ignored.")
+    metadata: dict[str, Any] | None = Field(default=None, description="Taken and ignored.")
+    store: bool | None = Field(default=None, description="Taken and ignored.")
+    service_tier: str | None = Field(default=None, description="Taken and ignored.")
+    safety_identifier: str | None = Field(default=None, description="Taken and ignored.")
+    prompt_cache_key: str | None = Field(default=None, description="Taken and ignored.")
+    prompt_cache_retention: str | None = Field(default=None, description="Taken and ignored.")
 
     # Would change the answer and can't be had: only the value that changes nothing.
     use_beam_search: Literal[False] | None = None
-    length_penalty: float | None = Field(None, ge=1, le=1)
+    length_penalty: float | None = Field(default=None, ge=1, le=1)
     skip_special_tokens: Literal[True] | None = None
-    spaces_between_special_tokens: bool | None = Field(None, description="Taken and ignored.")
+    spaces_between_special_tokens: bool | None = Field(
+        default=None, description="Taken and ignored."
+    )
     stop_token_ids: Nothing | None = None
     bad_words: Nothing | None = None
     allowed_token_ids: None = None

@@ -24,14 +24,17 @@ class CompletionBody(GenerationBody):
         | Annotated[list[TokenPrompt], Field(min_length=1, max_length=MAX_CHOICES)]
     ) = Field(description="A text, token ids, or a list of either.")
     max_tokens: int | None = Field(
-        None, ge=0, le=1_000_000, description="Default 16. 0 only with `echo`."
+        default=None, ge=0, le=1_000_000, description="Default 16. 0 only with `echo`."
     )
-    echo: bool | None = Field(None, description="The prompt comes back before the answer.")
-    logprobs: int | None = Field(None, ge=0, le=20)
+    echo: bool | None = Field(default=None, description="The prompt comes back before the answer.")
+    logprobs: int | None = Field(default=None, ge=0, le=20)
     add_special_tokens: bool | None = Field(
-        None, description="Whether a text prompt gets the vocabulary's own first token (vLLM)."
+        default=None,
+        description="Whether a text prompt gets the vocabulary's own first token (vLLM).",
     )
-    best_of: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Only the value of `n`.")
+    best_of: int | None = Field(
+        default=None, ge=1, le=MAX_CHOICES, description="Only the value of `n`."
+    )
     suffix: Literal[""] | None = None
 
 

@@ -86,7 +86,13 @@ def test_every_kind_of_prompt_is_taken(prompt):
 
 @pytest.mark.parametrize(
     ("prompt", "param"),
-    [(5, "prompt"), ([], "prompt"), ([1, "a"], "prompt[1]"), ([-1], "prompt[0]"), ([[]], "prompt[0]")],
+    [
+        (5, "prompt"),
+        ([], "prompt"),
+        ([1, "a"], "prompt[1]"),
+        ([-1], "prompt[0]"),
+        ([[]], "prompt[0]"),
+    ],
 )
 def test_a_wrong_prompt_is_named(prompt, param):
     assert told({"model": "m", "prompt": prompt}, CompletionBody).param == param

@@ -1,7 +1,7 @@
 """schemathesis against the served description: what it allows is answered, what it forbids refused.
 
-Bounded: some hundred generated requests per URL. Valid bodies get the real model and a short answer,
-for they would end at 404 or write for minutes; wrong ones are sent as they come.
+Bounded: some hundred generated requests per URL. Valid bodies get the real model and a short
+answer, for they would end at 404 or write for minutes; wrong ones are sent as they come.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def test_a_chat_completion(ai):
     assert reply.id == f"chatcmpl-{reply._request_id}"
     timings = reply.timings
     assert timings["request_id"] == reply._request_id
-    assert math.isclose(timings["ttft_ms"], timings["queue_ms"] + timings["prefill_ms"], abs_tol=0.01)
+    parts = timings["queue_ms"] + timings["prefill_ms"]
+    assert math.isclose(timings["ttft_ms"], parts, abs_tol=0.01)
 
 
 def test_a_stream_says_what_the_whole_reply_says(ai):
@@ -127,7 +128,8 @@ def test_logit_bias_forbids_and_forces(ai):
     asked = {"model": SLUG, "prompt": "The capital of France is", "temperature": 0, "max_tokens": 1}
     forbidden = ai.completions.create(**asked, logit_bias={str(token): -100})
     assert forbidden.choices[0].text != free.text
-    forced = ai.completions.create(**asked, logit_bias={"1000": 100}, extra_body={"return_token_ids": True})
+    shown = {"return_token_ids": True}
+    forced = ai.completions.create(**asked, logit_bias={"1000": 100}, extra_body=shown)
     assert forced.choices[0].token_ids == [1000]
 
 
@@ -175,9 +177,8 @@ def test_a_schema_that_cannot_be_followed_is_named(ai):
 
 
 def test_completions_echo_and_logprobs(ai):
-    reply = ai.completions.create(
-        model=SLUG, prompt="The capital of France is", echo=True, logprobs=2, max_tokens=2, temperature=0
-    )
+    asked = {"model": SLUG, "prompt": "The capital of France is", "temperature": 0}
+    reply = ai.completions.create(**asked, echo=True, logprobs=2, max_tokens=2)
     choice = reply.choices[0]
     logprobs = choice.logprobs
     assert choice.text.startswith("The capital of France is")
@@ -240,19 +241,21 @@ def test_errors_are_the_clients_own_kinds(ai, stack):
         ai.chat.completions.create(model=SLUG, messages=HELLO, extra_body={"foo": 1})
     with pytest.raises(openai.NotFoundError):
         ai.chat.completions.create(model="gpt-4", messages=HELLO)
+    long = [{"role": "user", "content": "word " * 9000}]
     with pytest.raises(openai.BadRequestError, match=r"8192 tokens.*9\d\d\d tokens"):
-        ai.chat.completions.create(model=SLUG, messages=[{"role": "user", "content": "word " * 9000}])
+        ai.chat.completions.create(model=SLUG, messages=long)
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=stack.url + "/v1", api_key="sk-wrong").models.list()
 
 
 def test_the_request_is_in_the_same_statistics(ai, stack):
     reply = ai.chat.completions.create(model=SLUG, messages=HELLO, max_tokens=4)
+    request_id = str(uuid.UUID(reply._request_id))
     shown = stack.python(
         "import time, json\n"
         "from chatsite.metrics.models import Generation\n"
         "for _ in range(50):\n"
-        f"    row = Generation.objects.filter(pk={str(uuid.UUID(reply._request_id))!r}).values().get()\n"
+        f"    row = Generation.objects.filter(pk={request_id!r}).values().get()\n"
         "    if row['stored_at']: break\n"
         "    time.sleep(0.1)\n"
         "print(json.dumps(row, default=str))\n"

@@ -1,4 +1,4 @@
-"""Streams for real: nothing lost at many, nothing runs on for nobody, nothing unbounded comes in."""
+"""Streams for real: many lose nothing, none runs on for nobody, and bodies are bounded."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Hello, world!", "naïve 🧑‍🚀 العربية", "a\n\n b\t", "<|im_start|>user\nHi<|im_end|>"]
+    "text",
+    ["", "Hello, world!", "naïve 🧑‍🚀 العربية", "a\n\n b\t", "<|im_start|>user\nHi<|im_end|>"],
 )
 def test_text_goes_to_tokens_and_back(http, text):
     told = http.post("/tokenize", json={"model": SLUG, "prompt": text, "return_token_strs": True})
@@ -46,13 +47,18 @@ def test_an_id_beyond_the_vocabulary_is_named(http):
     assert "49151" in error["message"]
 
 
-@pytest.mark.parametrize("name", ["nothing-here", "../secret_key", "/etc/passwd", ".", "a" * 200, "\0"])
+@pytest.mark.parametrize(
+    "name", ["nothing-here", "../secret_key", "/etc/passwd", ".", "a" * 200, "\0"]
+)
 def test_hostile_names_are_unknown_models(http, name):
     reply = http.post("/tokenize", json={"model": name, "prompt": "x"})
     assert reply.status_code == 404
 
 
-@pytest.mark.skipif(not (MODELS / "gpt-oss").is_dir(), reason="no vocabulary gpt-oss here; python -m inference.models.vocabularies")
+@pytest.mark.skipif(
+    not (MODELS / "gpt-oss").is_dir(),
+    reason="no vocabulary gpt-oss here: python -m inference.models.vocabularies",
+)
 def test_gpt_oss(http):
     reply = http.post("/tokenize", json={"model": "gpt-oss", "prompt": "GitHub Copilot"}).json()
     assert reply["max_model_len"] is None
