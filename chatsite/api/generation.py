@@ -31,7 +31,10 @@ def chat_completion(caller: Caller, body: ChatBody) -> GenerationReply:
     preset = choose_preset(body.preset, model) if body.preset else None
     text = prompts.text_of_model(model)
     turns = prompts.turns_of(body.messages, system_prompt=model.system_prompt)
-    prompt = prompts.chat_tokens(text, turns)
+    variables = dict(body.chat_template_kwargs or {})
+    if body.reasoning_effort is not None:
+        variables["reasoning_effort"] = body.reasoning_effort
+    prompt = prompts.chat_tokens(text, turns, variables=variables)
     max_tokens = body.max_completion_tokens or body.max_tokens
     sampling = _sampling(
         body,

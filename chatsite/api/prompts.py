@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatsite.api.errors import ApiError, unavailable
@@ -30,11 +30,16 @@ def _text_of(message: ChatMessage) -> str:
     return "\n".join(part.text for part in message.content)
 
 
-def chat_tokens(text: client.TextModel, turns: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+def chat_tokens(
+    text: client.TextModel,
+    turns: Sequence[dict[str, Any]],
+    *,
+    variables: Mapping[str, Any] | None = None,
+) -> tuple[int, ...]:
     """The prompt of a conversation. Raises ApiError when the chat template refuses it."""
     _refuse_hopeless(text, sum(len(turn["content"]) for turn in turns), "messages")
     try:
-        return tuple(text.render(turns))
+        return tuple(text.render(turns, variables=variables))
     except (client.BadMessage, client.TemplateFailed) as error:
         raise ApiError(400, str(error), param="messages", code="invalid_value") from error
 

@@ -38,7 +38,8 @@ def tokenize(caller: Caller, body: TokenizeBody) -> Tokenized:
     text = _text(caller, body.model)
     tokens: list[int]
     if body.messages is not None:
-        tokens = list(prompts.chat_tokens(text, prompts.turns_of(body.messages)))
+        turns = prompts.turns_of(body.messages)
+        tokens = list(prompts.chat_tokens(text, turns, variables=body.chat_template_kwargs))
     else:
         special = body.add_special_tokens is not False
         tokens = prompts.raw_tokens(text, body.prompt or "", add_special_tokens=special)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inference.text.detokenizer import Detokenizer
 from inference.text.fitting import Fitted, fit
 from inference.text.folders import ModelFolderError
-from inference.text.template import ChatTemplate, Message, TemplateFailed
+from inference.text.template import ChatTemplate, Message, TemplateFailed, Variable
 from inference.text.vocabulary import Vocabulary
 
 VARIABLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
@@ -57,12 +57,21 @@ class TextModel:
         return self._template is not None
 
     def render(
-        self, messages: Sequence[Message], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, Variable] | None = None,
     ) -> list[int]:
-        """The prompt's tokens, ready for an answer. Raises BadMessage, TemplateFailed."""
+        """The prompt's tokens, ready for an answer. Raises BadMessage, TemplateFailed.
+
+        `variables` are further names for the template, such as enable_thinking.
+        """
         if self._template is None:
             raise TemplateFailed(f"{self.name} has no chat template, so it can't hold a chat.")
-        text = self._template.render(messages, add_generation_prompt=add_generation_prompt)
+        text = self._template.render(
+            messages, add_generation_prompt=add_generation_prompt, variables=variables
+        )
         return self.vocabulary.encode_spelled(text)
 
     def count(self, content: str | Sequence[Message]) -> int:

@@ -25,6 +25,7 @@ from inference.text.clean import clean
 from inference.text.vocabulary import Vocabulary, any_of
 
 Message = Mapping[str, Any]
+Variable = str | int | float | bool | None
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -57,34 +58,50 @@ class ChatTemplate:
         except jinja2.TemplateError as error:
             raise TemplateFailed(f"The model's chat template can't be read: {error}") from error
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, Variable] | None = None,
+    ) -> str:
         """The prompt as text for `Vocabulary.encode_spelled`.
 
-        A template that knows no system role gets the system text in front of the first question.
+        `variables` are what the caller sets of the template's own (enable_thinking, for example). A
+        template that knows no system role gets the system text in front of the first question.
         Raises BadMessage and TemplateFailed.
         """
         masked = [self._masked(message) for message in messages]
+        given = {
+            name: self._masked_text(value, self._any_mark) if isinstance(value, str) else value
+            for name, value in (variables or {}).items()
+        }
         try:
-            text = self._run(masked, add_generation_prompt)
+            text = self._run(masked, add_generation_prompt, given)
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             folded = _fold_system(masked)
             if folded is None:
                 raise TemplateFailed(f"The model's chat template refuses this: {error}") from error
             try:
-                text = self._run(folded, add_generation_prompt)
+                text = self._run(folded, add_generation_prompt, given)
             except (jinja2.TemplateError, TypeError, ValueError, KeyError) as again:
                 raise TemplateFailed(f"The model's chat template refuses this: {again}") from again
         text = self._vocabulary.spell(text)
         return self._mask_pattern.sub(lambda match: self._unmask[match[0]], text)
 
-    def _run(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> str:
-        return self._template.render(
-            messages=messages,
-            tools=None,
-            documents=None,
-            add_generation_prompt=add_generation_prompt,
-            **self._variables,
-        )
+    def _run(
+        self,
+        messages: list[dict[str, Any]],
+        add_generation_prompt: bool,
+        given: Mapping[str, Variable],
+    ) -> str:
+        own = {
+            "messages": messages,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+        }
+        return self._template.render(**{**given, **self._variables, **own})
 
     def _masked(self, message: Message) -> dict[str, Any]:
         role, content = message.get("role"), message.get("content")
@@ -92,11 +109,14 @@ class ChatTemplate:
             raise BadMessage(f"A message's role must be one of {', '.join(ROLES)}.")
         if not isinstance(content, str):
             raise BadMessage("A message's content must be text.")
-        content = clean(content)
         pattern = self._any_special if role == "assistant" else self._any_mark
+        return {"role": role, "content": self._masked_text(content, pattern)}
+
+    def _masked_text(self, text: str, pattern: re.Pattern[str] | None) -> str:
+        text = clean(text)
         if pattern is not None:
-            content = pattern.sub(lambda match: self._masks[match[0]], content)
-        return {"role": role, "content": content}
+            text = pattern.sub(lambda match: self._masks[match[0]], text)
+        return text
 
 
 def _fold_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:

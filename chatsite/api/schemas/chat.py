@@ -7,7 +7,13 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from chatsite.api.schemas.common import Body, GenerationBody, Nothing, together
+from chatsite.api.schemas.common import (
+    Body,
+    GenerationBody,
+    Nothing,
+    TemplateVariables,
+    together,
+)
 from chatsite.api.schemas.replies import FinishReason, Timings, Usage
 
 MAX_MESSAGES = 4096
@@ -44,7 +50,7 @@ class ChatBody(GenerationBody):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
 
     # vLLM's
-    chat_template_kwargs: dict[str, Any] | None = Field(
+    chat_template_kwargs: TemplateVariables | None = Field(
         default=None,
         description="Variables for the model's chat template, such as enable_thinking.",
     )

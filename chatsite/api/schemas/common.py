@@ -24,6 +24,7 @@ StopString = Annotated[
 StopStrings = Annotated[list[StopString], Field(max_length=SamplingParams.MAX_STOP_STRINGS)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TemplateVariables = dict[str, str | int | float | bool | None]
 Nothing = Annotated[list[Any], Field(max_length=0)]
 
 

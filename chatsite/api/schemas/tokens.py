@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import Literal, NotRequired
 
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
 from chatsite.api.schemas.chat import MAX_MESSAGES, ChatMessage
-from chatsite.api.schemas.common import Body, TokenId, together
+from chatsite.api.schemas.common import Body, TemplateVariables, TokenId, together
 
 MAX_TOKENS = 1_000_000
 
@@ -23,7 +23,7 @@ class TokenizeBody(Body):
     add_generation_prompt: Literal[True] | None = None
     continue_final_message: Literal[False] | None = None
     return_token_strs: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    chat_template_kwargs: TemplateVariables | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> TokenizeBody:
