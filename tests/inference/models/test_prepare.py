@@ -19,7 +19,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "models"
 
 
-def _fake_convert(gguf: Path, target: Path, progress: prepare.Say) -> None:
+def _fake_convert(gguf: Path, target: Path, origin: dict[str, str], progress: prepare.Say) -> None:
     """Stands for half a minute of dequantising; leaves a mark for each conversion."""
     target.mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
@@ -34,7 +34,7 @@ def _prepare_with_fake() -> None:
 
 
 def test_a_complete_folder_is_taken_as_it_is(models: Path) -> None:
-    _fake_convert(Path(), models.parent / "x", print)
+    _fake_convert(Path(), models.parent / "x", {}, print)
     models.mkdir()
     shutil.copytree(models.parent / "x", models / DEFAULT_SLUG)
     assert prepare.ensure_default_model() == models / DEFAULT_SLUG
@@ -64,7 +64,7 @@ def test_a_full_disk_is_said_with_both_numbers(
 ) -> None:
     usage = shutil.disk_usage(models.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5_000_000))
-    with pytest.raises(prepare.PrepareError, match=r"needs \d{3} MB .* 5 MB are free"):
+    with pytest.raises(prepare.PrepareError, match=r"needs 592 MB .* 5 MB are free"):
         prepare.ensure_default_model()
     assert [p.name for p in models.iterdir()] == [f".{DEFAULT_SLUG}.lock"]
 
@@ -72,7 +72,7 @@ def test_a_full_disk_is_said_with_both_numbers(
 def test_a_failed_conversion_leaves_nothing_behind(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(gguf: Path, folder: Path) -> None:
+    def fail(gguf: Path, folder: Path, *, pre_tokenizer: str) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(prepare, "_write_tokenizer", fail)
@@ -93,3 +93,24 @@ def test_the_digit_rule_of_the_model_survives_the_conversion() -> None:
 def test_the_folder_says_that_its_weights_were_quantised_before() -> None:
     folder = prepare.ensure_default_model()
     assert json.loads((folder / "origin.json").read_text())["quantised_as"] == "Q4_1"
+
+
+@pytest.mark.parametrize(
+    ("slug", "content", "told"),
+    [
+        ("Bad Name", b"GGUF", "no name for a model"),
+        ("taken", b"GGUF", "there already"),
+        ("new", b"no such thing", "can't be read"),
+        ("new", None, "no file"),
+    ],
+)
+def test_what_is_no_gguf_or_no_name_is_refused(
+    models: Path, slug: str, content: bytes | None, told: str
+) -> None:
+    (models / "taken").mkdir(parents=True)
+    file = models.parent / "x.gguf"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(prepare.PrepareError, match=told):
+        prepare.convert_gguf(file, slug)
+    assert not (models / "new").exists()
