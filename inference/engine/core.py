@@ -91,6 +91,7 @@ class Core:
             vocab_size=sizes.vocab_size,
             eos_token_ids=sorted(text.eos_token_ids),
             device=runner.device,
+            likeliest=runner.backend.likeliest(),
         )
         self._pace = Pace(max_gap_ratio=config.max_gap_ratio, step_tokens=config.step_tokens)
         self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from inference.contract import TokenLogprobs
+from inference.engine.backend import Likeliest
 from inference.engine.request import ActiveRequest
 from inference.engine.tensors import to_device
 
@@ -37,7 +38,15 @@ class Sampled:
 class Sampler:
     """Samples one token per row. `eos_token_ids` are banned while min_tokens isn't reached."""
 
-    def __init__(self, *, vocab_size: int, eos_token_ids: Sequence[int], device: torch.device):
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        eos_token_ids: Sequence[int],
+        device: torch.device,
+        likeliest: Likeliest | None = None,
+    ) -> None:
+        self._likeliest = likeliest or _likeliest
         self.vocab_size = vocab_size
         self.eos_token_ids = [token for token in eos_token_ids if token < vocab_size]
         self.device = device
@@ -141,10 +150,9 @@ class Sampler:
         Top-p: Holtzman et al., 2019. Min-p: Nguyen et al., 2024.
         """
         settings = self._settings(requests)
-        mass = (logits / settings[:, :1].float()).softmax(dim=-1)
         # On a GPU a sort is cheap, and asking whether fewer would do is not.
         size = min(WINDOW, self.vocab_size) if self.device.type == "cpu" else self.vocab_size
-        top, ids = mass.topk(size) if size < self.vocab_size else _sorted(mass)
+        top, ids = self._likeliest(logits, settings[:, 0].float(), size)
         counts = torch.full((len(requests),), size, device=self.device)
         index, logp, settled = _pick(top, counts, settings, self.vocab_size)
         tokens = ids.gather(1, index[:, None])[:, 0]
@@ -154,7 +162,7 @@ class Sampler:
             if size == self.vocab_size or bool(settled.all()):
                 break
             rows = (~settled).nonzero()[:, 0]
-            top, ids, counts = narrow(mass[rows])
+            top, ids, counts = narrow(_masses(logits[rows], settings[rows, 0].float()))
             index, picked, enough = _pick(top, counts, settings[rows], self.vocab_size)
             tokens[rows] = ids.gather(1, index[:, None])[:, 0]
             logp[rows] = picked
@@ -228,6 +236,19 @@ def logprobs_of(
             chosen, ids.tolist(), best.tolist(), top, strict=True
         )
     ]
+
+
+def _masses(logits: Tensor, temperatures: Tensor) -> Tensor:
+    return (logits / temperatures[:, None]).softmax(dim=-1)
+
+
+def _likeliest(logits: Tensor, temperatures: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """torch's way to a row's best tokens; see backend.Likeliest."""
+    mass = _masses(logits, temperatures)
+    if count == logits.shape[1]:
+        return _sorted(mass)
+    top, ids = mass.topk(count)
+    return top, ids
 
 
 def _sorted(mass: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import Backend, LayerSpec, StepBatch, Unsupported, current_step
+from inference.engine.backend import (
+    Backend,
+    LayerSpec,
+    Likeliest,
+    StepBatch,
+    Unsupported,
+    current_step,
+)
 from inference.engine.fusion import (
     TOLERANCE,
     LayerParts,
@@ -268,6 +275,10 @@ class NativeBackend(Backend):
             None if sinks is None else sinks.float().contiguous(),
         )
         return out
+
+    def likeliest(self) -> Likeliest | None:
+        found: Likeliest = self.kernels.likeliest
+        return found
 
     def weight_bytes(self) -> int:
         packed = sum(int(weights.nbytes) for weights in self._packed)

@@ -13,6 +13,7 @@
 #include "decoder.h"
 #include "pack.h"
 #include "peaks.h"
+#include "sampling.h"
 
 namespace py = pybind11;
 using namespace chatsite;
@@ -229,6 +230,20 @@ Tensor attend_(const Tensor& query, const Tensor& key, const Tensor& value, cons
   return out;
 }
 
+// The likeliest `count` tokens of each row: (masses, indices), as in sampling.h.
+std::pair<Tensor, Tensor> likeliest_(const Tensor& logits, const Tensor& temperatures, int64_t count) {
+  TORCH_CHECK(logits.dim() == 2 && temperatures.numel() == logits.size(0), "one temperature per row is needed");
+  TORCH_CHECK(count >= 1 && count <= logits.size(1), "count must be from 1 to ", logits.size(1));
+  const float *from = floats(logits, "logits"), *divisors = floats(temperatures, "temperatures");
+  const int64_t rows = logits.size(0), width = logits.size(1);
+  Tensor masses = at::empty({rows, count}), indices = at::empty({rows, count}, at::kLong);
+  py::gil_scoped_release release;
+  run_team(rows == 1 ? 1 : at::get_num_threads(), [&](Worker& worker) {
+    likeliest(worker, from, rows, width, divisors, count, masses.data_ptr<float>(), indices.data_ptr<int64_t>());
+  });
+  return {masses, indices};
+}
+
 // A model's fused layers, and what comes before and behind them where that is known too.
 class Decoder {
  public:
@@ -419,6 +434,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
            py::arg("rope_of_layer"))
       .def("heads", &Decoder::heads, py::arg("index"))
       .def_property_readonly("size", &Decoder::size);
+  m.def("likeliest", &likeliest_, py::arg("logits"), py::arg("temperatures"), py::arg("count"));
   m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); });
   m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); });
   m.def("peak_fp32", [] { return peak_fp32(at::get_num_threads()); });
