@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -171,8 +172,15 @@ def stop(choices: Sequence[Choice]) -> None:
             logger.exception("could not stop %s", choice.request.request_id[:8])
 
 
+SERVED_S = 1.0
+_served_until: dict[str, float] = {}  # monotonic seconds: a worker of the model was seen lately
+
+
 def refuse_without_worker(model: LanguageModel) -> None:
     """Raise ApiError 503 when no worker serves the model, before anything is stored."""
+    now = time.monotonic()
+    if _served_until.get(model.slug, 0.0) > now:
+        return
     try:
         snapshots = client.workers()
     except client.RedisUnavailable as error:
@@ -180,3 +188,4 @@ def refuse_without_worker(model: LanguageModel) -> None:
     if not any(s.model == model.slug and s.state != "failed" for s in snapshots):
         text = f"No worker serves the model '{model.slug}' at the moment. Try again later."
         raise unavailable(text, code="no_worker", retry_after_s=15)
+    _served_until[model.slug] = now + SERVED_S
