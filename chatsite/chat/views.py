@@ -22,7 +22,7 @@ from django.views.decorators.http import require_GET, require_POST
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat import actions, queries
 from chatsite.chat.access import own_conversation
-from chatsite.chat.frames import VERSION
+from chatsite.chat.frames import MAX_TEXT_CHARS, VERSION
 from chatsite.chat.strings import strings
 from chatsite.errors import ChatError, NotFound
 from inference import client
@@ -58,6 +58,7 @@ def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpRespo
     )
     page_data = {
         "version": VERSION,
+        "max_text_chars": MAX_TEXT_CHARS,
         "user": {"name": request.user.get_username(), "is_staff": request.user.is_staff},
         "models": models,
         "presets": presets,

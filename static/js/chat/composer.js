@@ -1,6 +1,7 @@
 // Where one writes. A draft survives a reload, a refusal and signing out.
 
-const DRAFT = "draft:";
+import { codePointsOf } from "./browser.js";
+import { count, say } from "./words.js";
 
 export class Composer {
   #form = document.getElementById("composer");
@@ -10,32 +11,34 @@ export class Composer {
   #send = document.getElementById("send");
   #stop = document.getElementById("stop");
   #note = document.getElementById("note");
+  #editingNote = document.getElementById("editing");
+  #context = document.getElementById("context");
+  #hint = document.getElementById("hint");
+  #person;
+  #maxChars;
   #conversation = null;
   #editing = null;
 
-  /** `on` has submit(text, editing), stop() and editLast(). */
-  constructor(on) {
+  /** `on` has submit(text, editing), stop() and editLast(). Drafts are `person`'s own. */
+  constructor({ person, maxChars, on }) {
+    this.#person = person;
+    this.#maxChars = maxChars;
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const text = this.#text.value;
-      if (text.trim()) on.submit(text, this.#editing);
+      this.#submit(on);
     });
     this.#text.addEventListener("input", () => this.#changed());
     this.#text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
-        this.#form.requestSubmit();
+        this.#submit(on);
       } else if (event.key === "ArrowUp" && !this.#text.value) {
         event.preventDefault();
         on.editLast();
       }
     });
-    document.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || event.isComposing) return;
-      if (this.#editing) this.cancelEdit();
-      else if (!this.#stop.hidden) on.stop();
-    });
     this.#stop.addEventListener("click", () => on.stop());
+    document.getElementById("cancel-edit").addEventListener("click", () => this.cancelEdit());
     this.#changed();
   }
 
@@ -43,34 +46,52 @@ export class Composer {
     return { model: this.#model.value, preset: this.#preset.value };
   }
 
+  get isEditing() {
+    return this.#editing !== null;
+  }
+
   choose({ model, preset }) {
-    if (model && this.#model.querySelector(`option[value="${CSS.escape(model)}"]`)) this.#model.value = model;
-    if (preset && this.#preset.querySelector(`option[value="${CSS.escape(preset)}"]`)) this.#preset.value = preset;
+    for (const [select, slug] of [[this.#model, model], [this.#preset, preset]]) {
+      if ([...select.options].some((option) => option.value === slug)) select.value = slug;
+    }
   }
 
   /** Switch to a conversation's own draft (null: the new chat's). */
   open(conversation) {
     this.#conversation = conversation;
     this.#editing = null;
-    this.#text.value = localStorage.getItem(this.#key) ?? "";
+    this.#text.value = this.#draft(conversation);
     this.note("");
     this.#changed();
     this.focus();
+  }
+
+  /** A new chat has become this conversation: what is being written stays. */
+  becomes(conversation) {
+    const text = this.#text.value;
+    this.#keep(this.#conversation, "");
+    this.#conversation = conversation;
+    this.#text.value = text;
+    this.#changed();
   }
 
   focus() {
     if (matchMedia("(hover: hover)").matches) this.#text.focus();
   }
 
-  /** Take a refused text back, unless something new was written meanwhile. */
-  giveBack(text) {
-    if (!this.#text.value) this.#text.value = text;
+  /** Take a text back into that conversation's draft, before what was written meanwhile. */
+  giveBack(conversation, text) {
+    if (conversation !== this.#conversation) {
+      this.#keep(conversation, joined(text, this.#draft(conversation)));
+      return;
+    }
+    this.#text.value = joined(text, this.#text.value);
     this.#changed();
   }
 
   clear() {
-    this.#text.value = "";
     this.#editing = null;
+    this.#text.value = "";
     this.#changed();
   }
 
@@ -78,15 +99,15 @@ export class Composer {
     this.#editing = message;
     this.#text.value = message.text;
     this.#changed();
-    this.#form.classList.add("editing");
     this.#text.focus();
+    this.#text.setSelectionRange(message.text.length, message.text.length);
   }
 
   cancelEdit() {
     this.#editing = null;
-    this.#form.classList.remove("editing");
-    this.#text.value = localStorage.getItem(this.#key) ?? "";
+    this.#text.value = this.#draft(this.#conversation);
     this.#changed();
+    this.focus();
   }
 
   note(text) {
@@ -95,21 +116,59 @@ export class Composer {
   }
 
   setWriting(isWriting) {
+    if (!isWriting && !this.#stop.hidden) this.note("");
     this.#stop.hidden = !isWriting;
     this.#send.hidden = isWriting;
   }
 
-  get #key() {
-    return DRAFT + (this.#conversation ?? "new");
+  /** How much of the model's context the conversation fills; null: not known. */
+  showContext(used, length) {
+    const isKnown = Boolean(used && length);
+    this.#context.hidden = !isKnown;
+    this.#hint.hidden = isKnown;
+    if (!isKnown) return;
+    const share = Math.min(100, Math.round((100 * used) / length));
+    this.#context.querySelector("meter").value = share / 100;
+    this.#context.querySelector("span").textContent = say("context", { share: count(share) });
+    this.#context.title = say("context_title", { used: count(used), length: count(length) });
+  }
+
+  #submit(on) {
+    const text = this.#text.value;
+    if (!text.trim()) return;
+    const length = text.length > this.#maxChars ? codePointsOf(text) : text.length;
+    if (length > this.#maxChars) {
+      this.note(say("too_long", { limit: count(this.#maxChars), length: count(length) }));
+    } else {
+      on.submit(text, this.#editing);
+    }
   }
 
   #changed() {
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight}px`;
     this.#send.disabled = !this.#text.value.trim();
-    this.#form.classList.toggle("editing", Boolean(this.#editing));
-    if (this.#editing) return;
-    if (this.#text.value) localStorage.setItem(this.#key, this.#text.value);
-    else localStorage.removeItem(this.#key);
+    this.#form.classList.toggle("is-editing", this.isEditing);
+    this.#editingNote.hidden = !this.isEditing;
+    if (!this.isEditing) this.#keep(this.#conversation, this.#text.value);
+  }
+
+  #key(conversation) {
+    return `draft:${this.#person}:${conversation ?? "new"}`;
+  }
+
+  #draft(conversation) {
+    return localStorage.getItem(this.#key(conversation)) ?? "";
+  }
+
+  #keep(conversation, text) {
+    try {
+      if (text) localStorage.setItem(this.#key(conversation), text);
+      else localStorage.removeItem(this.#key(conversation));
+    } catch {
+      // Storage is full or forbidden: the draft lives as long as the page.
+    }
   }
 }
+
+const joined = (...texts) => texts.filter(Boolean).join("\n\n");

@@ -55,6 +55,17 @@ export class Conversation {
     return path;
   }
 
+  /** The last message of that role on the shown branch. */
+  last(role) {
+    return this.branch().findLast((message) => message.role === role);
+  }
+
+  /** Tokens of the context that the shown branch fills; null while no answer has told. */
+  contextUsed() {
+    const figures = this.last("assistant")?.figures;
+    return figures?.prompt_tokens ? figures.prompt_tokens + (figures.completion_tokens ?? 0) : null;
+  }
+
   /** The answer that is being made, if one is. */
   unfinished() {
     return [...this.#messages.values()].find((m) => m.role === "assistant" && m.state !== "done");

@@ -6,6 +6,7 @@ export class FollowEnd {
   #scroller;
   #button;
   #isAtEnd = true;
+  #last = { top: 0, height: 0 };
 
   constructor(scroller, button) {
     this.#scroller = scroller;
@@ -19,18 +20,21 @@ export class FollowEnd {
   /** Call after the content changed: the end stays in view if it was. */
   grown() {
     if (this.#isAtEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    else this.#look();
+    this.#look();
   }
 
   jump() {
     this.#isAtEnd = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#look();
+    this.grown();
   }
 
+  /** A reader who scrolls up, however little, has left the end; near it he has come back. */
   #look() {
     const { scrollTop, clientHeight, scrollHeight } = this.#scroller;
-    this.#isAtEnd = scrollHeight - clientHeight - scrollTop < NEAR_PX;
-    this.#button.hidden = this.#isAtEnd;
+    const wentUp = scrollTop < this.#last.top - 1 && scrollHeight >= this.#last.height;
+    const distance = scrollHeight - clientHeight - scrollTop;
+    this.#isAtEnd = distance < (wentUp ? 2 : NEAR_PX) && (this.#isAtEnd || !wentUp);
+    this.#last = { top: scrollTop, height: scrollHeight };
+    this.#button.hidden = distance < NEAR_PX;
   }
 }

@@ -15,10 +15,12 @@ export async function get(url) {
   return answerOf(await fetch(url, { headers: { Accept: "application/json" } }));
 }
 
-export async function post(url, body = {}) {
+/** As `get`. `isLast`: sent even when the page is being left. */
+export async function post(url, body = {}, { isLast = false } = {}) {
   return answerOf(
     await fetch(url, {
       method: "POST",
+      keepalive: isLast,
       headers: { "Content-Type": "application/json", "X-CSRFToken": token() },
       body: JSON.stringify(body),
     }),

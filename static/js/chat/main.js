@@ -1,10 +1,14 @@
 // The chat page: joins socket, thread, sidebar and composer, and keeps the address in step.
 
+import { AgainMenu } from "./again-menu.js";
+import { Answers } from "./answers.js";
+import { copyText, newId } from "./browser.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { FollowEnd } from "./follow-end.js";
 import { get, post } from "./http.js";
-import { LiveAnswer } from "./live.js";
+import { listenToKeys, showKeys } from "./keys.js";
+import { Outbox } from "./outbox.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
 import { Thread } from "./thread.js";
@@ -14,28 +18,37 @@ const page = JSON.parse(document.getElementById("page-data").textContent);
 
 class ChatPage {
   #conversation = new Conversation();
-  #live = new Map(); // request → LiveAnswer
-  #pending = new Map(); // client_id → {text, sentAt, tempId, conversation}
+  #opening = Promise.resolve();
+  #asked = new Map(); // client_id → {conversation, sentAt, temporary, text}
+  #hasConnected = false;
   #title = document.getElementById("title");
   #welcome = document.getElementById("welcome");
   #connection = document.getElementById("connection");
   #follow = new FollowEnd(document.getElementById("scroller"), document.getElementById("to-end"));
   #thread = new Thread(document.getElementById("thread"), this.#follow, (...a) => this.#act(...a));
+  #menu = new AgainMenu(page);
   #composer = new Composer({
-    submit: (text, editing) => this.#ask(text, editing),
-    stop: () => this.#stop(),
-    editLast: () => this.#editLast(),
+    person: page.user.name,
+    maxChars: page.max_text_chars,
+    on: {
+      submit: (text, editing) => this.#ask(text, editing),
+      stop: () => this.#stop(),
+      editLast: () => this.#editLast(),
+    },
   });
   #sidebar = new Sidebar({
     open: (id) => this.#open(id),
     deleted: (id) => id === this.#conversation.id && this.#open(null),
     failed: () => this.#composer.note(say("action_failed")),
   });
+  #outbox = new Outbox(page.user.name);
   #socket = new ChatSocket({
     version: page.version,
+    outbox: this.#outbox,
     onFrame: (frame) => this.#take(frame),
     onState: (isOpen) => this.#connected(isOpen),
   });
+  #answers = new Answers(this.#socket, this.#thread);
 
   constructor() {
     const model = page.models.find((m) => m.is_default) ?? page.models[0];
@@ -45,40 +58,82 @@ class ChatPage {
     document.getElementById("new-chat").addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
-      this.#sidebar.close();
-      this.#open(null);
+      this.#newChat();
     });
-    document.addEventListener("keydown", (event) => {
-      if (!event.altKey || event.ctrlKey || event.metaKey) return;
-      if (event.code === "KeyN") this.#open(null);
-      else if (event.code === "KeyK") this.#sidebar.focusSearch();
-      else return;
-      event.preventDefault();
+    document.getElementById("model").addEventListener("change", () => this.#showContext());
+    const onLast = (action) => () => this.#actOnLast(action);
+    listenToKeys({
+      escape: (event) => this.#escape(event),
+      KeyN: () => this.#newChat(),
+      KeyK: () => this.#sidebar.focusSearch(),
+      KeyB: () => this.#sidebar.toggle(),
+      KeyT: () => this.#conversation.id && this.#sidebar.rename(this.#conversation.id),
+      KeyX: () => this.#conversation.id && this.#sidebar.delete(this.#conversation.id),
+      KeyC: onLast("copy"),
+      KeyR: onLast("regenerate"),
+      KeyP: onLast("choose-again"),
+      KeyG: onLast("continue"),
+      KeyW: onLast("figures"),
+      Comma: onLast("previous"),
+      Period: onLast("next"),
+      End: () => this.#follow.jump(),
+      Slash: showKeys,
     });
     this.#open(page.conversation, false);
   }
 
   // --- conversations ---------------------------------------------------------------------------
 
-  async #open(id, isNew = true) {
+  #newChat() {
+    this.#sidebar.close();
+    this.#open(null);
+    this.#composer.focus();
+  }
+
+  #open(id, isNew = true) {
     if (isNew && location.pathname !== pathOf(id)) history.pushState(null, "", pathOf(id));
-    this.#thread.clear();
+    this.#answers.leave();
     this.#conversation = new Conversation();
     this.#conversation.id = id;
     this.#composer.open(id);
     this.#sidebar.setCurrent(id);
-    if (!id) return this.#draw();
+    this.#opening = id ? this.#fetch(id, true) : this.#showNew();
+  }
+
+  async #showNew() {
+    this.#showQueued();
+    this.#draw();
+  }
+
+  /** Show a conversation as the site has it; not `isFresh`: bring the shown one up to date. */
+  async #fetch(id, isFresh) {
     try {
       const { conversation, messages } = await get(`/conversations/${id}/`);
       if (this.#conversation.id !== id) return;
-      this.#conversation = new Conversation(conversation, messages);
-      this.#composer.choose(conversation);
-      for (const message of messages) this.#followIfUnfinished(message);
+      if (isFresh) {
+        this.#conversation = new Conversation(conversation, messages);
+        this.#composer.choose(conversation);
+        this.#showQueued();
+      } else {
+        this.#conversation.view = conversation;
+        for (const message of messages) this.#conversation.put(message);
+      }
+      for (const message of messages) this.#answers.follow(message);
       this.#draw();
-      this.#follow.jump();
+      if (isFresh) this.#follow.jump();
     } catch (error) {
-      if (error.status === 404) location.assign("/");
-      else this.#composer.note(say("load_failed"));
+      if (error.status === 404 && this.#conversation.id === id) location.replace("/");
+      else if (isFresh) this.#composer.note(say("load_failed"));
+    }
+  }
+
+  /** Questions of this conversation that wait for the connection since before a reload. */
+  #showQueued() {
+    for (const frame of this.#outbox.frames) {
+      if (frame.type !== "send" || frame.conversation !== this.#conversation.id) continue;
+      const temporary = this.#placeholders(frame);
+      const { text } = frame;
+      this.#asked.set(frame.client_id, { conversation: this.#conversation, sentAt: null, temporary, text });
     }
   }
 
@@ -87,66 +142,95 @@ class ChatPage {
     const title = view?.title || say("new_chat");
     this.#title.textContent = title;
     document.title = `${title} · chatsite`;
-    this.#thread.show(this.#conversation, this.#live);
+    this.#thread.show(this.#conversation, this.#answers);
     this.#welcome.hidden = Boolean(this.#conversation.id) || this.#conversation.branch().length > 0;
     this.#composer.setWriting(Boolean(this.#conversation.unfinished()));
+    this.#showContext();
+  }
+
+  #showContext() {
+    const model = page.models.find((m) => m.slug === this.#composer.choice.model);
+    this.#composer.showContext(this.#conversation.contextUsed(), model?.context_length);
   }
 
   // --- what a person does ----------------------------------------------------------------------
 
-  #ask(text, editing) {
+  async #ask(text, editing) {
     if (this.#conversation.unfinished()) return this.#composer.note(say("busy"));
-    const client_id = crypto.randomUUID();
-    const parent = editing ? editing.parent : (this.#conversation.branch().at(-1)?.id ?? null);
-    const conversation = this.#conversation.id;
-    const temporary = this.#placeholders(client_id, parent, text);
-    this.#pending.set(client_id, { text, sentAt: performance.now(), conversation, temporary });
-    this.#socket.ask({ type: "send", client_id, conversation, parent, text, ...this.#composer.choice });
     this.#composer.clear();
+    await this.#opening;
+    const parent = editing ? editing.parent : (this.#conversation.branch().at(-1)?.id ?? null);
+    const frame = {
+      type: "send",
+      client_id: newId(),
+      conversation: this.#conversation.id,
+      parent,
+      text: text.toWellFormed?.() ?? text,
+      ...this.#composer.choice,
+    };
+    const temporary = this.#placeholders(frame);
+    const asked = { conversation: this.#conversation, sentAt: performance.now(), temporary, text };
+    this.#asked.set(frame.client_id, asked);
+    this.#socket.ask(frame);
     this.#composer.note("");
     this.#draw();
     this.#follow.jump();
   }
 
   /** The question and its answer as they will be, shown until the site has stored them. */
-  #placeholders(client_id, parent, text) {
-    const now = new Date().toISOString();
-    const common = { created_at: now, position: 0, finish_reason: "", trimmed_messages: 0, figures: null };
+  #placeholders({ client_id, parent, text }) {
+    const common = {
+      created_at: new Date().toISOString(),
+      position: 0,
+      finish_reason: "",
+      trimmed_messages: 0,
+      figures: null,
+    };
     const question = { ...common, id: client_id, parent, role: "user", text, state: "done" };
-    const answer = { ...common, id: `${client_id}-answer`, parent: client_id, role: "assistant", text: "", state: "sending", request: client_id };
+    const id = `${client_id}-answer`;
+    const answer = { ...common, id, parent: client_id, role: "assistant", text: "", state: "sending", request: client_id };
     for (const message of [question, answer]) this.#conversation.put(message);
-    this.#live.set(client_id, new LiveAnswer(answer));
-    if (!this.#socket.isOpen) this.#live.get(client_id).phase = { phase: "offline" };
+    this.#answers.expect(answer);
     return [question.id, answer.id];
   }
 
   #act(action, message, button) {
     switch (action) {
-      case "tick":
-        for (const live of this.#live.values()) if (live.phase.phase === "writing") this.#thread.touch(live);
-        break;
       case "copy":
-        navigator.clipboard.writeText(message.text).then(() => flash(button));
-        break;
+        return copyText(message.text).then(() => flash(button), () => this.#composer.note(say("action_failed")));
       case "edit":
-        this.#composer.edit(message);
-        break;
+        return this.#composer.edit(message);
       case "regenerate":
+        return this.#again("regenerate", message, this.#composer.choice);
+      case "choose-again":
+        return this.#menu.open(button, message, (choice) => this.#again("regenerate", message, choice));
       case "continue":
-        this.#again(action, message);
-        break;
+        return this.#again("continue", message);
+      case "figures":
+        return this.#thread.view(message.id)?.toggleFigures();
       case "previous":
       case "next":
-        this.#turn(message, action === "next" ? 1 : -1);
+        return this.#turn(message, action === "next" ? 1 : -1);
     }
   }
 
-  #again(type, message) {
+  /** As if the last answer's button were pressed. */
+  #actOnLast(action) {
+    const message = this.#conversation.last("assistant");
+    const button = message && this.#thread.view(message.id)?.element.querySelector(`[data-do="${action}"]`);
+    if (action === "figures" || (button && !button.hidden && !button.disabled)) {
+      if (message) this.#act(action, message, button);
+    }
+  }
+
+  #again(type, message, choice = {}) {
     if (this.#conversation.unfinished()) return this.#composer.note(say("busy"));
-    const client_id = crypto.randomUUID();
-    const choice = type === "regenerate" ? this.#composer.choice : {};
-    this.#pending.set(client_id, { sentAt: performance.now(), conversation: this.#conversation.id });
+    const isAsked = [...this.#asked.values()].some((asked) => asked.conversation === this.#conversation);
+    if (isAsked) return;
+    const client_id = newId();
+    this.#asked.set(client_id, { conversation: this.#conversation, sentAt: performance.now() });
     this.#socket.ask({ type, client_id, message: message.id, ...choice });
+    this.#composer.note(this.#socket.isOpen ? "" : say("sent_later"));
   }
 
   #turn(message, step) {
@@ -159,19 +243,42 @@ class ChatPage {
     post(`/conversations/${this.#conversation.id}/leaf/`, { message: leaf.id }).catch(() => {});
   }
 
+  #escape(event) {
+    if (event.target.id === "search" || document.querySelector(":popover-open")) return;
+    if (this.#sidebar.close()) return;
+    if (this.#composer.isEditing) this.#composer.cancelEdit();
+    else this.#stop();
+  }
+
   #stop() {
     const answer = this.#conversation.unfinished();
-    if (!answer) return;
-    const live = this.#live.get(answer.request);
-    if (live) {
-      live.phase = { phase: "stopping" };
+    const live = answer && this.#answers.get(answer.request);
+    if (!live || live.isStopping) return;
+    const asked = this.#asked.get(answer.request);
+    if (!asked) return this.#answers.stop(live);
+    if (this.#socket.isOpen) {
+      asked.isToStop = true; // it is on its way; stopped when the site has it
+      live.stop();
       this.#thread.touch(live);
+    } else {
+      this.#socket.withdraw(answer.request);
+      this.#takeBack(answer.request);
     }
-    this.#socket.tell({ type: "stop", message: answer.id });
+  }
+
+  /** Undo the showing of a question that the site will not have; its text goes to the composer. */
+  #takeBack(clientId) {
+    const asked = this.#asked.get(clientId);
+    this.#asked.delete(clientId);
+    if (!asked) return;
+    for (const id of asked.temporary ?? []) asked.conversation.remove(id);
+    this.#answers.forget(clientId);
+    if (asked.text) this.#composer.giveBack(asked.conversation.id, asked.text);
+    if (asked.conversation === this.#conversation) this.#draw();
   }
 
   #editLast() {
-    const last = this.#conversation.branch().findLast((message) => message.role === "user");
+    const last = this.#conversation.last("user");
     if (last) this.#composer.edit(last);
   }
 
@@ -182,9 +289,9 @@ class ChatPage {
       case "accepted":
         return this.#accepted(frame);
       case "phase":
-        return this.#phase(frame);
+        return this.#answers.phase(frame);
       case "delta":
-        return this.#delta(frame);
+        return this.#answers.delta(frame);
       case "ended":
         return this.#ended(frame);
       case "changed":
@@ -195,73 +302,55 @@ class ChatPage {
   }
 
   #accepted({ client_id, conversation, messages }) {
-    const pending = this.#pending.get(client_id);
-    this.#pending.delete(client_id);
+    const asked = this.#asked.get(client_id);
+    this.#asked.delete(client_id);
     this.#sidebar.put(conversation);
-    const isHere = pending ? this.#conversation.id === pending.conversation : this.#conversation.id === conversation.id;
-    if (!isHere) return;
+    const isHere = asked?.conversation === this.#conversation || conversation.id === this.#conversation.id;
+    if (!isHere) return this.#acceptedElsewhere(asked, messages.at(-1));
     if (!this.#conversation.id) {
       this.#conversation.id = conversation.id;
       history.replaceState(null, "", pathOf(conversation.id));
       this.#sidebar.setCurrent(conversation.id);
-      this.#composer.open(conversation.id);
+      this.#composer.becomes(conversation.id);
     }
-    for (const id of pending?.temporary ?? []) this.#conversation.remove(id);
-    this.#live.delete(client_id);
+    for (const id of asked?.temporary ?? []) this.#conversation.remove(id);
+    this.#answers.forget(client_id);
     this.#conversation.view = conversation;
     for (const message of messages) {
       this.#conversation.put(message);
-      this.#followIfUnfinished(message, pending?.sentAt);
+      this.#answers.follow(message, asked);
     }
     const last = messages.at(-1);
     if (last) this.#conversation.show(last.id);
+    const live = last && this.#answers.get(last.request);
+    if (asked?.isToStop && live) this.#answers.stop(live);
     this.#draw();
+    if (asked) this.#follow.jump();
   }
 
-  #followIfUnfinished(message, sentAt = null) {
-    if (message.role !== "assistant" || message.state === "done" || !message.request) return;
-    const known = this.#live.get(message.request);
-    if (known) return;
-    const live = new LiveAnswer(message, sentAt);
-    this.#live.set(message.request, live);
-    if (sentAt === null) this.#socket.follow(message.request, () => live.position);
-    else this.#socket.expect(message.request, () => live.position);
-  }
-
-  #phase(frame) {
-    const live = this.#live.get(frame.request);
-    if (!live || live.phase.phase === "stopping") return;
-    live.phase = frame;
-    this.#thread.touch(live);
-  }
-
-  #delta(frame) {
-    const live = this.#live.get(frame.request);
-    if (live?.take(frame)) this.#thread.touch(live);
+  /** The question was asked in a conversation that has been left since: it goes on unwatched. */
+  #acceptedElsewhere(asked, answer) {
+    if (!asked || !answer?.request) return;
+    this.#socket.unfollow(answer.request);
+    if (asked.isToStop) this.#socket.tell({ type: "stop", message: answer.id });
   }
 
   #ended({ request, message }) {
-    const live = this.#live.get(request);
-    this.#live.delete(request);
-    if (this.#conversation.get(message.id)) {
-      this.#conversation.put(message);
-      this.#draw();
-    }
-    if (live?.sentAt != null) requestAnimationFrame(() => this.#reportPaint(live, message));
+    this.#answers.ended(request, (stamps) => this.#addStamps(message.id, stamps));
+    const known = this.#conversation.get(message.id);
+    const isToldTwice = known?.state === "done" && known.request === request && known.figures;
+    if (!known || isToldTwice) return;
+    this.#conversation.put(message);
+    this.#draw();
   }
 
-  /** Tell the browser's own stamps, and show what they add to the figures. */
-  #reportPaint(live, message) {
-    live.painted();
-    if (live.firstPaintAt === null) return;
-    const first = live.firstPaintAt - live.sentAt;
-    const last = live.lastPaintAt - live.sentAt;
-    const micros = (value) => Math.round(1000 * value);
-    this.#socket.tell({ type: "painted", request: live.request, first_paint_us: micros(first), last_paint_us: micros(last) });
-    const known = this.#conversation.get(message.id);
-    if (!known?.figures || known.figures.latency_ms == null) return;
-    const figures = { ...known.figures, user_ttft_ms: first, user_latency_ms: last, delivery_ms: last - known.figures.latency_ms };
-    this.#conversation.put({ ...known, figures });
+  /** The browser's own stamps join the figures that the site has just given. */
+  #addStamps(id, { first, last }) {
+    const message = this.#conversation.get(id);
+    if (message?.figures?.latency_ms == null) return;
+    const delivery_ms = last - message.figures.latency_ms;
+    const figures = { ...message.figures, user_ttft_ms: first, user_latency_ms: last, delivery_ms };
+    this.#conversation.put({ ...message, figures });
     this.#draw();
   }
 
@@ -269,30 +358,34 @@ class ChatPage {
     if (deleted) {
       this.#sidebar.remove(conversation);
       if (conversation === this.#conversation.id) this.#open(null);
+      return;
+    }
+    this.#sidebar.put(view);
+    if (conversation !== this.#conversation.id) return;
+    this.#conversation.view = view;
+    this.#draw();
+  }
+
+  #refused({ client_id, request, text }) {
+    if (request) {
+      this.#answers.forget(request); // an answer that isn't there any more
     } else {
-      this.#sidebar.put(view);
-      if (conversation === this.#conversation.id) {
-        this.#conversation.view = view;
-        this.#draw();
-      }
+      this.#takeBack(client_id);
+      this.#composer.note(text);
     }
   }
 
-  #refused({ client_id, text }) {
-    const pending = this.#pending.get(client_id);
-    this.#pending.delete(client_id);
-    if (pending && pending.conversation === this.#conversation.id) {
-      for (const id of pending.temporary ?? []) this.#conversation.remove(id);
-      this.#live.delete(client_id);
-      if (pending.text) this.#composer.giveBack(pending.text);
-      this.#draw();
-    }
-    this.#composer.note(text);
-  }
-
+  /** After a gap whatever was missed is asked for: deltas by the socket, the rest here. */
   #connected(isOpen) {
     this.#connection.hidden = isOpen;
     this.#connection.textContent = isOpen ? "" : say(navigator.onLine ? "reconnecting" : "offline");
+    this.#answers.connected(isOpen);
+    if (!isOpen) return;
+    if (this.#hasConnected) {
+      this.#sidebar.reload();
+      if (this.#conversation.id) this.#fetch(this.#conversation.id, false);
+    }
+    this.#hasConnected = true;
   }
 }
 
@@ -300,8 +393,8 @@ const pathOf = (id) => (id ? `/c/${id}/` : "/");
 const idOf = (path) => /^\/c\/([0-9a-f-]{36})\/$/.exec(path)?.[1] ?? null;
 
 function flash(button) {
-  button.classList.add("done");
-  setTimeout(() => button.classList.remove("done"), 1200);
+  button?.classList.add("done");
+  setTimeout(() => button?.classList.remove("done"), 1200);
 }
 
 new ChatPage();

@@ -1,36 +1,42 @@
 // Markdown as sanitised DOM. Models write the text: nothing in it may run or load.
 
 import DOMPurify from "../../vendor/dompurify/purify.js";
-import hljs from "../../vendor/highlight/highlight.js";
 import { marked } from "../../vendor/marked/marked.js";
-import { say } from "./words.js";
+import { codeOf, growCode } from "./code.js";
+import { closed } from "./half-written.js";
+import { escaped } from "./html.js";
+import { drawMath, mathExtensions } from "./math.js";
 
 const RULES = {
   RETURN_DOM_FRAGMENT: true,
   USE_PROFILES: { html: true },
-  FORBID_TAGS: ["style", "form", "input", "button", "textarea", "select", "img", "picture", "video", "audio", "dialog", "details"],
-  FORBID_ATTR: ["style", "id", "name", "tabindex", "autofocus"],
+  FORBID_TAGS: [
+    "style", "form", "input", "button", "textarea", "select", "img", "picture", "video", "audio",
+    "source", "track", "dialog", "details", "link", "meta",
+  ],
+  FORBID_ATTR: ["style", "id", "name", "tabindex", "autofocus", "background", "poster", "srcset", "src"],
+  ALLOW_DATA_ATTR: false,
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#)/i,
 };
-const MAX_HIGHLIGHTED = 40_000;
 
 marked.use({
   gfm: true,
   breaks: true,
+  extensions: mathExtensions,
   renderer: {
     html: ({ text }) => escaped(text), // tags that a model writes are shown, not obeyed
-    image: ({ text, href }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+    image: ({ text, href }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`, // not loaded
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
   },
 });
 
 /**
- * Renders a growing text block by block: a block whose source is unchanged keeps its nodes, so
- * that only the unfinished last one is made anew and selections survive.
+ * Renders a growing text block by block: a block that is complete keeps its nodes, so that only
+ * the unfinished last one is made anew and a selection survives.
  */
 export class MarkdownView {
   #root;
-  #blocks = []; // [source, element, was it still growing]
+  #blocks = []; // {raw, start, element, isGrowing}
 
   constructor(root) {
     this.#root = root;
@@ -38,21 +44,52 @@ export class MarkdownView {
 
   /** Show `text`; `isGrowing` closes what is half-written at its end. */
   render(text, { isGrowing = false } = {}) {
-    const tokens = marked.lexer(isGrowing ? closed(text) : text).filter((token) => token.type !== "space");
-    tokens.forEach((token, index) => {
-      const known = this.#blocks[index];
-      if (known?.[0] === token.raw && (isGrowing || !known[2])) return;
-      const element = blockOf(token, isGrowing);
-      if (known) known[1].replaceWith(element);
-      else this.#root.append(element);
-      this.#blocks[index] = [token.raw, element, isGrowing];
-    });
-    for (const [, element] of this.#blocks.splice(tokens.length)) element.remove();
+    const source = isGrowing ? closed(text) : text;
+    const kept = isGrowing ? this.#settled(source) : 0;
+    let start = kept ? this.#blocks[kept].start : 0;
+    let index = kept;
+    const tokens = marked.lexer(source.slice(start));
+    const shown = tokens.filter((token) => token.type !== "space");
+    for (const token of tokens) {
+      if (token.type !== "space") this.#put(index++, token, start, isGrowing && token === shown.at(-1));
+      start += token.raw.length;
+    }
+    for (const { element } of this.#blocks.splice(index)) element.remove();
+  }
+
+  /** How many blocks can't change any more: what follows may still join the last two. */
+  #settled(source) {
+    const count = this.#blocks.length - 2;
+    if (count < 1) return 0;
+    const { start } = this.#blocks[count];
+    const last = this.#blocks[count - 1];
+    const isSame = source.startsWith(last.raw, last.start) && last.start + last.raw.length <= start;
+    return isSame ? count : 0;
+  }
+
+  #put(index, token, start, isGrowing) {
+    const { raw } = token;
+    const known = this.#blocks[index];
+    const block = { raw, start, isGrowing, type: token.type, lang: token.lang };
+    if (known?.raw === raw && known.isGrowing === isGrowing && known.type === token.type) {
+      known.start = start;
+      return;
+    }
+    this.#blocks[index] = block;
+    if (isGrowing && known?.type === "code" && token.type === "code" && known.lang === token.lang) {
+      block.element = known.element;
+      growCode(known.element, token.text);
+      return;
+    }
+    block.element = blockOf(token, isGrowing);
+    if (!known) this.#root.append(block.element);
+    else if (known.element.isEqualNode(block.element)) block.element = known.element;
+    else known.element.replaceWith(block.element);
   }
 }
 
 function blockOf(token, isGrowing) {
-  if (token.type === "code") return codeOf(token.text, token.lang, isGrowing);
+  if (token.type === "code") return codeOf(token.text, token.lang, { isGrowing });
   const block = document.createElement("div");
   block.className = "block";
   block.append(DOMPurify.sanitize(marked.parser([token]), RULES));
@@ -62,10 +99,11 @@ function blockOf(token, isGrowing) {
   }
   for (const code of block.querySelectorAll("pre > code")) {
     const language = /language-([\w+#.-]+)/.exec(code.className)?.[1];
-    code.parentElement.replaceWith(codeOf(code.textContent, language, isGrowing));
+    code.parentElement.replaceWith(codeOf(code.textContent.replace(/\n$/, ""), language, { isGrowing }));
   }
+  drawMath(block);
   for (const element of block.querySelectorAll("[class]")) {
-    if (!element.closest(".code")) element.removeAttribute("class");
+    if (!element.closest(".code, .math")) element.removeAttribute("class");
   }
   for (const table of block.querySelectorAll("table")) {
     const frame = document.createElement("div");
@@ -75,43 +113,4 @@ function blockOf(token, isGrowing) {
     frame.append(table);
   }
   return block;
-}
-
-function codeOf(text, language, isGrowing) {
-  const figure = document.getElementById("code-template").content.cloneNode(true).firstElementChild;
-  const name = (language ?? "").trim().split(/\s/)[0].slice(0, 24).toLowerCase();
-  figure.querySelector("span").textContent = name || say("text");
-  const code = figure.querySelector("code");
-  if (!isGrowing && name && hljs.getLanguage(name) && text.length < MAX_HIGHLIGHTED) {
-    const html = hljs.highlight(text, { language: name, ignoreIllegals: true }).value;
-    code.append(DOMPurify.sanitize(html, RULES));
-  } else {
-    code.textContent = text;
-  }
-  const button = figure.querySelector("button");
-  button.textContent = say("copy");
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text);
-    button.textContent = say("copied");
-    setTimeout(() => (button.textContent = say("copy")), 1500);
-  });
-  return figure;
-}
-
-/** Close emphasis and inline code that the end of a growing text leaves open, so it doesn't jump. */
-function closed(text) {
-  const cut = text.lastIndexOf("\n\n") + 1;
-  const last = text.slice(cut);
-  if ((text.match(/^ {0,3}(```|~~~)/gm) ?? []).length % 2) return text;
-  let fixed = last.replace(/\[[^\]\n]*\]\([^)\n]*$/, "");
-  if ((fixed.match(/`/g) ?? []).length % 2) return text.slice(0, cut) + fixed + "`";
-  fixed = fixed.replace(/(\*{1,3}|_{1,3})$/, "");
-  if ((fixed.match(/\*\*/g) ?? []).length % 2) fixed += "**";
-  return text.slice(0, cut) + fixed;
-}
-
-function escaped(text) {
-  const holder = document.createElement("span");
-  holder.textContent = text;
-  return holder.innerHTML.replaceAll('"', "&quot;");
 }

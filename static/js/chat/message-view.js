@@ -2,29 +2,43 @@
 
 import { MarkdownView } from "./markdown.js";
 import { drawWaterfall, figuresLine } from "./waterfall.js";
-import { count, say, when } from "./words.js";
+import { count, say, tokens, when } from "./words.js";
 
 const CONTINUABLE = ["length", "cancelled", "failed", "interrupted"];
 
+// Markdown of messages far from view is made when they come near: long threads open at once.
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) if (isIntersecting) waiting.get(target)?.();
+  },
+  { rootMargin: "1500px" },
+);
+const waiting = new WeakMap(); // element → draws its Markdown
+
 export class MessageView {
-  #message;
-  #markdown;
+  #message = null;
+  #place = [];
+  #isLast = null;
+  #markdown = null;
+  #liveText = null;
+  #details;
   element;
 
-  /** `onAction(name, message)` is told of every button. */
+  /** `onAction(name, message, button)` is told of every button. */
   constructor(message, onAction) {
     const template = document.getElementById("message-template");
     this.element = template.content.cloneNode(true).firstElementChild;
     this.element.classList.add(message.role);
+    this.element.dataset.id = message.id;
     this.#part("h2").textContent = say(message.role === "user" ? "you" : "model");
-    this.#markdown = message.role === "assistant" ? new MarkdownView(this.#part(".content")) : null;
+    if (message.role === "assistant") this.#markdown = new MarkdownView(this.#part(".content"));
+    else this.element.title = when(message.created_at);
     this.element.addEventListener("click", (event) => {
       const button = event.target.closest("[data-do]");
       if (button) onAction(button.dataset.do, this.#message, button);
     });
-    this.#part("details").addEventListener("toggle", (event) => {
-      if (event.target.open) drawWaterfall(this.#part(".waterfall"), this.#message.figures);
-    });
+    this.#details = this.#part("details");
+    this.#details.addEventListener("toggle", () => this.#drawFigures());
   }
 
   #part(selector) {
@@ -33,24 +47,61 @@ export class MessageView {
 
   /** Show a message as it is stored; `place` is [which, of how many] among its versions. */
   show(message, place, { isLast }) {
-    this.#message = message;
-    this.element.dataset.id = message.id;
-    this.element.title = message.role === "user" ? when(message.created_at) : "";
+    const isSame = message === this.#message && isLast === this.#isLast;
+    if (isSame && String(place) === String(this.#place)) return;
+    const isTextSame = this.#message?.text === message.text && this.#message.state === message.state;
+    [this.#message, this.#place, this.#isLast] = [message, place, isLast];
     const isDone = message.state === "done";
-    if (message.role === "user") this.#part(".content").textContent = message.text;
-    else if (isDone) this.#markdown.render(message.text);
+    if (!isTextSame) this.#showText(message, isDone);
     this.element.classList.toggle("unfinished", !isDone);
+    this.element.classList.toggle("last", isLast);
     this.#showEnd(message, isDone);
     this.#showTools(message, place, isDone, isLast);
   }
 
-  /** Show an answer while it is made. */
+  /** Show an answer while it is made. True when text came that was not on the page yet. */
   showLive(live) {
-    this.#markdown.render(live.text, { isGrowing: true });
-    this.showPhase(live.words());
+    waiting.get(this.element)?.();
+    const isNew = live.text !== this.#liveText;
+    if (isNew) this.#markdown.render(live.text, { isGrowing: true });
+    this.#liveText = live.text;
+    this.#showPhase(live.words());
+    return isNew && Boolean(live.text);
   }
 
-  showPhase(words) {
+  /** Open or close the waterfall. */
+  toggleFigures() {
+    if (!this.#details.hidden) this.#details.open = !this.#details.open;
+  }
+
+  #showText(message, isDone) {
+    waiting.get(this.element)?.();
+    const content = this.#part(".content");
+    if (!this.#markdown) {
+      content.textContent = message.text;
+    } else if (isDone) {
+      const isFresh = this.#liveText === null && !content.firstChild;
+      this.#liveText = null;
+      if (isFresh) this.#showWhenNear(content);
+      else this.#markdown.render(message.text);
+    }
+  }
+
+  /** The plain text at first, so that the page's own search finds it; Markdown when near. */
+  #showWhenNear(content) {
+    content.textContent = this.#message.text;
+    content.classList.add("plain-text");
+    waiting.set(this.element, () => {
+      waiting.delete(this.element);
+      near.unobserve(this.element);
+      content.textContent = "";
+      content.classList.remove("plain-text");
+      if (this.#message.state === "done") this.#markdown.render(this.#message.text);
+    });
+    near.observe(this.element);
+  }
+
+  #showPhase(words) {
     const line = this.#part(".phase");
     line.hidden = !words;
     if (line.textContent !== words) line.textContent = words;
@@ -64,13 +115,16 @@ export class MessageView {
       : "";
     trouble.textContent = [words, trimmed].filter(Boolean).join(" ");
     trouble.hidden = !trouble.textContent;
-    trouble.classList.toggle("mild", message.finish_reason !== "failed");
-    if (isDone) this.showPhase("");
+    trouble.classList.toggle("mild", !["failed", "interrupted"].includes(message.finish_reason));
+    if (isDone) this.#showPhase("");
     const line = isDone ? figuresLine(message.figures) : "";
-    const details = this.#part("details");
-    details.hidden = !line;
+    this.#details.hidden = !line;
     this.#part("summary").textContent = line;
-    if (details.open) drawWaterfall(this.#part(".waterfall"), message.figures);
+    this.#drawFigures();
+  }
+
+  #drawFigures() {
+    if (this.#details.open) drawWaterfall(this.#part(".waterfall"), this.#message.figures);
   }
 
   #showTools(message, [which, of], isDone, isLast) {
@@ -79,6 +133,7 @@ export class MessageView {
       copy: isDone && message.text,
       edit: !isAnswer && isDone,
       regenerate: isAnswer && isDone,
+      "choose-again": isAnswer && isDone,
       continue: isAnswer && isDone && isLast && CONTINUABLE.includes(message.finish_reason),
     };
     for (const [name, is] of Object.entries(allowed)) {
@@ -86,23 +141,24 @@ export class MessageView {
     }
     const siblings = this.#part(".siblings");
     siblings.hidden = of < 2;
-    siblings.querySelector("span").textContent = `${which} / ${of}`;
+    siblings.querySelector("span").textContent = say("version", { which: count(which), of: count(of) });
     siblings.querySelector("[data-do=previous]").disabled = which === 1;
     siblings.querySelector("[data-do=next]").disabled = which === of;
   }
 }
 
 function endOf(message) {
-  const tokens = count(message.position);
+  const after = { tokens: tokens(message.position) };
   switch (message.finish_reason) {
     case "cancelled":
+      return say(message.position ? "end_cancelled" : "end_cancelled_early", after);
     case "interrupted":
-      return say(`end_${message.finish_reason}`, { tokens });
+      return say(message.position ? "end_interrupted" : "end_interrupted_early", after);
     case "length":
       return say("end_length");
     case "failed":
       return say("end_failed", { text: message.error_text || message.error_code });
     default:
-      return "";
+      return message.text ? "" : say("end_empty");
   }
 }

@@ -1,20 +1,25 @@
 // The list of conversations: by day, searched, loaded as one scrolls, renamed, deleted with undo.
 
 import { get, post } from "./http.js";
+import { Drawer, groupOf, headingOf, mark } from "./sidebar-parts.js";
 import { say } from "./words.js";
 
-const UNDO_MS = 5000;
+const UNDO_MS = 6000;
 const SEARCH_MS = 200;
-const DAY_MS = 86_400_000;
+const NEAR_PX = 200;
 
 export class Sidebar {
   #list = document.getElementById("conversations");
   #search = document.getElementById("search");
   #template = document.getElementById("conversation-template");
   #toast = document.getElementById("toast");
+  #drawer = new Drawer();
   #items = new Map(); // id → view
+  #rows = new Map(); // id → element
+  #query = "";
+  #oldest = null; // updated_at of the last row that the site gave
   #isComplete = false;
-  #isLoading = false;
+  #loading = null; // query that is on its way
   #current = null;
   #leaving = new Map(); // id → timer of a deletion that can still be undone
   #on;
@@ -28,35 +33,45 @@ export class Sidebar {
       timer = setTimeout(() => this.reload(), SEARCH_MS);
     });
     this.#list.addEventListener("click", (event) => this.#clicked(event));
+    this.#list.addEventListener("keydown", (event) => this.#pressed(event));
     this.#list.addEventListener("scroll", () => this.#maybeMore(), { passive: true });
     addEventListener("pagehide", () => this.#deleteLeaving());
-    this.#openAndClose();
     this.reload();
   }
 
   focusSearch() {
-    this.#search.focus();
+    this.#drawer.open();
+    this.#search.select();
   }
 
+  close() {
+    return this.#drawer.close();
+  }
+
+  toggle() {
+    this.#drawer.toggle();
+  }
+
+  /** Ask the site again: for another search, or after the connection was away. */
   async reload() {
-    this.#items.clear();
-    this.#isComplete = false;
-    await this.#more(true);
+    this.#query = this.#search.value.trim();
+    await this.#load();
   }
 
   setCurrent(id) {
     this.#current = id;
-    for (const row of this.#list.querySelectorAll(".conversation")) {
-      const link = row.querySelector("a");
-      if (row.dataset.id === id) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-    }
+    const item = this.#items.get(id);
+    if (item) item.has_news = false;
+    for (const [rowId, row] of this.#rows) this.#showState(row, this.#items.get(rowId));
   }
 
   /** A conversation was made, renamed or moved on. */
   put(view) {
-    if (this.#search.value.trim() && !this.#items.has(view.id)) return;
-    this.#items.set(view.id, { ...this.#items.get(view.id), ...view });
+    const known = this.#items.get(view.id);
+    const isBeyond = !this.#isComplete && this.#oldest !== null && view.updated_at < this.#oldest;
+    if (!known && (this.#query || isBeyond)) return;
+    const isNews = known?.is_writing && !view.is_writing && view.id !== this.#current;
+    this.#items.set(view.id, { ...known, ...view, has_news: isNews || (known?.has_news ?? false) });
     this.#draw();
   }
 
@@ -65,36 +80,51 @@ export class Sidebar {
     this.#draw();
   }
 
-  close() {
-    document.body.classList.remove("with-sidebar");
-    document.getElementById("scrim").hidden = true;
-    document.getElementById("open-sidebar").setAttribute("aria-expanded", "false");
+  rename(id) {
+    this.#drawer.open();
+    const row = this.#rows.get(id);
+    if (row) this.#rename(row);
   }
 
-  async #more(isFirst = false) {
-    if (this.#isLoading && !isFirst) return;
-    this.#isLoading = true;
-    const query = this.#search.value.trim();
-    const last = [...this.#sorted()].at(-1);
+  delete(id) {
+    if (this.#items.has(id)) this.#delete(id);
+  }
+
+  // --- what the site has -----------------------------------------------------------------------
+
+  /** The first rows, or with `before` those that follow. */
+  async #load(before = null) {
+    const query = this.#query;
+    const wanted = (this.#loading = { query });
     const parameters = new URLSearchParams({ q: query });
-    if (!isFirst && last) parameters.set("before", last.updated_at);
+    if (before) parameters.set("before", before);
     try {
       const { items, more } = await get(`/conversations/?${parameters}`);
-      if (query !== this.#search.value.trim()) return;
-      for (const item of items) this.#items.set(item.id, item);
+      if (this.#loading !== wanted) return;
+      if (!before) {
+        const news = new Set([...this.#items.values()].filter((item) => item.has_news).map((item) => item.id));
+        this.#items = new Map(items.map((item) => [item.id, { ...item, has_news: news.has(item.id) }]));
+        this.#list.scrollTop = 0;
+      }
+      for (const item of items) this.#items.set(item.id, { ...this.#items.get(item.id), ...item });
+      this.#oldest = items.at(-1)?.updated_at ?? before;
       this.#isComplete = !more;
       this.#draw();
     } catch {
       this.#on.failed();
     } finally {
-      this.#isLoading = false;
+      if (this.#loading === wanted) this.#loading = null;
     }
+    this.#maybeMore();
   }
 
   #maybeMore() {
     const { scrollTop, clientHeight, scrollHeight } = this.#list;
-    if (!this.#isComplete && scrollHeight - clientHeight - scrollTop < 200) this.#more();
+    const isNear = scrollHeight - clientHeight - scrollTop < NEAR_PX;
+    if (isNear && clientHeight && !this.#isComplete && !this.#loading && this.#oldest) this.#load(this.#oldest);
   }
+
+  // --- rows ------------------------------------------------------------------------------------
 
   #sorted() {
     return [...this.#items.values()]
@@ -102,42 +132,64 @@ export class Sidebar {
       .sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));
   }
 
+  /** Bring the list up to date. Rows that stay keep their nodes, and with them focus and field. */
   #draw() {
-    const rows = [];
+    const wanted = [];
     let group = null;
     for (const item of this.#sorted()) {
       const name = groupOf(item.updated_at);
-      if (name !== group) {
-        group = name;
-        const heading = document.createElement("h2");
-        heading.textContent = name;
-        rows.push(heading);
-      }
-      rows.push(this.#rowOf(item));
+      if (name !== group) wanted.push(headingOf((group = name)));
+      wanted.push(this.#rowOf(item));
     }
-    if (!rows.length && this.#isComplete) {
+    if (!wanted.length && this.#isComplete) {
       const empty = document.createElement("p");
       empty.className = "empty quiet";
-      empty.textContent = say(this.#search.value.trim() ? "nothing_found" : "no_conversations");
-      rows.push(empty);
+      empty.textContent = say(this.#query ? "nothing_found" : "no_conversations");
+      wanted.push(empty);
     }
-    this.#list.replaceChildren(...rows);
-    this.setCurrent(this.#current);
+    const staying = new Set(wanted);
+    for (const child of [...this.#list.children]) if (!staying.has(child)) child.remove();
+    wanted.forEach((element, index) => {
+      const there = this.#list.children[index];
+      if (there !== element) this.#list.insertBefore(element, there ?? null);
+    });
+    for (const id of this.#rows.keys()) if (!this.#items.has(id)) this.#rows.delete(id);
   }
 
   #rowOf(item) {
-    const row = this.#template.content.cloneNode(true).firstElementChild;
-    row.dataset.id = item.id;
-    const link = row.querySelector("a");
-    link.href = `/c/${item.id}/`;
-    const query = this.#search.value.trim();
-    mark(row.querySelector(".name"), item.title || say("new_chat"), query);
+    let row = this.#rows.get(item.id);
+    if (!row) {
+      row = this.#template.content.cloneNode(true).firstElementChild;
+      row.dataset.id = item.id;
+      row.querySelector("a").href = `/c/${item.id}/`;
+      this.#rows.set(item.id, row);
+    }
+    const title = item.title || say("new_chat");
+    mark(row.querySelector(".name"), title, this.#query);
+    row.querySelector("a").title = title;
+    for (const action of ["rename", "delete"]) {
+      row.querySelector(`[data-do=${action}]`).setAttribute("aria-label", say(`${action}_this`, { title }));
+    }
     const snippet = row.querySelector(".snippet");
-    snippet.hidden = !item.snippet;
-    if (item.snippet) mark(snippet, item.snippet, query);
-    row.querySelector(".writing").hidden = !item.is_writing;
+    snippet.hidden = !this.#query || !item.snippet;
+    if (!snippet.hidden) mark(snippet, item.snippet, this.#query);
+    this.#showState(row, item);
     return row;
   }
+
+  #showState(row, item) {
+    const link = row.querySelector("a");
+    if (item?.id === this.#current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    const sign = row.querySelector(".sign");
+    sign.hidden = !(item?.is_writing || item?.has_news);
+    if (sign.hidden) return;
+    sign.classList.toggle("is-writing", item.is_writing);
+    sign.title = say(item.is_writing ? "sign_writing" : "sign_news");
+    sign.querySelector("span").textContent = sign.title;
+  }
+
+  // --- what a person does ----------------------------------------------------------------------
 
   #clicked(event) {
     const row = event.target.closest(".conversation");
@@ -152,35 +204,62 @@ export class Sidebar {
     }
   }
 
+  #pressed(event) {
+    const row = event.target.closest("a")?.closest(".conversation");
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!row) return;
+    if (event.key === "F2") this.#rename(row);
+    else if (event.key === "Delete") this.#delete(row.dataset.id);
+    else if (step) this.#step(row, step);
+    else return;
+    event.preventDefault();
+  }
+
+  #step(row, step) {
+    const links = [...this.#list.querySelectorAll(".conversation a")];
+    const next = links[links.indexOf(row.querySelector("a")) + step];
+    if (next) next.focus();
+    else if (step < 0) this.#search.focus();
+  }
+
   #rename(row) {
     const item = this.#items.get(row.dataset.id);
+    const link = row.querySelector("a");
+    if (!item || link.hidden) return;
     const field = document.createElement("input");
     field.value = item.title;
     field.maxLength = 120;
     field.setAttribute("aria-label", say("title_label"));
-    row.querySelector("a").replaceWith(field);
-    row.classList.add("renaming");
+    link.hidden = true;
+    link.after(field);
+    row.classList.add("is-renaming");
     field.select();
     let isOver = false;
-    const end = async (isKept) => {
+    const end = async (isKept, isFocusKept) => {
       if (isOver) return;
       isOver = true;
       const title = field.value.trim();
-      if (isKept && title && title !== item.title) {
-        try {
-          this.put((await post(`/conversations/${item.id}/rename/`, { title })).conversation);
-        } catch {
-          this.#on.failed();
-        }
+      field.remove();
+      link.hidden = false;
+      row.classList.remove("is-renaming");
+      if (isFocusKept) link.focus();
+      if (!isKept || !title || title === item.title) return;
+      this.put({ ...item, title });
+      try {
+        const { conversation } = await post(`/conversations/${item.id}/rename/`, { title });
+        this.put(conversation);
+      } catch {
+        this.put(item);
+        this.#on.failed();
       }
-      this.#draw();
     };
     field.addEventListener("keydown", (event) => {
       event.stopPropagation();
-      if (event.key === "Enter") end(true);
-      else if (event.key === "Escape") end(false);
+      if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
+      event.preventDefault();
+      end(event.key === "Enter", true);
     });
-    field.addEventListener("blur", () => end(true));
+    field.addEventListener("blur", () => end(true, false));
   }
 
   #delete(id) {
@@ -188,25 +267,32 @@ export class Sidebar {
     this.#deleteLeaving();
     this.#leaving.set(id, setTimeout(() => this.#reallyDelete(id), UNDO_MS));
     this.#toast.querySelector("span").textContent = say("deleted", { title });
-    this.#toast.querySelector("button").onclick = () => {
+    const undo = this.#toast.querySelector("button");
+    undo.onclick = () => {
       clearTimeout(this.#leaving.get(id));
       this.#leaving.delete(id);
       this.#toast.hidden = true;
       this.#draw();
+      this.#on.open(id);
     };
     this.#toast.hidden = false;
     this.#draw();
     this.#on.deleted(id);
+    undo.focus();
   }
 
-  async #reallyDelete(id) {
+  async #reallyDelete(id, options = {}) {
     this.#leaving.delete(id);
+    const item = this.#items.get(id);
     this.#items.delete(id);
     this.#toast.hidden = true;
     try {
-      await post(`/conversations/${id}/delete/`);
+      await post(`/conversations/${id}/delete/`, {}, options);
     } catch (error) {
-      if (error.status !== 404) this.#on.failed();
+      if (error.status === 404) return;
+      this.#items.set(id, item);
+      this.#draw();
+      this.#on.failed();
     }
   }
 
@@ -214,45 +300,7 @@ export class Sidebar {
   #deleteLeaving() {
     for (const [id, timer] of this.#leaving) {
       clearTimeout(timer);
-      this.#reallyDelete(id);
+      this.#reallyDelete(id, { isLast: true });
     }
   }
-
-  #openAndClose() {
-    const scrim = document.getElementById("scrim");
-    const button = document.getElementById("open-sidebar");
-    button.addEventListener("click", () => {
-      document.body.classList.add("with-sidebar");
-      scrim.hidden = false;
-      button.setAttribute("aria-expanded", "true");
-      document.getElementById("close-sidebar").focus();
-    });
-    for (const element of [scrim, document.getElementById("close-sidebar")]) {
-      element.addEventListener("click", () => this.close());
-    }
-  }
-}
-
-function groupOf(iso) {
-  const date = new Date(iso);
-  const midnight = new Date().setHours(0, 0, 0, 0);
-  if (date >= midnight) return say("today");
-  if (date >= midnight - DAY_MS) return say("yesterday");
-  if (date >= midnight - 7 * DAY_MS) return say("last_week");
-  return new Intl.DateTimeFormat(document.documentElement.lang, { month: "long", year: "numeric" }).format(date);
-}
-
-/** Put `text` into `element` with every hit of `query` marked. */
-function mark(element, text, query) {
-  element.replaceChildren();
-  const lower = text.toLowerCase();
-  const wanted = query.toLowerCase();
-  let from = 0;
-  for (let at = wanted ? lower.indexOf(wanted) : -1; at >= 0; at = lower.indexOf(wanted, from)) {
-    const hit = document.createElement("mark");
-    hit.textContent = text.slice(at, at + query.length);
-    element.append(text.slice(from, at), hit);
-    from = at + query.length;
-  }
-  element.append(text.slice(from));
 }

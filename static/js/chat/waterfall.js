@@ -1,6 +1,6 @@
 // Where an answer's time went: one line of figures, and the bars behind it.
 
-import { count, ms, say, tenth } from "./words.js";
+import { count, ms, say, tenth, tokens } from "./words.js";
 
 /** "TTFT 212 ms · 24.1 ms/token · 41 tokens/s · 187 tokens · model / preset"; "" without figures. */
 export function figuresLine(figures) {
@@ -11,7 +11,7 @@ export function figuresLine(figures) {
   if (figures.decode_tokens_per_s != null) {
     parts.push(say("tokens_s", { value: count(Math.round(figures.decode_tokens_per_s)) }));
   }
-  if (figures.completion_tokens != null) parts.push(say("tokens", { count: count(figures.completion_tokens) }));
+  if (figures.completion_tokens != null) parts.push(tokens(figures.completion_tokens));
   if (!parts.length) return "";
   parts.push([figures.model, figures.preset].filter(Boolean).join(" / "));
   return parts.join(" · ");
@@ -82,8 +82,8 @@ function formulaOf(figures) {
 function notesOf(figures) {
   const notes = [];
   if (figures.prompt_tokens != null) {
-    const cached = count(figures.cached_tokens ?? 0);
-    notes.push(say("of_prompt", { prompt: count(figures.prompt_tokens), cached }));
+    const cached = figures.cached_tokens ?? 0;
+    notes.push(say(cached ? "of_prompt" : "prompt", { prompt: count(figures.prompt_tokens), cached: count(cached) }));
   }
   if (figures.batch_mean > 1) notes.push(say("batch", { batch: tenth(figures.batch_mean) }));
   if (figures.roofline != null) notes.push(say("roofline", { share: count(Math.round(100 * figures.roofline)) }));

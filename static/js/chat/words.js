@@ -19,6 +19,9 @@ export function ms(value) {
   return `${(value < 100 ? tenths : whole).format(value < 100 ? value : Math.round(value))} ms`;
 }
 
+/** "1 token", "187 tokens". */
+export const tokens = (number) => say(number === 1 ? "token" : "tokens", { count: count(number) });
+
 export const tenth = (value) => tenths.format(value);
 
 export function when(iso) {
