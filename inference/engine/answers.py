@@ -48,6 +48,18 @@ def open_answer(active: ActiveRequest, served: Served) -> None:
             active.text_offset += len(active.detokenizer.feed(token))
 
 
+def ended_already(active: ActiveRequest, served: Served) -> FinishReason | None:
+    """Why an answer is over whose last token was given: its worker was lost just behind it."""
+    request, sampling = active.request, active.request.sampling
+    if active.detokenizer is not None and active.detokenizer.stopped is not None:
+        active.stop_string = active.detokenizer.stopped
+        return "stop"
+    ends = frozenset() if sampling.ignore_eos else served.eos_token_ids
+    if request.continue_from and request.continue_from[-1] in ends:
+        return "stop"
+    return "length" if active.num_answer >= sampling.max_tokens else None
+
+
 def take_token(
     active: ActiveRequest, token: int, logprobs: TokenLogprobs | None, served: Served
 ) -> tuple[Delta, FinishReason | None]:

@@ -23,7 +23,14 @@ from inference.contract import (
     Stamp,
     TokenLogprobs,
 )
-from inference.engine.answers import Served, close_answer, open_answer, refuse, take_token
+from inference.engine.answers import (
+    Served,
+    close_answer,
+    ended_already,
+    open_answer,
+    refuse,
+    take_token,
+)
 from inference.engine.config import EngineConfig
 from inference.engine.grammar import BadSchema, JsonGrammar
 from inference.engine.inspection import CHUNK_BESIDE_OTHERS, InspectJob, Inspector
@@ -158,9 +165,9 @@ class Core:
             return
         open_answer(active, self.served)
         self.active[active.id] = active
-        if active.num_answer >= request.sampling.max_tokens:
+        if (reason := ended_already(active, self.served)) is not None:
             active.phase = Phase.PREPARING
-            self._finish(active, "length")
+            self._finish(active, reason)
         elif request.response_schema is None:
             self.scheduler.add(active)
         elif self._grammars is None:

@@ -94,6 +94,18 @@ def test_an_answer_that_was_complete_already_ends_at_once(llama, bench):
     assert engine.listener.deltas(request_id) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "stop", "stop_string"), [((7, 8, 2), (), None), ((7, 8, 9), ("ij",), "ij")]
+)
+def test_an_answer_whose_end_was_given_does_not_go_on(llama, bench, given, stop, stop_string):
+    """Its worker was lost between the last token and the Result: 2 is the end token."""
+    engine = bench(llama, eos=(2,))
+    request_id = engine.ask(prompt_of(5), max_tokens=20, continue_from=given, stop=stop)
+    result = engine.listener.result(request_id)
+    assert (result.finish_reason, result.stop_string) == ("stop", stop_string)
+    assert engine.listener.deltas(request_id) == []
+
+
 @pytest.mark.parametrize("changes", [{}, {"top_p": 0.9}, {"top_k": 20, "repetition_penalty": 1.3}])
 def test_a_seed_gives_the_same_answer_alone_and_in_a_batch(llama, bench, changes):
     engine = bench(llama, step_tokens=64)
