@@ -6,17 +6,26 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from inference import client
-from inference.contract import Delta, Result
-from inference.streams import broker
+from inference.contract import Delta, GenerationRequest, Result
+from inference.streams import broker, ledger
+from inference.streams.settings import settings
 from tests.faults.conftest import Ask, rescue, transcript, until
 from tests.support.redis import RedisServer
-from tests.support.worker import Worker
+from tests.support.worker import MODEL, Worker
 
 
-def ended(request) -> bool:  # type: ignore[no-untyped-def]
+def ended(request: GenerationRequest) -> bool:
     rescue()
     return transcript(request).result is not None
+
+
+def is_given_to_others(request: GenerationRequest) -> bool:
+    rescue()
+    entry = ledger.look(request.request_id)
+    return entry is not None and entry.attempt == 2
 
 
 def undisturbed(ask: Ask, text: str, *, max_tokens: int) -> str:
@@ -36,16 +45,20 @@ def test_an_answer_goes_on_from_its_last_token_when_its_worker_is_killed(
     killed_at = time.monotonic()
     had = len(transcript(request).token_ids)
     worker.start()
-    until(lambda: rescue() or len(transcript(request).token_ids) > had, what="the next token")
+    until(lambda: is_given_to_others(request), what="attempt 2 in line")
+    waited_s = time.monotonic() - killed_at
+    until(lambda: len(transcript(request).token_ids) > had, what="the next token")
     recovery_s = time.monotonic() - killed_at
     until(lambda: ended(request), what="the end")
     answer = transcript(request)
-    assert answer.result is not None and answer.result.finish_reason == "length"
+    assert answer.result is not None
+    assert answer.result.finish_reason == "length"
     assert answer.text == expected
     assert len(answer.token_ids) == 150
     assert sorted(answer.attempts) == [1, 2]
     assert answer.result.continued_tokens >= had
-    print(f"next token {recovery_s:.1f} s after the kill")
+    assert waited_s < settings().lease_s + 4
+    print(f"in line again after {waited_s:.1f} s, next token {recovery_s:.1f} s after the kill")
 
 
 def test_a_worker_that_comes_back_from_a_stall_changes_nothing(
@@ -102,8 +115,9 @@ def test_stopping_an_answer_takes_effect_at_once(worker: Worker, ask: Ask) -> No
     client.cancel(request.request_id)
     took = until(lambda: transcript(request).result is not None, timeout_s=10, what="the end")
     result = transcript(request).result
-    assert result is not None and result.finish_reason == "cancelled"
-    assert took < 3
+    assert result is not None
+    assert result.finish_reason == "cancelled"
+    assert took < 5
 
 
 def test_a_task_that_comes_twice_makes_one_answer(worker: Worker, ask: Ask) -> None:
@@ -119,10 +133,11 @@ def test_a_task_that_comes_twice_makes_one_answer(worker: Worker, ask: Ask) -> N
 
 def test_sixty_four_streams_lose_no_token(worker: Worker, ask: Ask) -> None:
     asked = [ask(f"Number {n}?", max_tokens=12) for n in range(64)]
-    until(lambda: all([ended(r) for r in asked]), timeout_s=120, what="64 answers")
+    until(lambda: all(ended(r) for r in asked), timeout_s=150, what="64 answers")
     for request in asked:
         answer = transcript(request)
-        assert answer.result is not None and answer.result.finish_reason == "length"
+        assert answer.result is not None
+        assert answer.result.finish_reason == "length"
         assert len(answer.token_ids) == 12
 
 
@@ -132,8 +147,40 @@ def test_a_worker_told_to_stop_hands_its_answers_back(worker: Worker, ask: Ask) 
     until(lambda: len(transcript(request).token_ids) >= 5, what="five tokens")
     start = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - start < 12
-    assert transcript(request).result is None
+    took_s = time.monotonic() - start
+    entry = ledger.look(request.request_id)
+    assert entry is not None
+    assert (entry.state, entry.attempt, entry.losses) == ("waiting", 2, 0)
+    print(f"handed back and stopped in {took_s:.1f} s")
+    assert took_s < 12
     worker.start()
     until(lambda: ended(request), what="the end")
     assert len(transcript(request).token_ids) == 200
+
+
+def test_a_worker_is_told_which_model_it_holds(worker: Worker, ask: Ask, tmp_path: Path) -> None:
+    """Loading and unloading go through Celery's remote control; an answer outlives both."""
+    worker.stop()  # nobody else shall take the request up
+    slot = Worker(tmp_path / "slot.log", name="slot3", CHATSITE_MODEL="").start()
+    try:
+        name = "slot3@test"
+        until(lambda: state_of(name) == "empty", what="an empty worker")
+        with pytest.raises(client.ClientError, match="no model folder"):
+            client.load_model(name, "no-such-model")
+        request = ask("A long walk.", max_tokens=300)
+        client.load_model(name, MODEL)
+        until(lambda: len(transcript(request).token_ids) >= 5, what="five tokens")
+        client.unload_model(name)
+        until(lambda: state_of(name) == "empty", what="an empty worker again")
+        entry = ledger.look(request.request_id)
+        assert entry is not None
+        assert (entry.state, entry.attempt) == ("waiting", 2)
+        client.load_model(name, MODEL)
+        until(lambda: ended(request), what="the end")
+        assert len(transcript(request).token_ids) == 300
+    finally:
+        assert slot.stop() == 0
+
+
+def state_of(worker: str) -> str:
+    return next((w.state for w in client.workers() if w.worker == worker), "")
