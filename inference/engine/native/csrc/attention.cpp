@@ -33,20 +33,6 @@ struct PageReader {
   }
 };
 
-// The first keys of the unit that a thread will probably do next. Asked for while values are added,
-// since a unit of a short context has no earlier moment of its own.
-struct NextKeys {
-  PageReader pages;
-  int64_t begin = 0, end = 0;  // positions
-
-  void ask() const {
-    for (int64_t at = begin; at < end; at += KEYS) {
-      const bf16* tile = pages.keys + pages.offset(at);
-      for (int64_t i = 0; i < KEYS * pages.dim; i += 32) prefetch_far(tile + i);
-    }
-  }
-};
-
 // ROWS rows against COUNT key tiles: scores (ROWS, CHUNK) at the tiles' places.
 template <int ROWS, int COUNT>
 void score(const bf16* query, const bf16* const* keys, int64_t dim, float scale, float* scores) {
@@ -121,8 +107,7 @@ float soften(float* scores, bf16* weights, int count, int64_t chunk, int64_t beg
 }
 
 template <int ROWS>
-void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, float scale, float softcap,
-                 const NextKeys& next) {
+void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, float scale, float softcap) {
   alignas(64) float scores[ROWS * CHUNK];
   alignas(64) bf16 weights[ROWS * CHUNK];
   const int64_t dim = pages.dim;
@@ -153,18 +138,18 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, float sca
     for (int r = 0; r < ROWS; r++)
       decay[r] = soften(scores + r * CHUNK, weights + r * CHUNK, tiles * KEYS, chunk, rows.begin[r], rows.end[r],
                         softcap, rows.max[r], rows.weight[r]);
-    // And the next keys while values are added.
-    if (chunk + CHUNK < end)
-      NextKeys{pages, chunk + CHUNK, std::min(end, chunk + 2 * CHUNK)}.ask();
-    else
-      next.ask();
+    if (chunk + CHUNK < end)  // and the next keys while values are added
+      for (int64_t next = chunk + CHUNK; next < std::min(end, chunk + 2 * CHUNK); next += KEYS) {
+        const bf16* at = pages.keys + pages.offset(next);
+        for (int64_t i = 0; i < KEYS * dim; i += 32) prefetch(at + i);
+      }
     int64_t d = 0;
     for (; d + 4 * LANES <= dim; d += 4 * LANES) add_values<ROWS, 4>(weights, values, tiles, dim, d, decay, rows.sum);
     for (; d < dim; d += LANES) add_values<ROWS, 1>(weights, values, tiles, dim, d, decay, rows.sum);
   }
 }
 
-using AttendRows = void (*)(Rows&, const PageReader&, int64_t, float, float, const NextKeys&);
+using AttendRows = void (*)(Rows&, const PageReader&, int64_t, float, float);
 constexpr AttendRows ATTEND[MAX_ROWS] = {attend_rows<1>, attend_rows<2>, attend_rows<3>,
                                          attend_rows<4>, attend_rows<5>, attend_rows<6>};
 
@@ -291,30 +276,15 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const A
     finish_row(parts, count, rule.sinks ? rule.sinks + head : nullptr, dim, out, to, token, head * dim / GROUP);
   };
 
-  const int64_t num_units = int64_t(units.units.size()) * kv_heads;
-  const auto reader_of = [&](const AttentionPlan::Tile& tile, int64_t head) {
-    const int64_t offset = head * pages.page_tokens * dim;
-    return PageReader{pages.keys + offset, pages.values + offset,
-                      step.block_table + step.rows[tile.first] * step.table_width, pages.page_elements(),
-                      pages.page_tokens, dim};
-  };
-  const auto keys_of = [&](int64_t i) {
-    if (i >= num_units) return NextKeys{};
-    const AttentionPlan::Unit& unit = units.units[i / kv_heads];
-    const AttentionPlan::Tile& tile = plan.tiles[unit.tile];
-    const int64_t seen = step.positions[tile.first] + 1 - rule.window;
-    const int64_t begin = std::max(unit.segment * SEGMENT, rule.window > 0 && seen > 0 ? seen / CHUNK * CHUNK : 0);
-    return NextKeys{reader_of(tile, i % kv_heads), begin, std::min(begin + CHUNK, step.positions[tile.last - 1] + 1)};
-  };
-
-  worker.for_each(num_units, [&](int64_t i) {
+  worker.for_each(int64_t(units.units.size()) * kv_heads, [&](int64_t i) {
     const AttentionPlan::Unit& unit = units.units[i / kv_heads];
     const AttentionPlan::Tile& tile = plan.tiles[unit.tile];
     const int64_t head = i % kv_heads, count = (tile.last - tile.first) * group;
     static thread_local Rows rows;
-    const PageReader reader = reader_of(tile, head);
-    const NextKeys next = keys_of(i + worker.team_size());
-    if (i < worker.team_size()) keys_of(i).ask();  // nobody did
+    const int64_t offset = head * pages.page_tokens * dim;
+    const PageReader reader{pages.keys + offset, pages.values + offset,
+                            step.block_table + step.rows[tile.first] * step.table_width, pages.page_elements(),
+                            pages.page_tokens, dim};
     for (int64_t first = 0; first < count; first += MAX_ROWS) {
       const int64_t some = std::min<int64_t>(MAX_ROWS, count - first);
       for (int64_t r = 0; r < some; r++) {
@@ -323,7 +293,7 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const A
         rows.end[r] = step.positions[token] + 1;
         rows.begin[r] = rule.window > 0 ? std::max<int64_t>(0, rows.end[r] - rule.window) : 0;
       }
-      ATTEND[some - 1](rows, reader, unit.segment, rule.scale, rule.softcap, next);
+      ATTEND[some - 1](rows, reader, unit.segment, rule.scale, rule.softcap);
       for (int64_t r = 0; r < some; r++) {
         Part here{rows.sum + r * dim, rows.max + r, rows.weight + r};
         if (unit.part < 0) {
