@@ -61,12 +61,12 @@ def _template(path: str) -> str:
 def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": _schema(endpoint.gives, schemas)}}
     if endpoint.streams is not None:
-        data = {
+        chunk = {
             "type": "string",
-            "description": "A chunk as JSON; in the last event [DONE].",
             "contentMediaType": "application/json",
             "contentSchema": _schema(endpoint.streams, schemas),
         }
+        data = {"anyOf": [{"const": "[DONE]", "description": "The last event."}, chunk]}
         event = {"type": "object", "properties": {"data": data}, "required": ["data"]}
         content["text/event-stream"] = {"schema": event}  # of each event, as the tools read 3.1
     problem = {"application/json": {"schema": _schema(Error, schemas)}}
