@@ -153,13 +153,12 @@ TEMPLATES = [
 ]
 DATABASES = {"default": database_of(env_str("DATABASE_URL"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Wake-ups and list changes only. The pub/sub layer outlives its Redis: it subscribes again, whereas
+# the other one raises out of the consumer and ends the socket.
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "chatsite.channel_layer.PatientRedisChannelLayer",
-        # The layer blocks for 5 s at a time, just what redis-py would call a dead connection.
-        "CONFIG": {
-            "hosts": [{"address": REDIS_URL, "max_connections": 1000, "socket_timeout": 20}]
-        },
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "max_connections": 1000}]},
     }
 }
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,21 @@ class _Reader:
             self.is_overrun = True
 
 
+def _end_if_cancelled() -> None:
+    """redis-py sometimes swallows a cancellation; the task would then never end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+@contextmanager
+def _redis_may_be_away() -> Iterator[None]:
+    """Pass over trouble with Redis; the hub tries again by itself."""
+    with suppress(RedisError, OSError):
+        yield
+    _end_if_cancelled()
+
+
 class StreamHub:
     """One per event loop. `follow` may be called as often as wanted."""
 
@@ -135,7 +150,7 @@ class StreamHub:
                 if reader.note(entry_id, event):
                     yield event
         self._readers.setdefault(reader.request_id, set()).add(reader)
-        with suppress(RedisError, OSError):
+        with _redis_may_be_away():
             await self._redis.xadd(self._wake_stream, {"w": "1"}, maxlen=1)
             await self._redis.expire(self._wake_stream, 3600)
         while (item := await reader.queue.get()) is not None:
@@ -146,7 +161,7 @@ class StreamHub:
     async def _page_after(self, reader: _Reader) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """The next entries for this reader; none when Redis is away."""
         after = b"(%d-%d" % reader.last
-        with suppress(RedisError, OSError):
+        with _redis_may_be_away():
             page: list[tuple[bytes, dict[bytes, bytes]]] = await self._redis.xrange(
                 keys.stream(reader.request_id), min=after, count=PAGE
             )
@@ -158,6 +173,7 @@ class StreamHub:
     async def _read_forever(self) -> None:
         wake_last: EntryId = FIRST  # not "$": a wish between two reads would be missed
         while True:
+            _end_if_cancelled()
             since = {
                 request_id: min(reader.last for reader in readers)
                 for request_id, readers in self._readers.items()
@@ -195,7 +211,7 @@ class StreamHub:
             await asyncio.sleep(LOOK_EVERY_S)
             readers = [reader for group in self._readers.values() for reader in group]
             if readers:
-                with suppress(RedisError, OSError):
+                with _redis_may_be_away():
                     await self._look(readers)
 
     async def _look(self, readers: list[_Reader]) -> None:
