@@ -1,8 +1,12 @@
-"""A real Redis for tests: own folder, unix socket, append-only file, stopped and started at will."""
+"""A real Redis for tests, in a folder of its own, with a unix socket and an append-only file.
+
+Stop it, kill it, or let it hang.
+"""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
 from importlib.util import find_spec
@@ -63,3 +67,12 @@ class RedisServer:
             self._process.terminate()
             self._process.wait(20)
             self._process = None
+
+    def pause(self) -> None:
+        """Let it hang: connections stay open, nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)

@@ -1,0 +1,151 @@
+"""What the site may call, and how it fails. Redis is real."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inference import client
+from inference.contract import PRIORITY_BATCH, SamplingParams
+from inference.streams import broker, keys, ledger
+from inference.streams import settings as settings_module
+from inference.streams.settings import connect
+from tests.support.redis import RedisServer
+from tests.support.requests import delta, ending, new_request, running, write
+
+pytestmark = pytest.mark.usefixtures("live_redis")
+
+
+def test_a_submitted_request_is_in_line_and_its_task_on_its_models_queue() -> None:
+    asked = new_request(sampling=SamplingParams(seed=None))
+    client.submit(asked)
+    client.submit(asked)
+    assert broker.queued_requests("m") == {asked.request_id}
+    assert client.place_in_line("m", asked.request_id) == 1
+    entry = ledger.look(asked.request_id)
+    assert entry is not None
+    assert entry.request.sampling.seed is not None, "a resumed answer must go on alike"
+    assert entry.request.submitted is not None
+
+
+def test_answers_that_had_begun_go_before_people_and_people_before_batches() -> None:
+    asked = (
+        new_request(attempt=2, priority=PRIORITY_BATCH),
+        new_request(),
+        new_request(priority=10),
+    )
+    assert [broker.priority_of(one) for one in (begun, person, batch)] == [0, 3, 9]
+
+
+def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATSITE_MAX_WAITING", "1")
+    few = settings_module.StreamSettings.from_env()
+    monkeypatch.setattr(ledger, "settings", lambda: few)
+    client.submit(new_request())
+    with pytest.raises(client.QueueFull) as refusal:
+        client.submit(new_request())
+    assert refusal.value.code == "queue_full"
+
+
+def test_a_submit_whose_task_cannot_be_sent_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_request: object) -> None:
+        raise ConnectionError("gone between two calls")
+
+    monkeypatch.setattr(broker, "send_generate", fail)
+    asked = new_request()
+    with pytest.raises(client.RedisUnavailable):
+        client.submit(asked)
+    assert not client.is_known(asked.request_id)
+    assert client.live_requests() == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: client.submit(new_request()),
+        lambda: client.read("0" * 32),
+        lambda: client.cancel("0" * 32),
+        lambda: client.lost_requests(),
+        lambda: client.workers(),
+        lambda: client.unload_model("w@test"),
+    ],
+    ids=["submit", "read", "cancel", "lost_requests", "workers", "unload_model"],
+)
+def test_an_absent_redis_is_named_at_once(live_redis: RedisServer, call: Callable[[], Any]) -> None:
+    live_redis.stop()
+    start = time.monotonic()
+    with pytest.raises(client.RedisUnavailable):
+        call()
+    assert time.monotonic() - start < 2.5
+
+
+def test_a_redis_that_hangs_is_given_up_after_two_seconds(live_redis: RedisServer) -> None:
+    live_redis.pause()
+    try:
+        start = time.monotonic()
+        with pytest.raises(client.RedisUnavailable):
+            client.submit(new_request())
+        assert time.monotonic() - start < 3.5
+    finally:
+        live_redis.resume()
+
+
+def test_the_first_submit_after_a_restart_of_redis_succeeds(live_redis: RedisServer) -> None:
+    client.submit(new_request())
+    live_redis.stop()
+    live_redis.start()
+    asked = new_request()
+    client.submit(asked)
+    assert asked.request_id in broker.queued_requests("m")
+
+
+def test_what_runs_and_waits_is_told_with_its_tokens() -> None:
+    asked = running(new_request())
+    write(delta(asked, 0), delta(asked, 1))
+    waiting = new_request()
+    client.submit(waiting)
+    told = {one.request_id: one for one in client.live_requests()}
+    assert (told[asked.request_id].state, told[asked.request_id].tokens) == ("running", 2)
+    assert told[asked.request_id].is_leased
+    assert told[waiting.request_id].state == "waiting"
+
+
+def test_a_result_is_there_when_the_request_has_ended() -> None:
+    asked = running(new_request())
+    assert client.result(asked.request_id) is None
+    write(ending(asked))
+    assert client.result(asked.request_id) == ending(asked)
+    with pytest.raises(client.NoSuchRequest):
+        client.result("0" * 32)
+
+
+def test_a_running_request_is_cancelled_through_its_worker() -> None:
+    asked = running(new_request())
+    assert client.cancel(asked.request_id)
+    assert connect().lrange(keys.orders("w1"), 0, -1) == [f"cancel {asked.request_id}".encode()]
+    assert not client.cancel("0" * 32)
+
+
+def test_only_one_process_has_the_lock() -> None:
+    with client.one_at_a_time("look", seconds=5) as mine:
+        assert mine
+        with client.one_at_a_time("look", seconds=5) as also_mine:
+            assert not also_mine
+    with client.one_at_a_time("look", seconds=5) as mine_again:
+        assert mine_again
+
+
+def test_a_worker_that_is_not_there_is_silent() -> None:
+    with pytest.raises(client.WorkerSilent):
+        client.load_model("nobody@test", "some-model")
+
+
+def test_a_model_that_is_not_there_is_named() -> None:
+    with pytest.raises(client.ModelUnknown):
+        client.fit("no-such-model", [{"role": "user", "content": "Hi"}], max_tokens=5)
+    assert client.context_length("no-such-model") is None
