@@ -37,7 +37,7 @@ def test_answers_that_had_begun_go_before_people_and_people_before_batches() -> 
         new_request(),
         new_request(priority=10),
     )
-    assert [broker.priority_of(one) for one in (begun, person, batch)] == [0, 3, 9]
+    assert [broker.priority_of(one) for one in asked] == [0, 3, 9]
 
 
 def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
