@@ -64,6 +64,8 @@ class Pulse:
     def trouble(self) -> str | None:
         """Why this process can't go on; None while it can. Loading may take its time."""
         slot, engine = self._slot, self._slot.engine
+        if slot.is_leaving:
+            return None
         if not slot.is_publishing:
             return "the publisher ended"
         status = engine.status() if engine is not None else EngineStatus()

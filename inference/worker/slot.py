@@ -111,6 +111,7 @@ class Slot:
         if claim.request is None:
             log.info("request %s #%d is not taken up: %s", request_id[:8], attempt, claim.outcome)
             return
+        self._end_older(request_id)
         job = Job(claim.request)
         with self._lock:
             self._jobs[request_id] = job
@@ -132,6 +133,14 @@ class Slot:
         """(request id, attempt) of all that runs here and is still ours."""
         with self._lock:
             return [(id_, job.request.attempt) for id_, job in self._jobs.items() if job.is_ours]
+
+    def _end_older(self, request_id: str) -> None:
+        """An attempt that this worker lost while it hung goes before the next one, which it got."""
+        with self._lock:
+            older = self._jobs.get(request_id)
+        if older is not None:
+            self.on_not_ours(request_id)
+            older.done.wait(STOP_S)
 
     def _pass_on(self, request_id: str, attempt: int) -> None:
         """A task that came while its model went: back to the queue, for others."""

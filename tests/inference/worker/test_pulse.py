@@ -68,6 +68,16 @@ def test_loading_for_long_is_no_stall(bench: Bench, pulse: Pulse, exits: list[in
     assert client.workers() == []
 
 
+def test_a_worker_that_leaves_in_order_does_not_die_of_it(
+    bench: Bench, pulse: Pulse, exits: list[int]
+) -> None:
+    bench.run()
+    assert bench.slot.stop()
+    time.sleep(0.5)
+    assert exits == []
+    pulse.stop()
+
+
 def test_a_dead_engine_ends_the_process(bench: Bench, pulse: Pulse, exits: list[int]) -> None:
     bench.engine.break_down()
     until(lambda: exits == [EXIT_ENGINE_DEAD], timeout_s=5, what="the process ends")

@@ -100,6 +100,24 @@ def test_a_refused_attempt_is_cancelled_in_the_engine(bench: Bench) -> None:
     assert positions(client.read(asked.request_id)) == []
 
 
+def test_the_next_attempt_may_come_to_the_worker_that_lost_the_last(bench: Bench) -> None:
+    """Caught once: the engine refused it as a double, and the older task waited for ever."""
+    asked, first = bench.run()
+    bench.engine.say(asked.request_id, 0)
+    until(lambda: positions(client.read(asked.request_id)) == [0], what="a token")
+    lose_worker(asked)
+    assert client.resubmit(asked.request_id)
+    second = bench.take(asked, attempt=2)
+    first.join(5)
+    assert not first.is_alive()
+    until(lambda: asked.request_id in bench.engine.requests, what="it is taken up")
+    bench.engine.say(asked.request_id, 1)
+    bench.engine.end(asked.request_id, completion_tokens=2)
+    second.join(5)
+    assert positions(client.read(asked.request_id)) == [0, 1]
+    assert client.result(asked.request_id) is not None
+
+
 def test_tokens_made_while_redis_is_away_come_when_it_is_back(
     bench: Bench, live_redis: RedisServer
 ) -> None:
