@@ -257,7 +257,9 @@ class Alone:
 
 def asked(width: int, round_: int) -> list[str]:
     """Questions no run has asked before, so that no prefix cache helps either side."""
-    return [f"({uuid.uuid4().hex[:6]}) {QUESTIONS[(round_ + n) % len(QUESTIONS)]}" for n in range(width)]
+    return [
+        f"({uuid.uuid4().hex[:6]}) {QUESTIONS[(round_ + n) % len(QUESTIONS)]}" for n in range(width)
+    ]
 
 
 def describe(streams: list[Stream]) -> dict[str, float]:
@@ -312,7 +314,9 @@ def main() -> None:
         way = row["delivery"]
         print(f"{width} streams: sampler → socket p50 {way['p50']:.2f} ms, p99 {way['p99']:.2f} ms")
     b = report["burst"]
-    print(f"{b['streams']} streams: {b['tokens']} tokens, lost {b['lost']}, texts differing {b['texts_differing']}")
+    print(
+        f"{b['streams']} streams: {b['tokens']} tokens, lost {b['lost']}, texts differing {b['texts_differing']}"
+    )
     for key in ("ttft_p50", "tpot_p50"):
         ratios = [w["site"][key] / w["engine"][key] for w in report["widths"].values()]
         print(f"site / engine, {key}: " + "  ".join(f"{r:.2f}" for r in ratios),

@@ -10,9 +10,9 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 http = get_asgi_application()
 
-from chatsite.api.asgi import ApiHandler
-from chatsite.chat.routing import websocket_urlpatterns
-from chatsite.web_bounds import bound_requests
+from chatsite.api.asgi import ApiHandler  # noqa: E402
+from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
+from chatsite.web_bounds import bound_requests  # noqa: E402
 
 bound_requests()
 

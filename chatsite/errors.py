@@ -1,10 +1,10 @@
-"""The one error that people and clients are told about: a code for clients, a sentence for people."""
+"""The one error of the site: a code for clients, a sentence for people."""
 
 from __future__ import annotations
 
 
 class ChatError(Exception):
-    """Something a person can act on. `code` is stable, `field` names the input at fault, if one is."""
+    """Something a person can act on. `code` is stable; `field` names the input at fault."""
 
     def __init__(self, code: str, text: str, *, field: str = "", status: int = 400) -> None:
         super().__init__(text)

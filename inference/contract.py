@@ -144,7 +144,9 @@ class SamplingParams:
                     "stop", f"each stop string must have 1 to {self.MAX_STOP_CHARS} characters."
                 )
         if len(self.logit_bias) > self.MAX_LOGIT_BIAS:
-            raise InvalidField("logit_bias", f"logit_bias takes at most {self.MAX_LOGIT_BIAS} tokens.")
+            raise InvalidField(
+                "logit_bias", f"logit_bias takes at most {self.MAX_LOGIT_BIAS} tokens."
+            )
         for token, bias in self.logit_bias:
             if not isinstance(token, int) or token < 0 or not -100 <= bias <= 100:
                 raise InvalidField(
@@ -154,7 +156,7 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """One answer to make. The prompt is already tokens: text/ has templated, counted and trimmed it.
+    """One answer to make. The prompt is already tokens: text/ has rendered, counted and trimmed it.
 
     `continue_from` are tokens the answer already has (after a crash, a length stop, a branch); the
     engine goes on behind them as if it had sampled them itself.
@@ -315,7 +317,9 @@ class WorkerSnapshot:
     memory_total: int = 0
     bandwidth_bytes_s: float = 0.0
     flops_s: float = 0.0
-    model_info: dict[str, Any] = field(default_factory=dict)  # models.describe(): parts, bytes, layers
+    model_info: dict[str, Any] = field(
+        default_factory=dict
+    )  # models.describe(): parts, bytes, layers
 
 
 # --- wire form -----------------------------------------------------------------------------------

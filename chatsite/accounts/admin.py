@@ -19,7 +19,14 @@ admin.site.register(User, UserAdmin)
 class InvitationAdmin(admin.ModelAdmin):
     """Made here; the link is shown once, in the message after saving."""
 
-    list_display = ("__str__", "makes_administrator", "created_by", "created_at", "expires_at", "used_by")
+    list_display = (
+        "__str__",
+        "makes_administrator",
+        "created_by",
+        "created_at",
+        "expires_at",
+        "used_by",
+    )
     list_filter = ("makes_administrator", "used_at")
     search_fields = ("note", "used_by__username")
     fields = ("note", "makes_administrator")

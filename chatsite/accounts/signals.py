@@ -24,6 +24,4 @@ def end_session(request: HttpRequest, user: User | None, **_: Any) -> None:
 @receiver(post_save, sender=User)
 def end_all_sessions(instance: User, created: bool, **_: Any) -> None:
     if not created and not instance.is_active:
-        transaction.on_commit(
-            partial(send_to_person, instance.pk, "session.ended", session=None)
-        )
+        transaction.on_commit(partial(send_to_person, instance.pk, "session.ended", session=None))

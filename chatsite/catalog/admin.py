@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.catalog import actions, anatomy, folders
+from chatsite.catalog.actions import Entry
 from chatsite.catalog.forms import LanguageModelForm, SamplingPresetForm
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.errors import ChatError
@@ -30,12 +31,10 @@ class EntryAdmin(admin.ModelAdmin):
     list_per_page = 50
 
     @admin.display(description=_("default"), ordering="is_default")
-    def default_mark(self, entry: actions.Entry) -> str:
+    def default_mark(self, entry: Entry) -> str:
         return gettext("default") if entry.is_default else ""
 
-    def save_model(
-        self, request: HttpRequest, obj: actions.Entry, form: ModelForm, change: bool
-    ) -> None:
+    def save_model(self, request: HttpRequest, obj: Entry, form: ModelForm, change: bool) -> None:
         if change and not form.has_changed():
             return  # a version is a change, not a click
         actions.save_entry(obj)
@@ -44,15 +43,15 @@ class EntryAdmin(admin.ModelAdmin):
         allowed = super().has_delete_permission(request, obj)
         return allowed and not (obj is not None and obj.is_default)
 
-    def delete_model(self, request: HttpRequest, obj: actions.Entry) -> None:
+    def delete_model(self, request: HttpRequest, obj: Entry) -> None:
         actions.delete_entry(obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[actions.Entry]) -> None:
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
         for entry in queryset:
             actions.delete_entry(entry)
 
     @admin.action(description=_("Make the chosen one the default"), permissions=["change"])
-    def make_default(self, request: HttpRequest, queryset: QuerySet[actions.Entry]) -> None:
+    def make_default(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
         chosen = list(queryset[:2])
         if len(chosen) != 1:
             self.message_user(request, gettext("Choose exactly one."), messages.ERROR)

@@ -279,7 +279,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
 
 def _in_thread(function: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-    # Not thread-sensitive: one slow call (a long prompt being counted) must not hold up all sockets.
+    # Not thread-sensitive: one slow call (counting a long prompt) must not hold up all sockets.
     return database_sync_to_async(function, thread_sensitive=False)(*args, **kwargs)
 
 

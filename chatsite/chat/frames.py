@@ -148,7 +148,7 @@ class Phase(Struct, tag="phase"):
 
 
 class Delta(Struct, tag="delta"):
-    """`count` tokens from `position` on; put `text` at code point `offset`, dropping what follows."""
+    """`count` tokens from `position` on; `text` goes to code point `offset`, over what follows."""
 
     request: UUID
     position: int

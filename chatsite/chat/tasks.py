@@ -39,7 +39,7 @@ def store_reply(request_id: str, attempt: int = 0) -> None:
 
 @shared_task(name="chatsite.chat.look_after", expires=10)
 def look_after() -> None:
-    """Store what ended unheard, rescue what lost its worker, send what waits, checkpoint the rest."""
+    """Store what ended unheard, rescue what lost its worker, send what waits, checkpoint."""
     try:
         with client.one_at_a_time("look_after", seconds=30) as mine:
             if mine:

@@ -75,7 +75,7 @@ def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpRespo
 
 
 def json_view(method: Callable[..., HttpResponse], view: Callable[..., Any]) -> Callable[..., Any]:
-    """A view that gives a JSON-able value: own rows only, errors as `{error: {code, text, field}}`."""
+    """A view that gives a JSON-able value; errors become `{error: {code, text, field}}`."""
 
     @method
     @never_cache

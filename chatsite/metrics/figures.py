@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 
 from inference.contract import Stamp, offset_us
 
@@ -83,9 +84,9 @@ def figures_of(received: Stamp, attempts: Sequence[AttemptTimeline]) -> Figures:
     else:
         result.queue_us, result.prefill_us = 0, result.ttft_us
     result.latency_us = runs[-1][-1]
-    result.recovery_us = sum(after[0] - before[-1] for before, after in zip(runs, runs[1:], strict=False))
+    result.recovery_us = sum(after[0] - before[-1] for before, after in pairwise(runs))
     result.decode_us = result.latency_us - result.ttft_us - result.recovery_us
-    gaps = sorted(b - a for run in runs for a, b in zip(run, run[1:], strict=False))
+    gaps = sorted(b - a for run in runs for a, b in pairwise(run))
     if gaps:
         result.tpot_us = result.decode_us / len(gaps)
         result.itl_p50_us = nearest_rank(gaps, 0.50)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Generation(models.Model):
-    """One request and the figures people see. Keeps snapshots of the model and preset that made it."""
+    """One request and its figures. Keeps snapshots of the model and preset that made it."""
 
     class Source(models.TextChoices):
         CHAT = "chat", _("chat")

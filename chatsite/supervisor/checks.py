@@ -57,7 +57,9 @@ def check_model(slug: str) -> None:
     try:
         load_text(slug)
     except ModelUnknown as error:
-        raise CannotStart(f"The model “{slug}” isn't there ({error}) Make it with: make model") from None
+        raise CannotStart(
+            f"The model “{slug}” isn't there ({error}) Make it with: make model"
+        ) from None
 
 
 def redis_binary() -> str:

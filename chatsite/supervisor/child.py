@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
@@ -83,10 +84,8 @@ class Child:
 
 
 def kill_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _die_with_parent() -> None:
@@ -105,8 +104,5 @@ class Printer:
         prefix = f"{name:>7} │ "
         if self._coloured and (colour := COLOURS.get(name)):
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
-        with self._lock:
-            try:
-                print(prefix + line, flush=True)
-            except (BrokenPipeError, ValueError):
-                pass  # whoever read the log is gone
+        with self._lock, suppress(BrokenPipeError, ValueError):  # whoever read the log is gone
+            print(prefix + line, flush=True)

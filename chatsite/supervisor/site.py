@@ -181,7 +181,9 @@ class Site:
                     kill_group(child.process.pid)
                     code = child.process.returncode
                     wait_s = child.plan_restart()
-                    self.say("up", f"{child.name} ended with {code}; starting it again in {wait_s:g} s")
+                    self.say(
+                        "up", f"{child.name} ended with {code}; starting it again in {wait_s:g} s"
+                    )
                 elif child.process is None and time.monotonic() >= child.restart_at:
                     child.start()
                     self._note_pids()
@@ -219,7 +221,9 @@ def stop_leftovers(pids: Path, *, running_is_an_error: bool = False, wait_s: flo
     supervisor = _same_process(*noted[0])
     if supervisor is not None:
         if running_is_an_error:
-            raise CannotStart("The site runs already with this data folder; stop it with: make down")
+            raise CannotStart(
+                "The site runs already with this data folder; stop it with: make down"
+            )
         supervisor.terminate()
         _, alive = psutil.wait_procs([supervisor], timeout=wait_s)
     else:

@@ -158,6 +158,16 @@ def test_a_worker_told_to_stop_hands_its_answers_back(worker: Worker, ask: Ask) 
     assert len(transcript(request).token_ids) == 200
 
 
+def test_a_worker_logs_nobodys_text(worker: Worker, ask: Ask) -> None:
+    worker.start()
+    request = ask("Xylophones in Timbuktu", max_tokens=20)
+    until(lambda: ended(request), what="the end")
+    said = worker.log.read_text()
+    assert "Xylophones" not in said
+    assert transcript(request).text[:20] not in said
+    assert str(request.prompt_token_ids[5:10])[1:-1] not in said
+
+
 def test_a_worker_is_told_which_model_it_holds(worker: Worker, ask: Ask, tmp_path: Path) -> None:
     """Loading and unloading go through Celery's remote control; an answer outlives both."""
     worker.stop()  # nobody else shall take the request up

@@ -30,6 +30,9 @@ class Worker:
         return self._process.pid
 
     def start(self) -> Worker:
+        """Start it; one that runs stays."""
+        if self._process is not None:
+            return self
         self._output = self.log.open("ab")
         self._process = subprocess.Popen(
             [

@@ -5,15 +5,32 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('metrics', '0001_initial'),
+        ("metrics", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(fields=['received_at', 'model_slug', 'preset_slug', 'source', 'state', 'error_code', 'queue_us', 'ttft_us', 'decode_us', 'latency_us', 'tpot_us', 'user_latency_us', 'completion_tokens', 'request_id'], name='generation_board'),
+            model_name="generation",
+            index=models.Index(
+                fields=[
+                    "received_at",
+                    "model_slug",
+                    "preset_slug",
+                    "source",
+                    "state",
+                    "error_code",
+                    "queue_us",
+                    "ttft_us",
+                    "decode_us",
+                    "latency_us",
+                    "tpot_us",
+                    "user_latency_us",
+                    "completion_tokens",
+                    "request_id",
+                ],
+                name="generation_board",
+            ),
         ),
     ]

@@ -62,7 +62,9 @@ def test_latency_is_ttft_plus_tpot_times_the_tokens_after_the_first() -> None:
 
 def test_an_outage_is_recovery_and_no_part_of_tpot() -> None:
     first = AttemptTimeline(1, "a", after(0), after(0), [after(10**8), after(2 * 10**8)])
-    second = AttemptTimeline(2, "b", after(7 * 10**9), after(7 * 10**9), [after(8 * 10**9), after(81 * 10**8)])
+    second = AttemptTimeline(
+        2, "b", after(7 * 10**9), after(7 * 10**9), [after(8 * 10**9), after(81 * 10**8)]
+    )
     figures = figures_of(RECEIVED, [first, second])
     assert figures.recovery_us == 7_800_000
     assert figures.tpot_us == 100_000
@@ -76,7 +78,9 @@ def test_a_request_that_was_never_admitted_has_no_figures_rather_than_zeros() ->
 
 def test_clocks_of_two_hosts_are_marked_and_never_run_backwards() -> None:
     other = Stamp(wall_us=RECEIVED.wall_us - 5_000_000, mono_ns=77, boot="another-boot")
-    figures = figures_of(RECEIVED, [AttemptTimeline(1, "w", other, other, [other, other.at_mono(10**7)])])
+    figures = figures_of(
+        RECEIVED, [AttemptTimeline(1, "w", other, other, [other, other.at_mono(10**7)])]
+    )
     assert not figures.is_exact
     assert figures.ttft_us == 0 and figures.latency_us >= 0
 
@@ -88,7 +92,9 @@ def test_a_wall_clock_that_jumps_changes_nothing_within_one_boot() -> None:
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1), st.floats(0.01, 1.0))
-def test_nearest_rank_is_the_smallest_value_that_covers_the_share(values: list[int], share: float) -> None:
+def test_nearest_rank_is_the_smallest_value_that_covers_the_share(
+    values: list[int], share: float
+) -> None:
     ordered = sorted(values)
     found = nearest_rank(ordered, share)
     assert sum(v <= found for v in ordered) >= share * len(ordered) - 1e-9

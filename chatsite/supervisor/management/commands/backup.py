@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         database = settings.DATABASES["default"]
         if "sqlite3" not in database["ENGINE"]:
-            raise CommandError("This site's database is not SQLite; use its own tool, such as pg_dump.")
+            raise CommandError("The database is not SQLite; use its own tool, such as pg_dump.")
         target: Path = options["file"]
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "db.sqlite3"
