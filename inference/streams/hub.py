@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from inference.contract import Delta, Event, Result, Started
 from inference.streams import keys
 from inference.streams.entries import event_of
-from inference.streams.settings import CONNECT_S, settings
+from inference.streams.settings import ANSWER_S, CONNECT_S, settings
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ BLOCK_MS = 5000
 LOOK_EVERY_S = 1.0
 RETRY_S = 0.3
 PAGE = 1000
+SHORT_CONNECTIONS = 8
+POOL_S = 10.0  # how long a reader waits for one of them
 MAX_BEHIND = 8192  # events a reader may lag; at 50 tokens/s some minutes
 
 EntryId = tuple[int, int]
@@ -100,12 +102,18 @@ class StreamHub:
     def __init__(self) -> None:
         self._readers: dict[str, set[_Reader]] = {}
         self._wake_stream = keys.wake(uuid.uuid4().hex)
-        self._redis: Any = redis.asyncio.Redis.from_url(
-            settings().redis_url,
-            socket_connect_timeout=CONNECT_S,
-            socket_timeout=BLOCK_MS / 1000 + 5,  # above the block, or a quiet time is an error
-            retry=None,
-            protocol=2,
+        # Above the block, or a quiet time is an error.
+        self._blocking: Any = redis.asyncio.Redis.from_url(
+            settings().redis_url, **_options(answer_s=BLOCK_MS / 1000 + 5)
+        )
+        # Hundreds of pages may reload at once: they wait for one of a few connections.
+        self._short: Any = redis.asyncio.Redis(
+            connection_pool=redis.asyncio.BlockingConnectionPool.from_url(
+                settings().redis_url,
+                max_connections=SHORT_CONNECTIONS,
+                timeout=POOL_S,
+                **_options(answer_s=ANSWER_S),
+            )
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -139,7 +147,8 @@ class StreamHub:
         for task in self._tasks:
             task.cancel()
         with suppress(Exception):
-            await self._redis.aclose()
+            await self._blocking.aclose(close_connection_pool=True)
+            await self._short.aclose(close_connection_pool=True)
 
     # --- one reader ------------------------------------------------------------------------------
 
@@ -151,8 +160,8 @@ class StreamHub:
                     yield event
         self._readers.setdefault(reader.request_id, set()).add(reader)
         with _redis_may_be_away():
-            await self._redis.xadd(self._wake_stream, {"w": "1"}, maxlen=1)
-            await self._redis.expire(self._wake_stream, 3600)
+            await self._short.xadd(self._wake_stream, {"w": "1"}, maxlen=1)
+            await self._short.expire(self._wake_stream, 3600)
         while (item := await reader.queue.get()) is not None:
             if reader.is_overrun:
                 raise SlowReader(f"a reader of {reader.request_id[:8]} lags too far")
@@ -162,7 +171,7 @@ class StreamHub:
         """The next entries for this reader; none when Redis is away."""
         after = b"(%d-%d" % reader.last
         with _redis_may_be_away():
-            page: list[tuple[bytes, dict[bytes, bytes]]] = await self._redis.xrange(
+            page: list[tuple[bytes, dict[bytes, bytes]]] = await self._short.xrange(
                 keys.stream(reader.request_id), min=after, count=PAGE
             )
             return page
@@ -180,7 +189,7 @@ class StreamHub:
             }
             wanted = {keys.stream(id_): b"%d-%d" % last for id_, last in since.items()}
             try:
-                answer = await self._redis.xread(
+                answer = await self._blocking.xread(
                     {self._wake_stream: b"%d-%d" % wake_last, **wanted}, block=BLOCK_MS, count=PAGE
                 )
                 for name, entries in answer or []:
@@ -190,6 +199,7 @@ class StreamHub:
                         request_id = name.decode().rsplit(":", 1)[1]
                         self._hand_out(request_id, entries, since=since[request_id])
             except (RedisError, OSError) as error:
+                _end_if_cancelled()
                 logger.warning("stream hub: %s; trying again", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
@@ -215,7 +225,7 @@ class StreamHub:
                     await self._look(readers)
 
     async def _look(self, readers: list[_Reader]) -> None:
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with self._short.pipeline(transaction=False) as pipe:
             for reader in readers:
                 pipe.hget(keys.request(reader.request_id), "model")
             models = [(model or b"").decode() for model in await pipe.execute()]
@@ -231,6 +241,15 @@ class StreamHub:
             if reader.is_waiting and rank is not None and reader.place != rank + 1:
                 reader.place = int(rank) + 1
                 reader.put(Place(reader.request_id, reader.place))
+
+
+def _options(*, answer_s: float) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": CONNECT_S,
+        "socket_timeout": answer_s,
+        "retry": None,
+        "protocol": 2,
+    }
 
 
 def _decode(entries: Entries, request_id: str) -> Iterable[tuple[EntryId, Event]]:

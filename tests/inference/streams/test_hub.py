@@ -142,6 +142,20 @@ async def test_a_reader_whose_request_redis_lost_is_let_go() -> None:
     assert not any(isinstance(item, Result) for item in seen)
 
 
+async def test_hundreds_of_readers_that_come_at_once_need_few_connections() -> None:
+    asked = running(new_request())
+    write(*(delta(asked, position) for position in range(20)))
+    before = connect().info("clients")["connected_clients"]
+    async with open_hub() as hub:
+        readers = [Follower(hub, asked) for _ in range(300)]
+        await asyncio.sleep(0.5)
+        now = (await in_thread(connect().info, "clients"))["connected_clients"]
+        await in_thread(write, delta(asked, 20), ending(asked))
+        for reader in readers:
+            assert positions(await reader.finish()) == list(range(21))
+    assert now - before < 15
+
+
 async def test_a_slow_reader_is_told_and_the_others_do_not_notice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
