@@ -20,7 +20,7 @@ from chatsite.celery import app
 from chatsite.chat import actions, requests
 from chatsite.chat.models import Message
 from chatsite.errors import ChatError
-from chatsite.metrics.actions import UNFINISHED
+from chatsite.metrics.actions import UNFINISHED, mark_running
 from chatsite.metrics.models import Generation
 from inference import client
 
@@ -84,6 +84,10 @@ def send_pending() -> None:
 
 
 def checkpoint_running() -> None:
+    """Note what runs, of chat and API, and copy what chat answers have so far."""
+    for live in client.live_requests():
+        if live.state == "running":
+            mark_running(UUID(live.request_id))
     unfinished = Message.objects.filter(state__in=(Message.State.QUEUED, Message.State.RUNNING))
     for request_id in unfinished.values_list("request_id", flat=True):
         with _alone(request_id.hex):

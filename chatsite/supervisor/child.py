@@ -64,11 +64,14 @@ class Child:
         self.process = None
         return wait_s
 
+    def tell_to_stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL when it doesn't go in time, for all that it started."""
+        """Wait for it to stop, and SIGKILL when it doesn't go in time, with all that it started."""
         if self.process is None or self.process.poll() is not None:
             return
-        self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(self.stop_s)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,8 @@
 """The processes of a site on one machine, in the order in which they start.
 
 Redis (unless REDIS_URL names one), the light worker and its beat, the inference worker, Daphne.
-They stop in the reverse order. A child that dies is started again, later each time.
+They stop in the reverse order, the workers at once. A child that dies is started again, later each
+time.
 """
 
 from __future__ import annotations
@@ -94,8 +95,12 @@ class Site:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with suppress(ValueError):  # not in the main thread, as in a test
                 signal.signal(number, signal.SIG_IGN)
-        for child in reversed(self.children):
-            child.stop()
+        for names in (("daphne",), ("worker", "beat", "web"), ("redis",)):
+            together = [child for child in self.children if child.name in names]
+            for child in together:
+                child.tell_to_stop()
+            for child in together:
+                child.stop()
         self.children.clear()
         self.options.pids.unlink(missing_ok=True)
 
@@ -214,29 +219,28 @@ def stop_leftovers(pids: Path, *, running_is_an_error: bool = False, wait_s: flo
         noted = json.loads(pids.read_text())
     except (OSError, ValueError):
         return False
-    processes = [p for pid, created in noted if (p := _same_process(pid, created))]
+    processes = _alive(noted)
     if not processes:
         pids.unlink(missing_ok=True)
         return False
     supervisor = _same_process(*noted[0])
-    if supervisor is not None:
-        if running_is_an_error:
-            raise CannotStart(
-                "The site runs already with this data folder; stop it with: make down"
-            )
-        supervisor.terminate()
-        _, alive = psutil.wait_procs([supervisor], timeout=wait_s)
-    else:
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
-        _, alive = psutil.wait_procs(processes, timeout=10)
-    for process in [*alive, *processes]:
+    if supervisor is not None and running_is_an_error:
+        raise CannotStart("The site runs already with this data folder; stop it with: make down")
+    for process in [supervisor] if supervisor is not None else processes:
         with suppress(psutil.NoSuchProcess):
-            if process.is_running():
-                process.kill()
+            process.terminate()
+    deadline = time.monotonic() + wait_s
+    while _alive(noted) and time.monotonic() < deadline:
+        time.sleep(TURN_S)
+    for process in _alive(noted):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     pids.unlink(missing_ok=True)
     return True
+
+
+def _alive(noted: list[tuple[int, float]]) -> list[psutil.Process]:
+    return [p for pid, created in noted if (p := _same_process(pid, created))]
 
 
 def _identity(pid: int) -> tuple[int, float] | None:
