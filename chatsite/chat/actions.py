@@ -6,7 +6,7 @@ raise ChatError with a code for the client and a sentence for the person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -267,6 +267,8 @@ def _request(
         turns = [{"role": "system", "content": model.system_prompt}, *turns]
     try:
         sampling = with_seed(preset.sampling())
+        # The limit counts the whole answer: going on gives as many tokens again.
+        sampling = replace(sampling, max_tokens=sampling.max_tokens + len(continue_from))
         fitted = client.fit(
             model.slug, turns, max_tokens=sampling.max_tokens, continued_tokens=len(continue_from)
         )

@@ -39,7 +39,6 @@ export class Composer {
     });
     this.#stop.addEventListener("click", () => on.stop());
     document.getElementById("cancel-edit").addEventListener("click", () => this.cancelEdit());
-    this.#changed();
   }
 
   get choice() {

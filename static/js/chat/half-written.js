@@ -2,6 +2,15 @@
 // looks like a heading for one token, stars stand there until their partners come.
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;
+const MARKER = /(?:^|\n)[ \t>]*(?:[-*+_=~`|:][-*+_=~`|: \t]*|#{1,6}|\d{1,9}[.)]?|[-*+] \[[ x]?\]?|>)?[ \t]*$/;
+const TABLE_HEAD = /^[ \t]*\|[^\n]*(?:\n[-|: \t]*)?$/; // shown when its second line is complete
+const OPEN_LINK = /!?\[[^[\]\n]{0,200}(?:\](?:\((?:[^()\n]|\([^()\n]*\)?)*)?)?$/;
+const LINK = /\]\((?:[^()\n]|\([^()\n]*\))*\)|https?:\/\/\S+/g;
+const MATH = /\$\$[^$]+\$\$|\\\(.+?\\\)|\\\[[^]+?\\\]|\$(?![\s$\d])[^$\n]*[^\s$]\$/g;
+const OPEN_MATH = /(?:\$\$[^$]{0,2000}|\\(?:\([^\n]{0,500}|\[[^]{0,2000})?|\$(?:[^\s$\d][^$\n]{0,500})?)\$?$/;
+const CODE = /(`+)[^`]+\1(?!`)/g;
+const OPEN_TAG = /<[a-zA-Z/][^>\n]{0,200}$/;
+const MARKS = /\*{1,3}|_{1,3}|~{1,2}/g;
 
 /** `text` with its half-written end closed or held back. Only the last block is touched. */
 export function closed(text) {
@@ -16,11 +25,11 @@ function startOfLastBlock(text) {
   let at = 0;
   let start = 0;
   let fence = "";
-  for (const line of lines) {
+  for (const [index, line] of lines.entries()) {
     const mark = FENCE.exec(line)?.[1];
     if (!fence && mark) [fence, start] = [mark, at];
     else if (fence && mark?.startsWith(fence) && !line.trim().replaceAll(fence[0], "")) [fence, start] = ["", at + line.length + 1];
-    else if (!fence && !line.trim()) start = at + line.length + 1;
+    else if (!fence && !line.trim() && index < lines.length - 1) start = at + line.length + 1;
     at += line.length + 1;
   }
   return Math.min(start, text.length);
@@ -36,30 +45,50 @@ function fenced(block) {
 
 /** Hold back a last line that is only a marker: of a list, heading, quote, rule, fence or table. */
 function withoutMarker(block) {
-  return block.replace(/(^|\n)[ \t>]*([-*_+=~`|:]+[-*_+=~`|: \t]*|#{1,6}|\d{1,9}[.)]?|>)[ \t]*$/, (all, newline, marker) =>
-    /^\d+$/.test(marker) && !newline ? all : "",
-  );
+  if (TABLE_HEAD.test(block)) return "";
+  return block.replace(MARKER, "");
 }
 
-/** Close code, emphasis and links that are open at the end. */
+/** Hold back a formula, a link or a tag that is open at the end, and close code and emphasis. */
 function closedInline(block) {
-  const text = block.replace(/!?\[([^\]\n]*)\]\([^)\n]*$/, "$1").replace(/<[a-zA-Z/][^>\n]*$/, "");
-  const ticks = text.match(/`+/g) ?? [];
-  if (ticks.length % 2) return text.endsWith("`") ? text.slice(0, -ticks.at(-1).length) : text + ticks.at(-1);
-  const plain = text.replace(/(`+)[^`]*\1/g, (code) => "x".repeat(code.length));
-  let end = text.replace(/[*_~]+$/, (run) => (opens(plain, run) ? "" : run));
-  const open = [];
-  for (const { 0: mark, index } of plain.slice(0, end.length).matchAll(/\*{1,3}|~~|(?<![\w])_{1,3}|_{1,3}(?![\w])/g)) {
-    if (open.at(-1) === mark) open.pop();
-    else if (/\S/.test(plain[index + mark.length] ?? "")) open.push(mark);
+  const text = withoutOpenMath(block).replace(OPEN_LINK, "").replace(OPEN_TAG, "");
+  const plain = masked(text, CODE, MATH, LINK);
+  const tick = plain.indexOf("`");
+  if (tick >= 0) {
+    const ticks = /^`+/.exec(plain.slice(tick))[0];
+    const code = text.slice(tick + ticks.length);
+    return code.trim() ? text + ticks : closedEmphasis(text.slice(0, tick), plain);
   }
-  if (open.length) end = end.trimEnd();
-  while (open.length) end += open.pop();
-  return end;
+  return closedEmphasis(text, plain);
 }
 
-/** Whether a run of marks at the end stands before a word that is still to come. */
-function opens(text, run) {
-  const before = text[text.length - run.length - 1];
-  return before === undefined || /\s/.test(before) || (text.slice(0, -run.length).split(run).length - 1) % 2 === 0;
+function withoutOpenMath(block) {
+  const at = masked(block, CODE, MATH).search(OPEN_MATH);
+  return at < 0 ? block : block.slice(0, at);
+}
+
+/** `text` with what these patterns match made meaningless, at the same length. */
+function masked(text, ...patterns) {
+  return patterns.reduce((rest, pattern) => rest.replace(pattern, (part) => "x".repeat(part.length)), text);
+}
+
+function closedEmphasis(text, plain) {
+  const open = [];
+  let end = text.length;
+  for (const { 0: mark, index } of plain.slice(0, end).matchAll(MARKS)) {
+    const before = plain[index - 1] ?? " ";
+    const after = plain[index + mark.length] ?? "";
+    const isWithinWord = mark[0] === "_" && /\w/.test(before) && /\w/.test(after);
+    if (isWithinWord) continue;
+    if (/\S/.test(before) && open.at(-1)?.mark === mark) open.pop();
+    else if (/\S/.test(after)) open.push({ mark, index });
+    else if (!after && index + mark.length === text.length) end = index; // its word is still to come
+  }
+  let closed = text.slice(0, end);
+  if (!open.length) return closed;
+  const last = open.at(-1);
+  if (!closed.slice(last.index + last.mark.length).replace(/[*_~]/g, "").trim()) return closed.slice(0, last.index);
+  closed = closed.trimEnd().replace(/[*_~]+$/, "");
+  while (open.length) closed += open.pop().mark;
+  return closed;
 }

@@ -60,10 +60,10 @@ export class LiveAnswer {
     return true;
   }
 
-  /** Note that a frame with text was on the screen at `now`. */
+  /** Note that a frame with new tokens was on the screen at `now`; the end token has no text. */
   painted(now) {
     this.#wasHidden ||= document.hidden;
-    this.firstPaintAt ??= now;
+    if (this.text) this.firstPaintAt ??= now;
     this.lastPaintAt = now;
   }
 

@@ -250,7 +250,8 @@ class ChatPage {
     else this.#stop();
   }
 
-  #stop() {
+  async #stop() {
+    await this.#opening;
     const answer = this.#conversation.unfinished();
     const live = answer && this.#answers.get(answer.request);
     if (!live || live.isStopping) return;
@@ -380,6 +381,7 @@ class ChatPage {
     this.#connection.hidden = isOpen;
     this.#connection.textContent = isOpen ? "" : say(navigator.onLine ? "reconnecting" : "offline");
     this.#answers.connected(isOpen);
+    document.body.classList.toggle("connected", isOpen);
     if (!isOpen) return;
     if (this.#hasConnected) {
       this.#sidebar.reload();

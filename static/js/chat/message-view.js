@@ -21,6 +21,7 @@ export class MessageView {
   #isLast = null;
   #markdown = null;
   #liveText = null;
+  #livePosition = 0;
   #details;
   element;
 
@@ -59,14 +60,14 @@ export class MessageView {
     this.#showTools(message, place, isDone, isLast);
   }
 
-  /** Show an answer while it is made. True when text came that was not on the page yet. */
+  /** Show an answer while it is made. True when there were tokens that the page had not shown. */
   showLive(live) {
     waiting.get(this.element)?.();
-    const isNew = live.text !== this.#liveText;
-    if (isNew) this.#markdown.render(live.text, { isGrowing: true });
-    this.#liveText = live.text;
+    if (live.text !== this.#liveText) this.#markdown.render(live.text, { isGrowing: true });
+    const isNew = live.position !== this.#livePosition;
+    [this.#liveText, this.#livePosition] = [live.text, live.position];
     this.#showPhase(live.words());
-    return isNew && Boolean(live.text);
+    return isNew;
   }
 
   /** Open or close the waterfall. */

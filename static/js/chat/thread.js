@@ -63,9 +63,9 @@ export class Thread {
     this.#frame = 0;
     const changed = [...this.#dirty];
     this.#dirty.clear();
-    const written = changed.filter((live) => this.#views.get(live.message)?.showLive(live));
+    const painted = changed.filter((live) => this.#views.get(live.message)?.showLive(live));
     this.#follow.grown();
-    if (written.length) after((now) => written.forEach((live) => live.painted(now)));
+    if (painted.length) after((now) => painted.forEach((live) => live.painted(now)));
   }
 
   #make(message) {

@@ -1,0 +1,90 @@
+"""A signed-in person in a real Chromium, in front of the whole site as processes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from tests.browser.visit import Visit
+from tests.support.stack import Stack
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+PASSWORD = "a long pass phrase"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser/" in item.nodeid:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium; install it, e.g. apt install chromium")
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def presets(stack: Stack) -> None:
+    """Presets whose answers don't depend on chance: a few words, and more than a test waits for."""
+    stack.python(
+        "from chatsite.catalog.models import SamplingPreset as P\n"
+        "P.objects.create(slug='brief', name='Brief', temperature=0, max_tokens=12)\n"
+        "P.objects.create(slug='endless', name='Endless', temperature=1, max_tokens=1500,"
+        " repetition_penalty=1.2, seed=7)\n"
+    )
+
+
+@pytest.fixture(scope="session")
+def sign_in(stack: Stack, browser: Browser, presets: None) -> Callable[[str], Any]:
+    """A new person's browser state, signed in by the site's own form."""
+
+    def state_of(name: str) -> Any:
+        stack.add_user(name, password=PASSWORD)
+        context = browser.new_context(base_url=stack.url)
+        page = context.new_page()
+        page.goto("/accounts/sign-in/")
+        page.fill("[name=username]", name)
+        page.fill("[name=password]", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_selector("#text")
+        state = context.storage_state()
+        context.close()
+        return state
+
+    return state_of
+
+
+@pytest.fixture(scope="module")
+def person(sign_in: Callable[[str], Any], request: pytest.FixtureRequest) -> Any:
+    """This module's own person: nobody else's conversations are in the list."""
+    return sign_in(request.module.__name__.rsplit("_", 1)[-1])
+
+
+@pytest.fixture
+def visit(stack: Stack, browser: Browser, person: Any) -> Iterator[Callable[..., Visit]]:
+    """Open the chat in a window of its own. Whatever a page complains about fails the test."""
+    visits: list[Visit] = []
+
+    def go(path: str = "/", *, sockets: bool = False, **options: Any) -> Visit:
+        visits.append(Visit(stack, browser, person, path, holds_sockets=sockets, **options))
+        return visits[-1]
+
+    yield go
+    for made in visits:
+        made.page.context.close()
+    assert [text for made in visits for text in made.complaints] == []
