@@ -1,0 +1,232 @@
+"""Faults of the whole site, produced for real: Redis away, the light worker gone, Daphne restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.support.stack import Stack
+
+PASSWORD = "a long pass phrase"
+
+
+@pytest.fixture(scope="module")
+def site(default_model_dir: Path) -> Iterator[Stack]:
+    """A site of its own: these tests stop parts of it."""
+    with Stack() as running:
+        running.add_user("alice", password=PASSWORD)
+        running.python(
+            "from chatsite.catalog.models import SamplingPreset as P\n"
+            "P.objects.update(temperature=0, max_tokens=40, repetition_penalty=1.0)\n"
+            "P.objects.create(slug='long', name='Long', temperature=0, max_tokens=300)\n"
+        )
+        yield running
+
+
+@pytest.fixture
+def alice(site: Stack) -> httpx.Client:
+    client = httpx.Client(base_url=site.url, follow_redirects=True)
+    page = client.get("/accounts/sign-in/")
+    token = client.cookies["csrftoken"]
+    form = {"username": "alice", "password": PASSWORD, "csrfmiddlewaretoken": token}
+    page = client.post("/accounts/sign-in/", data=form, headers={"Referer": site.url})
+    assert page.status_code == 200
+    return client
+
+
+class Page:
+    """What a browser tab does, without a browser: one socket, the delta rule, replay by position."""
+
+    def __init__(self, site: Stack, client: httpx.Client) -> None:
+        self.site = site
+        self.cookies = "; ".join(f"{k}={v}" for k, v in client.cookies.items())
+        self.text, self.tokens, self.request = "", 0, ""
+        self.frames: list[dict[str, Any]] = []
+
+    def open(self) -> Any:
+        return connect(
+            self.site.url.replace("http", "ws") + "/ws/chat/",
+            origin=self.site.url,  # type: ignore[arg-type]
+            additional_headers={"Cookie": self.cookies},
+        )
+
+    async def read(self, socket: Any, *, until: str, enough: int = 10**9) -> dict[str, Any]:
+        """Take frames until one of that type comes, or so many tokens are there."""
+        while True:
+            frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 90))
+            self.frames.append(frame)
+            if frame["type"] == "accepted" and not self.request:
+                self.request = frame["messages"][-1]["request"]
+            if frame["type"] == "delta" and frame["request"] == self.request:
+                if frame["position"] + frame["count"] > self.tokens:
+                    assert frame["position"] == self.tokens, "a token is missing"
+                    self.text = self.text[: frame["offset"]] + frame["text"]
+                    self.tokens += frame["count"]
+                if self.tokens >= enough:
+                    return frame
+            if frame["type"] == until and frame.get("request", self.request) == self.request:
+                return frame
+
+
+def question(text: str, **more: Any) -> str:
+    return json.dumps({"type": "send", "client_id": str(uuid.uuid4()), "text": text} | more)
+
+
+def stored(client: httpx.Client, conversation: str) -> dict[str, Any]:
+    messages = client.get(f"/conversations/{conversation}/").json()["messages"]
+    return next(m for m in messages if m["role"] == "assistant")
+
+
+def ended(client: httpx.Client, conversation: str, *, within_s: float = 60) -> dict[str, Any]:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        answer = stored(client, conversation)
+        if answer["state"] == "done":
+            return answer
+        time.sleep(0.2)
+    raise AssertionError(f"not stored within {within_s} s: {stored(client, conversation)}")
+
+
+def test_a_question_asked_while_redis_is_away_is_kept_and_answered_later(
+    site: Stack, alice: httpx.Client
+) -> None:
+    async def ask() -> str:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await page.read(socket, until="welcome")
+            await asyncio.to_thread(site.redis.stop)
+            await socket.send(question("Are you there?"))
+            accepted = await page.read(socket, until="accepted")
+            assert accepted["messages"][-1]["state"] == "pending"
+            await asyncio.to_thread(site.redis.start)
+            await page.read(socket, until="ended")
+            return str(accepted["conversation"]["id"])
+
+    conversation = asyncio.run(ask())
+    answer = ended(alice, conversation)
+    assert answer["finish_reason"] in ("stop", "length")
+    assert answer["text"]
+
+
+def test_an_answer_whose_page_is_gone_is_stored_without_the_write_back_message(
+    site: Stack, alice: httpx.Client
+) -> None:
+    """The light worker is away when the answer ends: its message waits, or is lost; the row is not."""
+
+    async def ask() -> str:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await socket.send(question("Name a river."))
+            accepted = await page.read(socket, until="accepted")
+            return str(accepted["conversation"]["id"])
+
+    site.end("light")
+    conversation = asyncio.run(ask())
+    time.sleep(4)
+    site.redis.client().delete("chatsite:celery:web", "web")  # the message, wherever it waits
+    site.start_light_worker()
+    answer = ended(alice, conversation)
+    assert answer["finish_reason"] in ("stop", "length")
+
+
+@pytest.mark.parametrize("enough", [1, 7])
+def test_text_is_byte_identical_after_daphne_restarts_in_mid_answer(
+    site: Stack, alice: httpx.Client, enough: int
+) -> None:
+    async def ask() -> tuple[Page, str]:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await socket.send(question("Tell me about trees.", preset="long"))
+            accepted = await page.read(socket, until="accepted")
+            await page.read(socket, until="ended", enough=enough)
+            await asyncio.to_thread(site.end, "web")
+        site.start_web()
+        site._wait("Daphne", lambda: site._is_up("/healthz"), seconds=30)
+        async with page.open() as socket:
+            watch = {"type": "watch", "request": page.request, "position": page.tokens}
+            await socket.send(json.dumps(watch))
+            await page.read(socket, until="ended")
+        return page, str(accepted["conversation"]["id"])
+
+    page, conversation = asyncio.run(ask())
+    answer = ended(alice, conversation)
+    assert page.text == answer["text"]
+    assert page.tokens == answer["position"]
+
+
+def test_two_pages_that_come_at_different_times_show_the_same_text(
+    site: Stack, alice: httpx.Client
+) -> None:
+    async def watch(request: str, after_s: float) -> Page:
+        page = Page(site, alice)
+        page.request = request
+        await asyncio.sleep(after_s)
+        async with page.open() as socket:
+            await socket.send(json.dumps({"type": "watch", "request": request}))
+            await page.read(socket, until="ended")
+        return page
+
+    async def ask() -> tuple[list[Page], str]:
+        first = Page(site, alice)
+        async with first.open() as socket:
+            await socket.send(question("Tell me about birds.", preset="long"))
+            accepted = await first.read(socket, until="accepted")
+            others = [asyncio.create_task(watch(first.request, s)) for s in (0.0, 0.4, 1.1)]
+            await first.read(socket, until="ended")
+            pages = [first, *await asyncio.gather(*others)]
+        return pages, str(accepted["conversation"]["id"])
+
+    pages, conversation = asyncio.run(ask())
+    answer = ended(alice, conversation)
+    shown = {page.text for page in pages if page.tokens}
+    assert shown == {answer["text"]}
+
+
+def test_a_killed_worker_in_mid_answer_is_recovered_on_the_page(
+    site: Stack, alice: httpx.Client
+) -> None:
+    async def ask() -> tuple[Page, str, float]:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await socket.send(question("Tell me about the sea.", preset="long"))
+            accepted = await page.read(socket, until="accepted")
+            await page.read(socket, until="ended", enough=10)
+            await asyncio.to_thread(site.end, "worker", how=9)
+            killed_at = time.monotonic()
+            site.start_worker()
+            await page.read(socket, until="ended", enough=page.tokens + 1)
+            recovery_s = time.monotonic() - killed_at
+            await page.read(socket, until="ended")
+            return page, str(accepted["conversation"]["id"]), recovery_s
+
+    page, conversation, recovery_s = asyncio.run(ask())
+    print(f"next token {recovery_s:.1f} s after the kill")
+    answer = ended(alice, conversation)
+    assert answer["text"] == page.text
+    assert answer["figures"]["attempts"] >= 2
+    assert answer["figures"]["recovery_ms"] > 0
+    f = answer["figures"]
+    assert f["latency_ms"] == pytest.approx(f["ttft_ms"] + f["decode_ms"] + f["recovery_ms"])
+
+
+def test_signing_out_closes_the_socket(site: Stack, alice: httpx.Client) -> None:
+    async def watch() -> int:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await page.read(socket, until="welcome")
+            await asyncio.sleep(0.5)
+            headers = {"X-CSRFToken": alice.cookies["csrftoken"], "Referer": site.url}
+            await asyncio.to_thread(alice.post, "/accounts/sign-out/", headers=headers)
+            await asyncio.wait_for(socket.wait_closed(), 20)
+            return int(socket.close_code or 0)
+
+    assert asyncio.run(watch()) == 4401
