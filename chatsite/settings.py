@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +33,17 @@ def env_bool(name: str, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
 
 
-def env_int(name: str, default: int) -> int:
+def env_int(name: str, default: int, *, low: int = 0) -> int:
     value = os.environ.get(name)
     if value is None or value == "":
         return default
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+        number = low - 1
+    if number < low:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {low} on, not {value!r}.")
+    return number
 
 
 def env_list(name: str, default: list[str]) -> list[str]:
@@ -77,7 +82,10 @@ def database_of(url: str) -> dict[str, Any]:
 
 
 DATA_DIR = Path(env_str("CHATSITE_DATA") or BASE_DIR / "var")
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+try:
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations and keys: nobody else's
+except OSError as error:
+    raise ImproperlyConfigured(f"CHATSITE_DATA: {DATA_DIR}: {error.strerror}.") from None
 
 
 def kept_secret_key() -> str:
@@ -86,21 +94,33 @@ def kept_secret_key() -> str:
         return key
     path = DATA_DIR / "secret_key"
     try:
+        if not path.exists():
+            _put_once(path, get_random_secret_key())
         return path.read_text()
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as error:
+        raise ImproperlyConfigured(f"The secret key in {path}: {error.strerror}.") from None
+
+
+def _put_once(path: Path, text: str) -> None:
+    """Write a private file, whole or not at all; of several processes the first one's stays."""
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(get_random_secret_key())
-        return path.read_text()
+            file.write(text)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
 
 
 SECRET_KEY = kept_secret_key()
 DEBUG = env_bool("DEBUG", False)
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", [])
 REDIS_URL = env_str("REDIS_URL") or "redis://127.0.0.1:6379/0"
 HOST = env_str("HOST") or "127.0.0.1"
-PORT = env_int("PORT", 8000)
+PORT = env_int("PORT", 8000, low=1)
+OWN_NAME = f"[{HOST}]" if ":" in HOST else HOST
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", OWN_NAME])
 CHATSITE_MODEL = env_str("CHATSITE_MODEL") or "smollm2-135m-instruct"
 
 INSTALLED_APPS = [
@@ -185,11 +205,12 @@ LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
 SIGN_UP = env_choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
-INVITATION_HOURS = env_int("INVITATION_HOURS", 72)
-MAX_CONCURRENT_ANSWERS = env_int("MAX_CONCURRENT_ANSWERS", 4)
-AXES_FAILURE_LIMIT = env_int("SIGN_IN_TRIES", 8)
+INVITATION_HOURS = env_int("INVITATION_HOURS", 72, low=1)
+MAX_CONCURRENT_ANSWERS = env_int("MAX_CONCURRENT_ANSWERS", 4, low=1)
+AXES_FAILURE_LIMIT = env_int("SIGN_IN_TRIES", 8, low=1)
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # an address alone may be a whole office
+AXES_CLIENT_IP_CALLABLE = "chatsite.accounts.addresses.client_address"
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_HTTP_RESPONSE_CODE = 429
@@ -219,6 +240,7 @@ if BEHIND_TLS:  # a proxy ends TLS and says so
     SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000)
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # no half-translated pages: Django itself speaks many more
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
@@ -243,7 +265,9 @@ LOGGING = {
 }
 
 # The API for programs (chatsite/api), and what the web server takes from anybody.
-API_MAX_BODY_BYTES = env_int("API_MAX_BODY_BYTES", 8_000_000)
-API_HEARTBEAT_S = env_int("API_HEARTBEAT_S", 10)  # a comment in a stream that is silent this long
+API_MAX_BODY_BYTES = env_int("API_MAX_BODY_BYTES", 8_000_000, low=1000)
+API_HEARTBEAT_S = env_int(
+    "API_HEARTBEAT_S", 10, low=1
+)  # a stream is silent no longer
 DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
-MAX_BODY_S = env_int("MAX_BODY_S", 30)  # a request's body must have arrived by then
+MAX_BODY_S = env_int("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then
