@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from chatsite import health
+from chatsite.accounts.views import admin_sign_in
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
@@ -13,6 +14,7 @@ urlpatterns = [
     path("history/", include("chatsite.dashboards.history.urls")),
     path("admin/latency/", include("chatsite.dashboards.latency.urls")),
     path("admin/workers/", include("chatsite.dashboards.workers.urls")),
+    path("admin/login/", admin_sign_in),
     path("admin/", admin.site.urls),
     path("v1/", include("chatsite.api.urls")),
     path("settings/keys/", include("chatsite.api.pages")),

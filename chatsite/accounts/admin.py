@@ -1,4 +1,8 @@
-"""People and invitations in the admin."""
+"""People and invitations in the admin.
+
+Only an administrator makes administrators: other staff may look after people, but can give nobody
+more rights, and can't touch an administrator's account.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,28 @@ from django.utils.translation import gettext_lazy as _
 from chatsite.accounts import invitations
 from chatsite.accounts.models import Invitation, User
 
-admin.site.register(User, UserAdmin)
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+@admin.register(User)
+class PeopleAdmin(UserAdmin):
+    """Django's own, with rights in the hands of administrators alone."""
+
+    list_display = ("username", "is_active", "is_staff", "last_login", "date_joined")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+
+def _may_touch(request: HttpRequest, person: User | None) -> bool:
+    return person is None or not person.is_superuser or request.user.is_superuser
 
 
 @admin.register(Invitation)
@@ -31,13 +56,13 @@ class InvitationAdmin(admin.ModelAdmin):
     search_fields = ("note", "used_by__username")
     fields = ("note", "makes_administrator")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Invitation | None = None) -> Any:
+        return () if request.user.is_superuser else ("makes_administrator",)
+
     def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        makes_administrator = obj.makes_administrator and request.user.is_superuser
+        """Only new ones come here: a made invitation can be deleted, not changed."""
         made, secret = invitations.invite(
-            by=request.user, note=obj.note, makes_administrator=makes_administrator
+            by=request.user, note=obj.note, makes_administrator=obj.makes_administrator
         )
         obj.pk, obj.secret_hash, obj.expires_at = made.pk, made.secret_hash, made.expires_at
         link = invitations.link_of(secret, request.build_absolute_uri("/"))

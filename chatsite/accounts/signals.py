@@ -1,4 +1,4 @@
-"""Whoever signs out, is deactivated or changes the password loses the sockets that are open."""
+"""Whoever signs out, is deactivated, deleted or gets a new password loses the open sockets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
-from django.db.models.signals import post_save
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -23,5 +23,17 @@ def end_session(request: HttpRequest, user: User | None, **_: Any) -> None:
 
 @receiver(post_save, sender=User)
 def end_all_sessions(instance: User, created: bool, **_: Any) -> None:
-    if not created and not instance.is_active:
-        transaction.on_commit(partial(send_to_person, instance.pk, "session.ended", session=None))
+    # Django keeps the new password's text on the instance until it is saved and announced.
+    has_new_password = getattr(instance, "_password", None) is not None
+    if not created and (has_new_password or not instance.is_active):
+        _close_sockets(instance.pk)
+
+
+@receiver(post_delete, sender=User)
+def end_sessions_of_deleted(instance: User, **_: Any) -> None:
+    _close_sockets(instance.pk)
+
+
+def _close_sockets(user_id: int) -> None:
+    """All of that person's; a page whose session is still good opens another one by itself."""
+    transaction.on_commit(partial(send_to_person, user_id, "session.ended", session=None))

@@ -1,10 +1,15 @@
-"""Signing up, by invitation or openly. Sign-in, sign-out and password change are Django's own."""
+"""Signing in and up. Sign-out and password change are Django's own."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -25,6 +30,23 @@ class AccountForm(UserCreationForm):
         fields = ("username",)
 
 
+class SignIn(LoginView):
+    """Django's view with our page, which offers sign-up only where anybody may."""
+
+    template_name = "accounts/sign_in.html"
+    redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(may_sign_up=settings.SIGN_UP == "open", **kwargs)
+
+
+def admin_sign_in(request: HttpRequest) -> HttpResponse:
+    """The admin's door is the site's own. Whoever is in and may not pass is told so."""
+    if request.user.is_authenticated and not request.user.is_staff:
+        raise PermissionDenied
+    return redirect_to_login(request.GET.get("next") or "/admin/")
+
+
 @sensitive_post_parameters()
 @never_cache
 def sign_up(request: HttpRequest) -> HttpResponse:
@@ -38,7 +60,10 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/closed.html", {"text": text}, status=403)
     form = AccountForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return _welcome(request, form.save())
+        try:
+            return _welcome(request, form.save())
+        except IntegrityError:
+            form.add_error("username", _just_taken())
     return render(request, "accounts/sign_up.html", {"form": form, "invitation": None})
 
 
@@ -53,12 +78,19 @@ def accept_invitation(request: HttpRequest, secret: str) -> HttpResponse:
     form = AccountForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         user = form.save(commit=False)
-        if not invitations.redeem(secret, user):
-            return render(request, "accounts/closed.html", {"text": gone}, status=410)
-        return _welcome(request, user)
+        try:
+            if not invitations.redeem(secret, user):
+                return render(request, "accounts/closed.html", {"text": gone}, status=410)
+            return _welcome(request, user)
+        except IntegrityError:  # the invitation is as good as before
+            form.add_error("username", _just_taken())
     return render(request, "accounts/sign_up.html", {"form": form, "invitation": invitation})
 
 
 def _welcome(request: HttpRequest, user: User) -> HttpResponse:
     login(request, user, backend=BACKEND)
     return redirect(settings.LOGIN_REDIRECT_URL)
+
+
+def _just_taken() -> str:
+    return _("Somebody took this name a moment ago. Choose another one.")
