@@ -1,7 +1,7 @@
 """Background work of the chat, on the light "web" worker.
 
-`store_reply` is told of each answer that ended. Everything else is `look_after`, every two
-seconds: whatever a lost message, a dead worker or an absent Redis left undone is done here.
+`store_reply` is told of each answer that ended. Everything else is `look_after`, once a
+second: whatever a lost message, a dead worker or an absent Redis left undone is done here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from inference import client
 
 logger = logging.getLogger(__name__)
 
-LOOK_AFTER_EVERY_S = 2.0
+LOOK_AFTER_EVERY_S = 1.0
 OUTBOX_AFTER = dt.timedelta(seconds=2)
 FORGOTTEN_AFTER = dt.timedelta(seconds=15)
 

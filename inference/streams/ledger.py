@@ -203,10 +203,13 @@ def refresh(running: Iterable[tuple[str, int]]) -> dict[str, Literal["ours", "ca
 def resubmit(entry: Entry, request: GenerationRequest, *, is_lost: bool, is_ours: bool) -> bool:
     """Put a running request back in line as its next attempt, at its old place.
 
+    A lost one waits `recovery_wait_s` at most; a person looks at it.
+
     `is_ours`: the caller runs it itself; otherwise its lease must have run out. False when it has
     moved, was cancelled, or has other tokens than `request` continues from.
     """
     now = now_ms()
+    wait_s = settings().recovery_wait_s if is_lost else request.expires_s
     call = Call(
         scripts.RESUBMIT,
         [keys.request(entry.request_id), keys.waiting(entry.model), keys.lease(entry.request_id)],
@@ -215,7 +218,7 @@ def resubmit(entry: Entry, request: GenerationRequest, *, is_lost: bool, is_ours
             entry.attempt,
             to_wire(request),
             now,
-            now + int(request.expires_s * 1000),
+            now + int(wait_s * 1000),
             len(request.continue_from),
             int(is_lost),
             "held" if is_ours else "",

@@ -80,10 +80,15 @@ def end(entry: Entry, reason: FinishReason, *, code: str = "", text: str = "") -
 
 
 def end_expired(entries: Iterable[Entry]) -> None:
-    """End requests that nobody took up in time."""
+    """End requests that nobody took up in time; lost ones keep what they have."""
     now = ledger.now_ms()
     for entry in entries:
-        if now > entry.expires_ms:
+        if now <= entry.expires_ms:
+            continue
+        if entry.losses:
+            text = "The model's worker stopped, and no other took over in time."
+            end(entry, "interrupted", code="worker_lost", text=text)
+        else:
             text = "No worker took this request up in time."
             end(entry, "failed", code="expired", text=text)
 

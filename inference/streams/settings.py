@@ -23,9 +23,15 @@ class StreamSettings:
     prefix: str = "chatsite"  # CHATSITE_REDIS_PREFIX
     max_waiting: int = 512  # CHATSITE_MAX_WAITING, per model; one more is refused: queue_full
     lease_s: float = 4.0  # CHATSITE_LEASE_S: a running request nobody renews for so long is lost
+    recover_within_s: float = 10.0  # CHATSITE_RECOVER_WITHIN_S: from loss to going on, or its end
     max_losses: int = 2  # CHATSITE_MAX_LOSSES: losing its worker once more ends a request
     stream_s: int = 86_400  # a stream nobody stored is kept this long
     forget_s: int = 60  # a stored one this long, for readers in flight
+
+    @property
+    def recovery_wait_s(self) -> float:
+        """How long a lost request waits for another worker: what noticing its loss leaves."""
+        return max(1.0, self.recover_within_s - self.lease_s - 2.0)
 
     @classmethod
     def from_env(cls) -> StreamSettings:
@@ -39,6 +45,7 @@ class StreamSettings:
             prefix=os.environ.get("CHATSITE_REDIS_PREFIX") or cls().prefix,
             max_waiting=whole_number("CHATSITE_MAX_WAITING", cls().max_waiting, low=1),
             lease_s=number("CHATSITE_LEASE_S", cls().lease_s, low=1.0),
+            recover_within_s=number("CHATSITE_RECOVER_WITHIN_S", cls().recover_within_s, low=1.0),
             max_losses=whole_number("CHATSITE_MAX_LOSSES", cls().max_losses, low=0),
         )
 

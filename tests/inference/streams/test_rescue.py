@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
+
 import pytest
 
 from inference import client
@@ -139,3 +142,22 @@ def test_a_long_line_is_not_sent_again_and_again() -> None:
     client.lost_requests()
     lists = connect().keys(f"{settings().prefix}:celery:model.m*")
     assert sum(connect().llen(key) for key in lists) == 30
+
+
+def test_a_lost_request_that_no_other_worker_takes_over_ends_as_interrupted_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hasty = dataclasses.replace(ledger.settings(), recover_within_s=1.0, lease_s=1.0)
+    monkeypatch.setattr(ledger, "settings", lambda: hasty)
+    asked = running()
+    write(delta(asked, 0))
+    lose_worker(asked)
+    assert client.resubmit(asked.request_id)
+    client.lost_requests()
+    assert not any(isinstance(e, Result) for e in client.read(asked.request_id))
+    time.sleep(1.1)
+    client.lost_requests()
+    *_, last = client.read(asked.request_id)
+    assert isinstance(last, Result)
+    assert (last.finish_reason, last.error_code) == ("interrupted", "worker_lost")
+    assert last.completion_tokens == 1
