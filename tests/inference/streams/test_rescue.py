@@ -149,7 +149,7 @@ def test_a_lost_request_that_no_other_worker_takes_over_ends_as_interrupted_in_t
 ) -> None:
     hasty = dataclasses.replace(ledger.settings(), recover_within_s=1.0, lease_s=1.0)
     monkeypatch.setattr(ledger, "settings", lambda: hasty)
-    asked = running()
+    asked = running(new_request())
     write(delta(asked, 0))
     lose_worker(asked)
     assert client.resubmit(asked.request_id)
