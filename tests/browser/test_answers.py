@@ -27,7 +27,7 @@ def test_an_answer_is_streamed_and_what_is_shown_is_what_is_stored(visit):
         }"""
     )
     alice.ask(LONG, preset="endless")
-    alice.wait_for_text(chars=600)
+    alice.wait_for_text(chars=300)
     page.keyboard.press("Escape")
     alice.wait_for_end()
     question, answer = alice.stored()
@@ -65,16 +65,16 @@ def test_afterwards_one_line_of_figures_opens_into_the_waterfall(visit):
 def test_a_reload_and_a_second_tab_go_on_with_the_same_text(visit):
     alice = visit()
     alice.ask(LONG, preset="endless")
-    alice.wait_for_text(chars=100)
+    alice.wait_for_text(chars=60)
     second = visit(f"/c/{alice.conversation}/")
-    second.wait_for_text(chars=200)
+    second.wait_for_text(chars=120)
     alice.reload()
-    alice.wait_for_text(chars=300)
+    alice.wait_for_text(chars=180)
     second.page.keyboard.press("Escape")
     for window in (alice, second):
         window.wait_for_end()
     text = alice.stored()[-1]["text"]
-    assert len(text) >= 200
+    assert len(text) >= 120
     assert alice.shows_exactly(text)
     assert second.shows_exactly(text)
 

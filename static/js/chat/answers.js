@@ -3,6 +3,7 @@
 
 import { afterPaint } from "./browser.js";
 import { LiveAnswer } from "./live.js";
+import { endOf } from "./message-view.js";
 import { say } from "./words.js";
 
 export class Answers {
@@ -89,16 +90,17 @@ export class Answers {
   }
 
   /**
-   * An answer has ended. `onPaint(stamps)` is called with the browser's stamps in ms when its last
+   * An answer has ended as `message`. `onPaint(stamps)` is called with the browser's stamps in ms when its last
    * paint is known; the site is told by itself.
    */
-  ended(request, onPaint) {
+  ended(message, onPaint) {
+    const { request } = message;
     const live = this.#live.get(request);
     if (!live) return;
     this.#thread.paint(); // what came with the same frame
     this.#thread.forget(live);
     this.#live.delete(request);
-    this.#announce(say("answered"));
+    this.#announce(endOf(message) || say("answered"));
     afterPaint(() => {
       const { stamps } = live;
       if (!stamps) return;

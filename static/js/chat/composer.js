@@ -127,8 +127,10 @@ export class Composer {
     this.#hint.hidden = isKnown;
     if (!isKnown) return;
     const share = Math.min(100, Math.round((100 * used) / length));
-    this.#context.querySelector("meter").value = share / 100;
-    this.#context.querySelector("span").textContent = say("context", { share: count(share) });
+    this.#context.querySelector(".used span").style.width = `${share}%`;
+    this.#context.classList.toggle("nearly-full", share >= 75 && share < 90);
+    this.#context.classList.toggle("full", share >= 90);
+    this.#context.querySelector(".words").textContent = say("context", { share: count(share) });
     this.#context.title = say("context_title", { used: count(used), length: count(length) });
   }
 

@@ -2,13 +2,14 @@
 
 import { AgainMenu } from "./again-menu.js";
 import { Answers } from "./answers.js";
-import { copyText, newId } from "./browser.js";
+import { copyText } from "./browser.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { FollowEnd } from "./follow-end.js";
 import { get, post } from "./http.js";
 import { listenToKeys, showKeys } from "./keys.js";
 import { Outbox } from "./outbox.js";
+import { Questions } from "./questions.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
 import { Thread } from "./thread.js";
@@ -19,7 +20,6 @@ const page = JSON.parse(document.getElementById("page-data").textContent);
 class ChatPage {
   #conversation = new Conversation();
   #opening = Promise.resolve();
-  #asked = new Map(); // client_id → {conversation, sentAt, temporary, text}
   #hasConnected = false;
   #title = document.getElementById("title");
   #welcome = document.getElementById("welcome");
@@ -49,6 +49,7 @@ class ChatPage {
     onState: (isOpen) => this.#connected(isOpen),
   });
   #answers = new Answers(this.#socket, this.#thread);
+  #questions = new Questions({ outbox: this.#outbox, socket: this.#socket, answers: this.#answers });
 
   constructor() {
     const model = page.models.find((m) => m.is_default) ?? page.models[0];
@@ -101,7 +102,7 @@ class ChatPage {
   }
 
   async #showNew() {
-    this.#showQueued();
+    this.#questions.showWaiting(this.#conversation);
     this.#draw();
   }
 
@@ -113,7 +114,7 @@ class ChatPage {
       if (isFresh) {
         this.#conversation = new Conversation(conversation, messages);
         this.#composer.choose(conversation);
-        this.#showQueued();
+        this.#questions.showWaiting(this.#conversation);
       } else {
         this.#conversation.view = conversation;
         for (const message of messages) this.#conversation.put(message);
@@ -124,16 +125,6 @@ class ChatPage {
     } catch (error) {
       if (error.status === 404 && this.#conversation.id === id) location.replace("/");
       else if (isFresh) this.#composer.note(say("load_failed"));
-    }
-  }
-
-  /** Questions of this conversation that wait for the connection since before a reload. */
-  #showQueued() {
-    for (const frame of this.#outbox.frames) {
-      if (frame.type !== "send" || frame.conversation !== this.#conversation.id) continue;
-      const temporary = this.#placeholders(frame);
-      const { text } = frame;
-      this.#asked.set(frame.client_id, { conversation: this.#conversation, sentAt: null, temporary, text });
     }
   }
 
@@ -160,38 +151,10 @@ class ChatPage {
     this.#composer.clear();
     await this.#opening;
     const parent = editing ? editing.parent : (this.#conversation.branch().at(-1)?.id ?? null);
-    const frame = {
-      type: "send",
-      client_id: newId(),
-      conversation: this.#conversation.id,
-      parent,
-      text: text.toWellFormed?.() ?? text,
-      ...this.#composer.choice,
-    };
-    const temporary = this.#placeholders(frame);
-    const asked = { conversation: this.#conversation, sentAt: performance.now(), temporary, text };
-    this.#asked.set(frame.client_id, asked);
-    this.#socket.ask(frame);
+    this.#questions.send(this.#conversation, { parent, text, choice: this.#composer.choice });
     this.#composer.note("");
     this.#draw();
     this.#follow.jump();
-  }
-
-  /** The question and its answer as they will be, shown until the site has stored them. */
-  #placeholders({ client_id, parent, text }) {
-    const common = {
-      created_at: new Date().toISOString(),
-      position: 0,
-      finish_reason: "",
-      trimmed_messages: 0,
-      figures: null,
-    };
-    const question = { ...common, id: client_id, parent, role: "user", text, state: "done" };
-    const id = `${client_id}-answer`;
-    const answer = { ...common, id, parent: client_id, role: "assistant", text: "", state: "sending", request: client_id };
-    for (const message of [question, answer]) this.#conversation.put(message);
-    this.#answers.expect(answer);
-    return [question.id, answer.id];
   }
 
   #act(action, message, button) {
@@ -225,11 +188,8 @@ class ChatPage {
 
   #again(type, message, choice = {}) {
     if (this.#conversation.unfinished()) return this.#composer.note(say("busy"));
-    const isAsked = [...this.#asked.values()].some((asked) => asked.conversation === this.#conversation);
-    if (isAsked) return;
-    const client_id = newId();
-    this.#asked.set(client_id, { conversation: this.#conversation, sentAt: performance.now() });
-    this.#socket.ask({ type, client_id, message: message.id, ...choice });
+    if (this.#questions.isAskedIn(this.#conversation)) return;
+    this.#questions.again(type, this.#conversation, message, choice);
     this.#composer.note(this.#socket.isOpen ? "" : say("sent_later"));
   }
 
@@ -255,27 +215,15 @@ class ChatPage {
     const answer = this.#conversation.unfinished();
     const live = answer && this.#answers.get(answer.request);
     if (!live || live.isStopping) return;
-    const asked = this.#asked.get(answer.request);
-    if (!asked) return this.#answers.stop(live);
-    if (this.#socket.isOpen) {
-      asked.isToStop = true; // it is on its way; stopped when the site has it
-      live.stop();
-      this.#thread.touch(live);
-    } else {
-      this.#socket.withdraw(answer.request);
-      this.#takeBack(answer.request);
-    }
+    if (!this.#questions.has(answer.request)) return this.#answers.stop(live);
+    this.#takeBack(this.#questions.stop(answer.request, live));
+    this.#thread.touch(live);
   }
 
-  /** Undo the showing of a question that the site will not have; its text goes to the composer. */
-  #takeBack(clientId) {
-    const asked = this.#asked.get(clientId);
-    this.#asked.delete(clientId);
-    if (!asked) return;
-    for (const id of asked.temporary ?? []) asked.conversation.remove(id);
-    this.#answers.forget(clientId);
-    if (asked.text) this.#composer.giveBack(asked.conversation.id, asked.text);
-    if (asked.conversation === this.#conversation) this.#draw();
+  /** The text of a question that the site will not have goes back to where it was written. */
+  #takeBack(asked) {
+    if (asked?.text) this.#composer.giveBack(asked.conversation.id, asked.text);
+    if (asked?.conversation === this.#conversation) this.#draw();
   }
 
   #editLast() {
@@ -303,8 +251,7 @@ class ChatPage {
   }
 
   #accepted({ client_id, conversation, messages }) {
-    const asked = this.#asked.get(client_id);
-    this.#asked.delete(client_id);
+    const asked = this.#questions.settle(client_id);
     this.#sidebar.put(conversation);
     const isHere = asked?.conversation === this.#conversation || conversation.id === this.#conversation.id;
     if (!isHere) return this.#acceptedElsewhere(asked, messages.at(-1));
@@ -314,8 +261,6 @@ class ChatPage {
       this.#sidebar.setCurrent(conversation.id);
       this.#composer.becomes(conversation.id);
     }
-    for (const id of asked?.temporary ?? []) this.#conversation.remove(id);
-    this.#answers.forget(client_id);
     this.#conversation.view = conversation;
     for (const message of messages) {
       this.#conversation.put(message);
@@ -337,7 +282,7 @@ class ChatPage {
   }
 
   #ended({ request, message }) {
-    this.#answers.ended(request, (stamps) => this.#addStamps(message.id, stamps));
+    this.#answers.ended(message, (stamps) => this.#addStamps(message.id, stamps));
     const known = this.#conversation.get(message.id);
     const isToldTwice = known?.state === "done" && known.request === request && known.figures;
     if (!known || isToldTwice) return;
@@ -371,7 +316,7 @@ class ChatPage {
     if (request) {
       this.#answers.forget(request); // an answer that isn't there any more
     } else {
-      this.#takeBack(client_id);
+      this.#takeBack(this.#questions.settle(client_id));
       this.#composer.note(text);
     }
   }

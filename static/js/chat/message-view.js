@@ -110,12 +110,11 @@ export class MessageView {
 
   #showEnd(message, isDone) {
     const trouble = this.#part(".trouble");
-    const words = isDone ? endOf(message) : "";
-    const trimmed = message.trimmed_messages
-      ? say("trimmed", { count: count(message.trimmed_messages) })
-      : "";
-    trouble.textContent = [words, trimmed].filter(Boolean).join(" ");
+    trouble.textContent = isDone ? endOf(message) : "";
     trouble.hidden = !trouble.textContent;
+    const trimmed = this.#part(".trimmed");
+    trimmed.hidden = !message.trimmed_messages;
+    trimmed.textContent = say("trimmed", { count: count(message.trimmed_messages) });
     trouble.classList.toggle("mild", !["failed", "interrupted"].includes(message.finish_reason));
     if (isDone) this.#showPhase("");
     const line = isDone ? figuresLine(message.figures) : "";
@@ -148,7 +147,8 @@ export class MessageView {
   }
 }
 
-function endOf(message) {
+/** How an answer ended, in words; "" when it just came to its end. */
+export function endOf(message) {
   const after = { tokens: tokens(message.position) };
   switch (message.finish_reason) {
     case "cancelled":
