@@ -81,7 +81,7 @@ def database_of(url: str) -> dict[str, Any]:
     }
 
 
-DATA_DIR = Path(env_str("CHATSITE_DATA") or BASE_DIR / "var")
+DATA_DIR = Path(env_str("CHATSITE_DATA") or BASE_DIR / "var").resolve()
 try:
     DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations and keys: nobody else's
 except OSError as error:
@@ -119,6 +119,7 @@ CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", [])
 REDIS_URL = env_str("REDIS_URL") or "redis://127.0.0.1:6379/0"
 HOST = env_str("HOST") or "127.0.0.1"
 PORT = env_int("PORT", 8000, low=1)
+PUBLIC_URL = env_str("PUBLIC_URL")  # where people find the site, when a proxy stands before it
 OWN_NAME = f"[{HOST}]" if ":" in HOST else HOST
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", OWN_NAME])
 CHATSITE_MODEL = env_str("CHATSITE_MODEL") or "smollm2-135m-instruct"
@@ -260,14 +261,13 @@ LOGGING = {
     "loggers": {
         "django.request": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
     },
 }
 
 # The API for programs (chatsite/api), and what the web server takes from anybody.
 API_MAX_BODY_BYTES = env_int("API_MAX_BODY_BYTES", 8_000_000, low=1000)
-API_HEARTBEAT_S = env_int(
-    "API_HEARTBEAT_S", 10, low=1
-)  # a stream is silent no longer
+API_HEARTBEAT_S = env_int("API_HEARTBEAT_S", 10, low=1)  # a stream is silent no longer
 DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
 MAX_BODY_S = env_int("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then

@@ -13,12 +13,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 HEALTHY_AFTER_S = 30.0
+ROOT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 COLOURS = {"redis": 31, "web": 32, "beat": 36, "worker": 35, "daphne": 34, "up": 0}
-NOISE = re.compile(r"it/s\]|^\s*$|SecurityWarning|superuser privileges|uid=0 euid=0|_warn_or_raise")
+NOISE = re.compile(r"it/s\]|^\s*$|WARNING Memory overcommit")
 
 
 @dataclass
@@ -38,6 +42,7 @@ class Child:
     def start(self) -> None:
         self.process = subprocess.Popen(
             self.command,
+            cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -45,7 +50,7 @@ class Child:
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops in order
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(_die_with_parent, os.getpid()) if LIBC is not None else None,
         )
         self.started_at = time.monotonic()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
@@ -91,9 +96,11 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """Ask the kernel for a SIGTERM when the supervisor goes, however it goes (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it went before we asked
+        os._exit(1)
 
 
 class Printer:

@@ -2,25 +2,25 @@
 
 Redis (unless REDIS_URL names one), the light worker and its beat, the inference worker, Daphne.
 They stop in the reverse order, the workers at once. A child that dies is started again, later each
-time.
+time. Who else runs with this data folder is settled in leftovers.py.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from chatsite.supervisor import leftovers
 from chatsite.supervisor.checks import (
     MAX_SOCKET_PATH,
     CannotStart,
@@ -31,9 +31,13 @@ from chatsite.supervisor.checks import (
     redis_binary,
 )
 from chatsite.supervisor.child import Child, Printer, kill_group
+from inference import client
 
-CELERY = [sys.executable, "-m", "celery"]
+CELERY = [sys.executable, "-m", "celery", "--quiet"]
+STOP_TOGETHER = (("daphne",), ("worker", "beat", "web"), ("redis",))
 TURN_S = 0.1
+PATIENCE_S = 180.0  # kernels are built and a large model is read; then the URL is said anyway
+EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,74 +49,94 @@ class SiteOptions:
     port: int
     model: str
     redis_url: str | None
+    public_url: str = ""  # what people type, when a proxy stands before the site
     concurrency: int = 160  # tasks that wait for the engine, which has its own bounds
 
     @property
     def url(self) -> str:
-        host = "localhost" if self.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else self.host
-        return f"http://{host}:{self.port}/"
+        """Where people find the site."""
+        if self.public_url:
+            return self.public_url.rstrip("/") + "/"
+        is_here = self.host in (*EVERYWHERE, "127.0.0.1", "::1")
+        return self._url("localhost" if is_here else self.host)
 
     @property
-    def pids(self) -> Path:
-        return self.data / "run" / "up.json"
+    def own_url(self) -> str:
+        """Where this machine reaches it."""
+        return self._url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host))
+
+    @property
+    def run(self) -> Path:
+        return self.data / "run"
+
+    def _url(self, host: str) -> str:
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
 
 class Site:
-    """Starts, watches and stops the children. `run` returns when told to stop by a signal."""
+    """Starts, watches and stops the children."""
 
     def __init__(self, options: SiteOptions) -> None:
         self.options = options
         self.say = Printer()
         self.children: list[Child] = []
         self.redis_url = options.redis_url or ""
+        self._temporary: Path | None = None
         self._stopping = False
 
-    def prepare(self) -> None:
-        """Check everything and start Redis. Raises CannotStart; nothing runs then."""
-        check_disk(self.options.data)
-        stop_leftovers(self.options.pids, running_is_an_error=True)
-        check_port(self.options.host, self.options.port)
-        check_model(self.options.model)
-        if self.redis_url:
-            check_redis(self.redis_url)
-        else:
-            self._start_redis()
-        os.environ["REDIS_URL"] = self.redis_url
+    def run(self, prepare: Callable[[], str]) -> None:
+        """Start all, say the URL once the site is usable, watch until told to stop by a signal.
 
-    def run(self, *, on_ready: str = "") -> None:
-        """Start the rest, say the URL once it answers, watch until a signal comes."""
+        `prepare` is called when Redis is there; it returns what to say beside the URL. Raises
+        CannotStart when something is wrong; nothing runs then.
+        """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._told_to_stop)
+        check_disk(self.options.data)
+        lock = leftovers.hold(self.options.run)
         try:
+            leftovers.stop_noted(self.options.run)
+            check_port(self.options.host, self.options.port)
+            check_model(self.options.model)
+            self._start_redis()
+            beside = prepare()
             for child in self._site_children():
-                self._start(child)
-            self._watch(on_ready)
+                if not self._stopping:
+                    self._start(child)
+            self._watch(beside)
         finally:
             self.stop()
+            lock.close()
 
     def stop(self) -> None:
         """Stop all, last started first, and leave nothing behind."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with suppress(ValueError):  # not in the main thread, as in a test
                 signal.signal(number, signal.SIG_IGN)
-        for names in (("daphne",), ("worker", "beat", "web"), ("redis",)):
+        for names in STOP_TOGETHER:
             together = [child for child in self.children if child.name in names]
             for child in together:
                 child.tell_to_stop()
             for child in together:
                 child.stop()
         self.children.clear()
-        self.options.pids.unlink(missing_ok=True)
+        leftovers.forget(self.options.run)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     # --- parts -----------------------------------------------------------------------------------
 
     def _start_redis(self) -> None:
+        if self.redis_url:
+            check_redis(self.redis_url)
+            return
         folder = self.options.data / "redis"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "redis.sock"
         if len(str(path)) > MAX_SOCKET_PATH:
-            path = Path(tempfile.mkdtemp(prefix="chatsite-")) / "redis.sock"
-        self.redis_url = f"unix://{path}?db=0"
+            self._temporary = Path(tempfile.mkdtemp(prefix="chatsite-"))
+            path = self._temporary / "redis.sock"
+        url = f"unix://{path}?db=0"
         command = [
             redis_binary(), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
             "--dir", str(folder), "--appendonly", "yes", "--appendfsync", "everysec",
@@ -122,13 +146,13 @@ class Site:
         deadline = time.monotonic() + 20
         while True:
             try:
-                check_redis(self.redis_url)
-                return
+                check_redis(url)
+                break
             except CannotStart as error:
                 if child.has_died() or time.monotonic() > deadline:
-                    self.stop()
                     raise CannotStart(f"The site's own Redis doesn't start: {error}") from None
                 time.sleep(0.05)
+        self.redis_url = os.environ["REDIS_URL"] = url
 
     def _site_children(self) -> list[Child]:
         run, o = self.options.data / "run", self.options
@@ -152,6 +176,7 @@ class Site:
     def _child(self, name: str, command: list[str]) -> Child:
         environment = os.environ | {
             "PYTHONUNBUFFERED": "1",
+            "PYTHONWARNINGS": "ignore::UserWarning:celery.platforms",  # that it runs as root
             "DJANGO_SETTINGS_MODULE": "chatsite.settings",
             "CHATSITE_MODEL": self.options.model,
             "CHATSITE_DATA": str(self.options.data),
@@ -163,98 +188,65 @@ class Site:
     def _start(self, child: Child) -> Child:
         child.start()
         self.children.append(child)
-        self._note_pids()
+        self._note()
         return child
 
-    def _note_pids(self) -> None:
-        pids = [_identity(os.getpid())]
-        pids += [_identity(c.process.pid) for c in self.children if c.process is not None]
-        self.options.pids.parent.mkdir(parents=True, exist_ok=True)
-        self.options.pids.write_text(json.dumps([p for p in pids if p]))
+    def _note(self) -> None:
+        running = [child.process.pid for child in self.children if child.process is not None]
+        leftovers.note(self.options.run, [os.getpid(), *running])
 
-    def _watch(self, on_ready: str) -> None:
-        is_said = False
+    def _watch(self, beside: str) -> None:
+        is_said, started = False, time.monotonic()
         while not self._stopping:
-            if not is_said and self._answers():
+            if not is_said and (caveat := self._usable(time.monotonic() - started)) is not None:
                 is_said = True
-                self.say("up", f"chatsite is at {self.options.url}")
-                for line in on_ready.splitlines():
-                    self.say("up", line)
+                for line in (f"chatsite is at {self.options.url}", caveat, *beside.splitlines()):
+                    if line:
+                        self.say("up", line)
             for child in self.children:
                 if child.has_died():
                     assert child.process is not None
                     kill_group(child.process.pid)
                     code = child.process.returncode
                     wait_s = child.plan_restart()
-                    self.say(
-                        "up", f"{child.name} ended with {code}; starting it again in {wait_s:g} s"
-                    )
+                    text = f"{child.name} ended with {code}; starting it again in {wait_s:g} s"
+                    self.say("up", text)
                 elif child.process is None and time.monotonic() >= child.restart_at:
                     child.start()
-                    self._note_pids()
+                    self._note()
             time.sleep(TURN_S)
         self.say("up", "stopping")
 
+    def _usable(self, waited_s: float) -> str | None:
+        """None while it isn't; "" when all is there; else what is still missing."""
+        if not self._answers():
+            return None
+        state, detail = self._worker_state()
+        if state == "ready":
+            return ""
+        if state == "failed":
+            return f"The model can't be served: {detail}"
+        if waited_s > PATIENCE_S:
+            return "The model is still being loaded; questions wait for it."
+        return None
+
+    def _worker_state(self) -> tuple[str, str]:
+        """What our own worker says of itself; what one before it said may still be in Redis."""
+        pids = {c.process.pid for c in self.children if c.name == "worker" and c.process}
+        with suppress(client.RedisUnavailable):
+            for worker in client.workers():
+                if worker.pid in pids:
+                    return worker.state, worker.state_detail
+        return "", ""
+
     def _answers(self) -> bool:
-        host = "127.0.0.1" if self.options.host in ("0.0.0.0", "127.0.0.1") else self.options.host
-        host = "[::1]" if host in ("::", "::1") else host
         try:
-            with urllib.request.urlopen(f"http://{host}:{self.options.port}/healthz", timeout=1):
+            with urllib.request.urlopen(f"{self.options.own_url}healthz", timeout=1):
                 return True
-        except urllib.error.HTTPError:
+        except urllib.error.HTTPError:  # a host name that isn't allowed: still an answer
             return True
         except OSError:
             return False
 
     def _told_to_stop(self, *_: object) -> None:
         self._stopping = True
-
-
-def stop_leftovers(pids: Path, *, running_is_an_error: bool = False, wait_s: float = 30.0) -> bool:
-    """Stop a supervisor that runs with this data folder, or what a dead one left. True if any was.
-
-    With `running_is_an_error` a living supervisor raises CannotStart instead.
-    """
-    try:
-        noted = json.loads(pids.read_text())
-    except (OSError, ValueError):
-        return False
-    processes = _alive(noted)
-    if not processes:
-        pids.unlink(missing_ok=True)
-        return False
-    supervisor = _same_process(*noted[0])
-    if supervisor is not None and running_is_an_error:
-        raise CannotStart("The site runs already with this data folder; stop it with: make down")
-    for process in [supervisor] if supervisor is not None else processes:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    deadline = time.monotonic() + wait_s
-    while _alive(noted) and time.monotonic() < deadline:
-        time.sleep(TURN_S)
-    for process in _alive(noted):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    pids.unlink(missing_ok=True)
-    return True
-
-
-def _alive(noted: list[tuple[int, float]]) -> list[psutil.Process]:
-    return [p for pid, created in noted if (p := _same_process(pid, created))]
-
-
-def _identity(pid: int) -> tuple[int, float] | None:
-    try:
-        return pid, psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _same_process(pid: int, created: float) -> psutil.Process | None:
-    """The process of that pid, if it is still the one that was noted and not a later one."""
-    try:
-        process = psutil.Process(pid)
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        return process if alive and abs(process.create_time() - created) < 1 else None
-    except psutil.NoSuchProcess:
-        return None

@@ -12,11 +12,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,7 +31,8 @@ class Up:
     def __init__(self, data: Path, **environment: str) -> None:
         self.data = data
         self.port = int(environment.get("PORT", 0)) or free_port()
-        self.log = data / "up.log"
+        self.url = f"http://localhost:{self.port}"
+        self.log = data / f"up-{self.port}.log"
         self.environment = {k: v for k, v in os.environ.items() if k != "REDIS_URL"} | {
             "CHATSITE_DATA": str(data),
             "PORT": str(self.port),
@@ -55,6 +60,9 @@ class Up:
                 line = " ".join(psutil.Process(pid).cmdline())
                 found[next((name for name in names if name in line), line)] = psutil.Process(pid)
         return found
+
+    def is_usable(self) -> bool:
+        return f"chatsite is at {self.url}/" in self.said
 
     def answers(self, path: str = "/healthz") -> bool:
         try:
@@ -108,8 +116,8 @@ def gone(processes: dict[str, psutil.Process]) -> list[str]:
 
 
 def test_one_site_is_started_watched_and_stopped(site: Up) -> None:
-    until(site.answers)
-    until(lambda: "chatsite is at" in site.said)
+    until(site.is_usable)
+    assert site.answers("/readyz"), "the URL is said when everything is there"
     children = site.children()
     assert set(children) == {
         "redis-server",
@@ -127,10 +135,13 @@ def test_one_site_is_started_watched_and_stopped(site: Up) -> None:
     assert again.returncode != 0
     assert "runs already" in again.stderr
 
-    beat = children["beat"]
-    beat.kill()
-    until(lambda: "beat ended with" in site.said)
-    until(lambda: site.children().get("beat", beat).pid != beat.pid)
+    for name in ("beat", "redis-server"):
+        old = children[name]
+        old.kill()
+        until(lambda: f"{name.split('-')[0]} ended with -9; starting it again in" in site.said)  # noqa: B023
+        until(lambda: site.children().get(name, old).pid != old.pid)  # noqa: B023
+    until(lambda: site.answers("/readyz"))
+    assert site.said.count("chatsite is at") == 1
 
     children = site.children()
     started = time.monotonic()
@@ -142,12 +153,79 @@ def test_one_site_is_started_watched_and_stopped(site: Up) -> None:
     assert run(site.data, "down").stdout.strip() == "Nothing was running."
 
 
-def test_nothing_outlives_a_supervisor_that_was_killed(site: Up) -> None:
-    until(site.answers)
+SECRET_WORDS = "marmalade and zeppelins"
+
+
+def test_a_supervisor_killed_in_mid_answer_leaves_no_process_and_loses_no_text(site: Up) -> None:
+    until(site.is_usable)
+    person = first_administrator(site)
+    conversation, seen = begin_answer(site, person, f"Write a long story about {SECRET_WORDS}.")
     children = site.children()
     site.process.send_signal(signal.SIGKILL)
     site.process.wait(10)
     assert gone(children) == []
+    assert "marmalade" not in site.said, "logs are silent about what people write"
+
+    next_one = Up(site.data)
+    try:
+        until(next_one.is_usable)
+        person.base_url = httpx.URL(next_one.url)
+        until(lambda: answer_of(person, conversation)["state"] == "done")
+        answer = answer_of(person, conversation)
+        assert answer["finish_reason"] in ("stop", "length", "interrupted")
+        assert answer["text"].startswith(seen)
+        assert "marmalade" not in next_one.said
+    finally:
+        run(site.data, "down")
+    assert next_one.process.wait(10) == 0
+
+
+def first_administrator(site: Up) -> httpx.Client:
+    """Signed in by the link that the first start printed."""
+    link = re.search(r"http\S+/accounts/invitation/\S+", site.said)
+    assert link is not None
+    person = httpx.Client(base_url=site.url, follow_redirects=True)
+    person.get(link.group())
+    form = {
+        "username": "dana",
+        "password1": "a long pass phrase",
+        "password2": "a long pass phrase",
+        "csrfmiddlewaretoken": person.cookies["csrftoken"],
+    }
+    assert person.post(link.group(), data=form).url.path == "/"
+    return person
+
+
+def begin_answer(site: Up, person: httpx.Client, question: str) -> tuple[str, str]:
+    """Ask; returns the conversation's id and the first words, while the others are written."""
+    cookies = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+    url = site.url.replace("http", "ws") + "/ws/chat/"
+    frame = {"type": "send", "client_id": str(uuid.uuid4()), "text": question}
+    with connect(url, origin=site.url, additional_headers={"Cookie": cookies}) as socket:  # type: ignore[arg-type]
+        socket.send(json.dumps(frame))
+        conversation, text = "", ""
+        while len(text) < 20:
+            said = json.loads(socket.recv(timeout=30))
+            if said["type"] == "accepted":
+                conversation = said["conversation"]["id"]
+            if said["type"] == "delta":
+                text += said["text"]
+    return conversation, text
+
+
+def answer_of(person: httpx.Client, conversation: str) -> dict[str, Any]:
+    return person.get(f"/conversations/{conversation}/").json()["messages"][-1]
+
+
+def test_two_starts_at_once_make_one_site(tmp_path: Path, default_model_dir: Path) -> None:
+    both = [Up(tmp_path), Up(tmp_path)]
+    until(lambda: any(up.process.poll() is not None for up in both))
+    (ended,) = (up for up in both if up.process.poll() is not None)
+    (runs,) = (up for up in both if up is not ended)
+    assert "runs already" in ended.said
+    assert runs.process.poll() is None
+    runs.process.terminate()
+    assert runs.process.wait(40) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -195,6 +273,34 @@ def test_a_data_folder_that_can_not_be_written_is_one_sentence(tmp_path: Path) -
     done = run(blocked / "data", "up", PORT=str(free_port()))
     assert done.returncode != 0
     assert "data" in done.stderr
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    options = ("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(full))
+    if os.geteuid() != 0 or subprocess.run(options, capture_output=True).returncode:
+        pytest.skip("only root may make a small disk here")
+    try:
+        done = run(full, "up", PORT=str(free_port()))
+        assert done.returncode != 0
+        assert re.search(r"disk of \S+ is full: \d+ MB are free", done.stderr)
+        assert "Traceback" not in done.stderr
+    finally:
+        subprocess.run(("umount", str(full)), check=True)
+
+
+def test_an_old_python_is_one_sentence() -> None:
+    pretend = (
+        "import sys, runpy; sys.version_info = (3, 9, 2, 'final', 0); "
+        "runpy.run_path('deploy/check_python.py')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", pretend], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode != 0
+    assert "needs Python 3.11, 3.12 or 3.13, and this is 3.9.2" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_backup_comes_back(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tarfile
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,25 @@ class Command(BaseCommand):
         if "sqlite3" not in database["ENGINE"]:
             raise CommandError("The database is not SQLite; use its own tool, such as pg_dump.")
         target: Path = options["file"]
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "db.sqlite3"
-            source = sqlite3.connect(database["NAME"])
-            into = sqlite3.connect(copy)
-            with into:
+        try:
+            self._write(target, Path(database["NAME"]))
+        except (OSError, sqlite3.Error) as error:
+            raise CommandError(f"{target} can't be written: {error}") from None
+        self.stdout.write(f"{target} holds the database and the secret key; keep it safe.")
+
+    def _write(self, target: Path, database: Path) -> None:
+        """The archive appears whole or not at all, for nobody else to read."""
+        with tempfile.TemporaryDirectory(dir=target.resolve().parent) as folder:
+            copy, draft = Path(folder) / "db.sqlite3", Path(folder) / "backup.tar.gz"
+            with (
+                closing(sqlite3.connect(database)) as source,
+                closing(sqlite3.connect(copy)) as into,
+            ):
                 source.backup(into)  # consistent, whatever is being written
-            source.close()
-            into.close()
-            with tarfile.open(target, "w:gz") as archive:
+            with tarfile.open(draft, "w:gz") as archive:
                 archive.add(copy, "db.sqlite3")
                 key = settings.DATA_DIR / "secret_key"
                 if key.exists():
                     archive.add(key, "secret_key")
-        target.chmod(0o600)
-        self.stdout.write(f"{target} holds the database and the secret key; keep it safe.")
+            draft.chmod(0o600)
+            draft.replace(target)

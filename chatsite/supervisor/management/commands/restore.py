@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 
-MEMBERS = ("db.sqlite3", "secret_key")
+from chatsite.supervisor import leftovers
+from chatsite.supervisor.checks import CannotStart
+
+SECRET, DATABASE = "secret_key", "db.sqlite3"
 
 
 class Command(BaseCommand):
@@ -19,27 +26,56 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if (settings.DATA_DIR / "run" / "up.json").exists():
-            raise CommandError("The site runs, or ended badly. Stop it first: make down")
-        try:
-            with tarfile.open(options["file"]) as archive:
-                names = archive.getnames()
-                if "db.sqlite3" not in names:
-                    raise CommandError(f"{options['file']} is not a backup: it has no database.")
-                for name in MEMBERS:
-                    self._put(archive, name) if name in names else None
-        except (OSError, tarfile.TarError) as error:
-            raise CommandError(f"{options['file']} can't be read: {error}") from None
+        database = settings.DATABASES["default"]
+        if "sqlite3" not in database["ENGINE"]:
+            raise CommandError("The database is not SQLite; use its own tool, such as psql.")
+        connections.close_all()
+        with _alone(settings.DATA_DIR / "run"):
+            try:
+                with tarfile.open(options["file"]) as archive:
+                    drafts = [
+                        self._draft(archive, DATABASE, Path(database["NAME"])),
+                        self._draft(archive, SECRET, settings.DATA_DIR / SECRET),
+                    ]
+            except (OSError, EOFError, tarfile.TarError) as error:
+                raise CommandError(f"{options['file']} can't be read: {error}") from None
+            for draft, target in filter(None, drafts):
+                _keep_old(target)
+                draft.replace(target)
         self.stdout.write("Restored. Start the site with: make up")
 
-    def _put(self, archive: tarfile.TarFile, name: str) -> None:
-        member = archive.extractfile(name)
-        if member is None:
+    def _draft(self, archive: tarfile.TarFile, name: str, target: Path) -> tuple[Path, Path] | None:
+        """The member beside its place, complete on the disk before anything is moved."""
+        if name not in archive.getnames():
+            if name == DATABASE:
+                raise CommandError("This is not a backup: it has no database.")
+            return None
+        source = archive.extractfile(name)
+        if source is None:
             raise CommandError(f"{name} in the backup is not a file.")
-        target = settings.DATA_DIR / name
-        for suffix in ("-wal", "-shm"):
-            Path(f"{target}{suffix}").unlink(missing_ok=True)
-        if target.exists():
-            target.replace(target.with_name(f"{name}.before-restore"))
-        target.write_bytes(member.read())
-        target.chmod(0o600)
+        draft = target.with_name(f".{target.name}-restored")
+        draft.touch(mode=0o600)
+        with draft.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        return draft, target
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    try:
+        lock = leftovers.hold(run)
+    except CannotStart as error:
+        raise CommandError(str(error)) from None
+    with lock:
+        leftovers.stop_noted(run)  # what a killed site left may still write
+        yield
+
+
+def _keep_old(target: Path) -> None:
+    """Move a file aside, and what SQLite keeps beside it: part of the data may be only there."""
+    for suffix in ("", "-wal", "-shm"):
+        old = Path(f"{target}{suffix}")
+        if old.exists():
+            old.replace(f"{target}.before-restore{suffix}")
+        else:
+            Path(f"{target}.before-restore{suffix}").unlink(missing_ok=True)

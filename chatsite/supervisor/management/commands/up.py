@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.db import DatabaseError
 
 from chatsite.accounts.invitations import first_administrator_link
 from chatsite.supervisor.checks import CannotStart
-from chatsite.supervisor.site import Site, SiteOptions
+from chatsite.supervisor.site import EVERYWHERE, Site, SiteOptions
 
 
 class Command(BaseCommand):
@@ -20,23 +21,32 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        site_options = SiteOptions(
+        self.site_options = SiteOptions(
             data=settings.DATA_DIR,
             host=settings.HOST,
             port=settings.PORT,
             model=settings.CHATSITE_MODEL,
             redis_url=os.environ.get("REDIS_URL") or None,
+            public_url=settings.PUBLIC_URL,
         )
-        site = Site(site_options)
         try:
-            site.prepare()
-            try:
-                call_command("migrate", interactive=False, verbosity=0)
-                link = first_administrator_link(site_options.url)
-            except (DatabaseError, OSError) as error:
-                site.stop()
-                raise CannotStart(f"The database can't be prepared: {error}.") from None
+            Site(self.site_options).run(self._prepare)
         except CannotStart as error:
             raise CommandError(str(error)) from None
-        text = f"No administrator yet. This link makes one, once:\n{link}" if link else ""
-        site.run(on_ready=text)
+
+    def _prepare(self) -> str:
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+            return "\n".join(self._hints())
+        except (DatabaseError, OSError) as error:
+            raise CannotStart(f"The database can't be prepared: {error}.") from None
+
+    def _hints(self) -> Iterator[str]:
+        if link := first_administrator_link(self.site_options.url):
+            yield "No administrator yet. This link makes one, once:"
+            yield link
+        if self.site_options.host in EVERYWHERE and not os.environ.get("ALLOWED_HOSTS"):
+            yield (
+                "Other machines are answered only by a name in ALLOWED_HOSTS, "
+                "such as ALLOWED_HOSTS=chat.example.org,localhost"
+            )
