@@ -4,7 +4,6 @@ import os
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
@@ -12,6 +11,7 @@ http = get_asgi_application()
 
 from chatsite.api.asgi import ApiHandler  # noqa: E402
 from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
+from chatsite.origin import SameOriginOnly  # noqa: E402
 from chatsite.web_bounds import bound_requests  # noqa: E402
 
 bound_requests()
@@ -19,8 +19,6 @@ bound_requests()
 application = ProtocolTypeRouter(
     {
         "http": ApiHandler(http),
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-        ),
+        "websocket": SameOriginOnly(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
