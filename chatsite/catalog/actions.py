@@ -46,6 +46,7 @@ def make_default(entry: Entry) -> None:
     """Move the default here. Raises ChatError for an entry that isn't enabled."""
     kind = type(entry)
     with transaction.atomic():
+        list(kind._default_manager.select_for_update().order_by("pk"))  # one mover at a time
         kind._default_manager.filter(is_default=True).exclude(pk=entry.pk).update(is_default=False)
         moved = kind._default_manager.filter(pk=entry.pk, is_enabled=True).update(is_default=True)
         if not moved:  # disabled or deleted meanwhile: leave the default where it was

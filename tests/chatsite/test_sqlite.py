@@ -13,6 +13,7 @@ from chatsite.chat.models import Conversation
 THREADS, WRITES = 8, 25
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="it is about SQLite's transactions")
 @pytest.mark.django_db(transaction=True)
 def test_eight_threads_that_read_modify_and_write_lose_nothing() -> None:
     owner = User.objects.create_user("alice")
