@@ -40,6 +40,7 @@ def strings() -> dict[str, str]:
         "phase_recovering": _("the worker was lost; going on in another one"),
         "phase_writing": _("writing, {speed} tokens/s"),
         "phase_writing_start": _("writing"),
+        "phase_silent": _("writing; no token for {seconds} s"),
         "phase_stopping": _("stopping"),
         "end_cancelled": _("Stopped by you after {tokens}."),
         "end_cancelled_early": _("Stopped by you before it began."),

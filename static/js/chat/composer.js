@@ -18,6 +18,7 @@ export class Composer {
   #maxChars;
   #conversation = null;
   #editing = null;
+  #isOpen = false;
 
   /** `on` has submit(text, editing), stop() and editLast(). Drafts are `person`'s own. */
   constructor({ person, maxChars, on }) {
@@ -57,9 +58,11 @@ export class Composer {
 
   /** Switch to a conversation's own draft (null: the new chat's). */
   open(conversation) {
+    const early = this.#isOpen ? "" : this.#text.value; // written before this script was there
+    this.#isOpen = true;
     this.#conversation = conversation;
     this.#editing = null;
-    this.#text.value = this.#draft(conversation);
+    this.#text.value = this.#draft(conversation) || early;
     this.note("");
     this.#changed();
     this.focus();

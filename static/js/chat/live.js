@@ -4,6 +4,7 @@ import { codePointsOf } from "./browser.js";
 import { count, say } from "./words.js";
 
 const SPEED_WINDOW_MS = 3000;
+const SILENCE_MS = 2500;
 
 export class LiveAnswer {
   #arrivals = []; // [time, tokens] of the last seconds
@@ -78,6 +79,8 @@ export class LiveAnswer {
     const { place, done, total } = this.#phase;
     const phase = this.phase;
     if (phase === "writing") {
+      const silence = this.#silenceMs();
+      if (silence > SILENCE_MS) return say("phase_silent", { seconds: count(Math.round(silence / 1000)) });
       const speed = this.#speed();
       return speed ? say("phase_writing", { speed: count(Math.round(speed)) }) : say("phase_writing_start");
     }
@@ -93,6 +96,10 @@ export class LiveAnswer {
     if (phase === "writing") return say("phase_writing_start");
     if (phase === "prefill") return say("phase_prefill_start");
     return this.words();
+  }
+
+  #silenceMs() {
+    return performance.now() - (this.#arrivals.at(-1)?.[0] ?? performance.now());
   }
 
   #speed() {

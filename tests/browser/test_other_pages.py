@@ -1,0 +1,53 @@
+"""The pages around the chat keep to the site's policy, and what is vendored is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+VENDOR = Path(__file__).resolve().parents[2] / "static" / "vendor"
+
+
+@pytest.mark.parametrize("path", ["/history/?q=word", "/accounts/password/"])
+def test_other_pages_raise_no_complaint(visit, path):
+    alice = visit()
+    alice.page.goto(path)
+    expect(alice.page.locator("h1").first).to_be_visible()
+
+
+def test_a_stranger_is_asked_to_sign_in_and_comes_back_to_where_he_wanted(browser, stack, person):
+    context = browser.new_context(base_url=stack.url)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text))
+    page.goto("/history/")
+    page.fill("[name=username]", "pages")
+    page.fill("[name=password]", "a long pass phrase")
+    page.click("button.primary")
+    expect(page).to_have_url(f"{stack.url}/history/")
+    assert complaints == []
+    context.close()
+
+
+def test_somebody_elses_conversation_is_a_page_that_is_not_there(visit, stack):
+    alice = visit()
+    alice.page.goto("/c/00000000-0000-4000-8000-000000000000/")
+    expect(alice.page.locator("h1")).to_be_visible()
+    alice.complaints.clear()  # the browser's own line about a 404
+
+
+def test_every_vendored_file_is_in_the_manifest_with_its_licence():
+    manifest = json.loads((VENDOR / "MANIFEST.json").read_text())
+    named = {file for library in manifest.values() for file in library["files"]}
+    there = {
+        str(path.relative_to(VENDOR))
+        for path in VENDOR.rglob("*")
+        if path.is_file() and path.name not in ("MANIFEST.json", "LICENSE")
+    }
+    assert named == there
+    for library in manifest.values():
+        assert library["version"] and library["licence"]
+        assert (VENDOR / library["files"][0]).with_name("LICENSE").is_file()
