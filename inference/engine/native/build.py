@@ -127,7 +127,8 @@ def _build(folder: Path, library: Path) -> None:
         from torch.utils import cpp_extension
 
         work = folder / "work"
-        work.mkdir(exist_ok=True)
+        shutil.rmtree(work, ignore_errors=True)  # a killed build leaves torch's lock: waits for ever
+        work.mkdir()
         try:
             cpp_extension.load(
                 MODULE,

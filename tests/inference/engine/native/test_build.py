@@ -1,0 +1,29 @@
+"""What a build that was killed leaves behind. That kernels compile is tested by using them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils import cpp_extension
+
+from inference.engine.native import build
+
+
+def test_a_build_that_was_killed_does_not_hold_up_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch marks a running build by a file named lock, and waits as long as there is one."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "lock").touch()
+
+    def compile_if_free(name: str, sources: list[str], **options: Any) -> None:
+        work = Path(options["build_directory"])
+        assert not (work / "lock").exists()
+        (work / f"{name}.so").touch()
+
+    monkeypatch.setattr(cpp_extension, "load", compile_if_free)
+    build._build(tmp_path, tmp_path / "kernels.so")
+    assert (tmp_path / "kernels.so").exists()
+    assert not (tmp_path / "work").exists()
