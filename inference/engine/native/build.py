@@ -127,7 +127,7 @@ def _build(folder: Path, library: Path) -> None:
         from torch.utils import cpp_extension
 
         work = folder / "work"
-        shutil.rmtree(work, ignore_errors=True)  # a killed build leaves torch's lock: waits for ever
+        shutil.rmtree(work, ignore_errors=True)  # a killed build's lock would be waited for
         work.mkdir()
         try:
             cpp_extension.load(
