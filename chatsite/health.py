@@ -28,10 +28,12 @@ def readyz(request: HttpRequest) -> JsonResponse:
         elif states:
             checks["worker"] = states[0]
     missing = [name for name, state in checks.items() if state != "ok"]
-    return JsonResponse(
+    response = JsonResponse(
         {"status": "missing" if missing else "ready", "missing": missing, "checks": checks},
         status=503 if missing else 200,
     )
+    response._has_been_logged = True  # it is asked every few seconds; Django logs each 503
+    return response
 
 
 def _database() -> str:
