@@ -23,13 +23,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
+    """Ends with these tests: while it runs, its event loop runs in the main thread of the tests."""
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium; install it, e.g. apt install chromium")
@@ -38,7 +39,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def presets(stack: Stack) -> None:
     """Presets whose answers don't depend on chance: a few words, and more than a test waits for."""
     stack.python(
@@ -49,7 +50,7 @@ def presets(stack: Stack) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sign_in(stack: Stack, browser: Browser, presets: None) -> Callable[[str], Any]:
     """A new person's browser state, signed in by the site's own form."""
 

@@ -90,7 +90,7 @@ def test_the_board_draws_zooms_and_opens_a_request_without_a_complaint(dana, vis
     with page.expect_navigation(url="**since=*"):
         page.mouse.up()
     assert "until=" in page.url
-    assert page.locator("#live").is_disabled()
+    expect(page.locator("#live")).to_be_disabled()
 
     page.goto("/admin/latency/")
     page.locator('[data-live="slowest"] a').first.click()
