@@ -1,15 +1,15 @@
-// The chat page: joins socket, thread, sidebar and composer, and keeps the address in step.
+// The chat page: what a person does goes to the site, and what the site says to the page's parts.
 
 import { AgainMenu } from "./again-menu.js";
 import { Answers } from "./answers.js";
 import { copyText } from "./browser.js";
 import { Composer } from "./composer.js";
-import { Conversation } from "./conversation.js";
 import { FollowEnd } from "./follow-end.js";
-import { get, post } from "./http.js";
+import { post } from "./http.js";
 import { listenToKeys, showKeys } from "./keys.js";
 import { Outbox } from "./outbox.js";
 import { Questions } from "./questions.js";
+import { Room } from "./room.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
 import { Thread } from "./thread.js";
@@ -18,11 +18,7 @@ import { say } from "./words.js";
 const page = JSON.parse(document.getElementById("page-data").textContent);
 
 class ChatPage {
-  #conversation = new Conversation();
-  #opening = Promise.resolve();
   #hasConnected = false;
-  #title = document.getElementById("title");
-  #welcome = document.getElementById("welcome");
   #connection = document.getElementById("connection");
   #follow = new FollowEnd(document.getElementById("scroller"), document.getElementById("to-end"));
   #thread = new Thread(document.getElementById("thread"), this.#follow, (...a) => this.#act(...a));
@@ -37,8 +33,8 @@ class ChatPage {
     },
   });
   #sidebar = new Sidebar({
-    open: (id) => this.#open(id),
-    deleted: (id) => id === this.#conversation.id && this.#open(null),
+    open: (id) => this.#room.open(id),
+    deleted: (id) => id === this.#room.id && this.#room.open(null),
     failed: () => this.#composer.note(say("action_failed")),
   });
   #outbox = new Outbox(page.user.name);
@@ -50,26 +46,35 @@ class ChatPage {
   });
   #answers = new Answers(this.#socket, this.#thread);
   #questions = new Questions({ outbox: this.#outbox, socket: this.#socket, answers: this.#answers });
+  #room = new Room({
+    models: page.models,
+    thread: this.#thread,
+    follow: this.#follow,
+    composer: this.#composer,
+    sidebar: this.#sidebar,
+    answers: this.#answers,
+    questions: this.#questions,
+  });
 
   constructor() {
     const model = page.models.find((m) => m.is_default) ?? page.models[0];
     const preset = page.presets.find((p) => p.is_default) ?? page.presets[0];
     this.#composer.choose({ model: model?.slug, preset: model?.default_preset ?? preset?.slug });
-    addEventListener("popstate", () => this.#open(idOf(location.pathname), false));
+    addEventListener("popstate", () => this.#room.follow(location.pathname));
     document.getElementById("new-chat").addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
       this.#newChat();
     });
-    document.getElementById("model").addEventListener("change", () => this.#showContext());
+    document.getElementById("model").addEventListener("change", () => this.#room.showContext());
     const onLast = (action) => () => this.#actOnLast(action);
     listenToKeys({
       escape: (event) => this.#escape(event),
       KeyN: () => this.#newChat(),
       KeyK: () => this.#sidebar.focusSearch(),
       KeyB: () => this.#sidebar.toggle(),
-      KeyT: () => this.#conversation.id && this.#sidebar.rename(this.#conversation.id),
-      KeyX: () => this.#conversation.id && this.#sidebar.delete(this.#conversation.id),
+      KeyT: () => this.#room.id && this.#sidebar.rename(this.#room.id),
+      KeyX: () => this.#room.id && this.#sidebar.delete(this.#room.id),
       KeyC: onLast("copy"),
       KeyR: onLast("regenerate"),
       KeyP: onLast("choose-again"),
@@ -80,80 +85,29 @@ class ChatPage {
       End: () => this.#follow.jump(),
       Slash: showKeys,
     });
-    this.#open(page.conversation, false);
-  }
-
-  // --- conversations ---------------------------------------------------------------------------
-
-  #newChat() {
-    this.#sidebar.close();
-    this.#open(null);
-    this.#composer.focus();
-  }
-
-  #open(id, isNew = true) {
-    if (isNew && location.pathname !== pathOf(id)) history.pushState(null, "", pathOf(id));
-    this.#answers.leave();
-    this.#conversation = new Conversation();
-    this.#conversation.id = id;
-    this.#composer.open(id);
-    this.#sidebar.setCurrent(id);
-    this.#opening = id ? this.#fetch(id, true) : this.#showNew();
-  }
-
-  async #showNew() {
-    this.#questions.showWaiting(this.#conversation);
-    this.#draw();
-  }
-
-  /** Show a conversation as the site has it; not `isFresh`: bring the shown one up to date. */
-  async #fetch(id, isFresh) {
-    try {
-      const { conversation, messages } = await get(`/conversations/${id}/`);
-      if (this.#conversation.id !== id) return;
-      if (isFresh) {
-        this.#conversation = new Conversation(conversation, messages);
-        this.#composer.choose(conversation);
-        this.#questions.showWaiting(this.#conversation);
-      } else {
-        this.#conversation.view = conversation;
-        for (const message of messages) this.#conversation.put(message);
-      }
-      for (const message of messages) this.#answers.follow(message);
-      this.#draw();
-      if (isFresh) this.#follow.jump();
-    } catch (error) {
-      if (error.status === 404 && this.#conversation.id === id) location.replace("/");
-      else if (isFresh) this.#composer.note(say("load_failed"));
-    }
-  }
-
-  #draw() {
-    const { view } = this.#conversation;
-    const title = view?.title || say("new_chat");
-    this.#title.textContent = title;
-    document.title = `${title} · chatsite`;
-    this.#thread.show(this.#conversation, this.#answers);
-    this.#welcome.hidden = Boolean(this.#conversation.id) || this.#conversation.branch().length > 0;
-    this.#composer.setWriting(Boolean(this.#conversation.unfinished()));
-    this.#showContext();
-  }
-
-  #showContext() {
-    const model = page.models.find((m) => m.slug === this.#composer.choice.model);
-    this.#composer.showContext(this.#conversation.contextUsed(), model?.context_length);
+    this.#room.open(page.conversation, false);
   }
 
   // --- what a person does ----------------------------------------------------------------------
 
+  get #conversation() {
+    return this.#room.conversation;
+  }
+
+  #newChat() {
+    this.#sidebar.close();
+    this.#room.open(null);
+    this.#composer.focus();
+  }
+
   async #ask(text, editing) {
     if (this.#conversation.unfinished()) return this.#composer.note(say("busy"));
     this.#composer.clear();
-    await this.#opening;
+    await this.#room.isReady;
     const parent = editing ? editing.parent : (this.#conversation.branch().at(-1)?.id ?? null);
     this.#questions.send(this.#conversation, { parent, text, choice: this.#composer.choice });
     this.#composer.note("");
-    this.#draw();
+    this.#room.draw();
     this.#follow.jump();
   }
 
@@ -198,9 +152,9 @@ class ChatPage {
     const next = siblings[siblings.findIndex((m) => m.id === message.id) + step];
     if (!next) return;
     this.#conversation.show(next.id);
-    this.#draw();
+    this.#room.draw();
     const leaf = this.#conversation.branch().at(-1);
-    post(`/conversations/${this.#conversation.id}/leaf/`, { message: leaf.id }).catch(() => {});
+    post(`/conversations/${this.#room.id}/leaf/`, { message: leaf.id }).catch(() => {});
   }
 
   #escape(event) {
@@ -211,7 +165,7 @@ class ChatPage {
   }
 
   async #stop() {
-    await this.#opening;
+    await this.#room.isReady;
     const answer = this.#conversation.unfinished();
     const live = answer && this.#answers.get(answer.request);
     if (!live || live.isStopping) return;
@@ -223,7 +177,7 @@ class ChatPage {
   /** The text of a question that the site will not have goes back to where it was written. */
   #takeBack(asked) {
     if (asked?.text) this.#composer.giveBack(asked.conversation.id, asked.text);
-    if (asked?.conversation === this.#conversation) this.#draw();
+    if (asked?.conversation === this.#conversation) this.#room.draw();
   }
 
   #editLast() {
@@ -253,14 +207,9 @@ class ChatPage {
   #accepted({ client_id, conversation, messages }) {
     const asked = this.#questions.settle(client_id);
     this.#sidebar.put(conversation);
-    const isHere = asked?.conversation === this.#conversation || conversation.id === this.#conversation.id;
+    const isHere = asked?.conversation === this.#conversation || conversation.id === this.#room.id;
     if (!isHere) return this.#acceptedElsewhere(asked, messages.at(-1));
-    if (!this.#conversation.id) {
-      this.#conversation.id = conversation.id;
-      history.replaceState(null, "", pathOf(conversation.id));
-      this.#sidebar.setCurrent(conversation.id);
-      this.#composer.becomes(conversation.id);
-    }
+    if (!this.#room.id) this.#room.becomes(conversation.id);
     this.#conversation.view = conversation;
     for (const message of messages) {
       this.#conversation.put(message);
@@ -270,7 +219,7 @@ class ChatPage {
     if (last) this.#conversation.show(last.id);
     const live = last && this.#answers.get(last.request);
     if (asked?.isToStop && live) this.#answers.stop(live);
-    this.#draw();
+    this.#room.draw();
     if (asked) this.#follow.jump();
   }
 
@@ -285,9 +234,7 @@ class ChatPage {
     this.#answers.ended(message, (stamps) => this.#addStamps(message.id, stamps));
     const known = this.#conversation.get(message.id);
     const isToldTwice = known?.state === "done" && known.request === request && known.figures;
-    if (!known || isToldTwice) return;
-    this.#conversation.put(message);
-    this.#draw();
+    if (!isToldTwice) this.#room.update(message);
   }
 
   /** The browser's own stamps join the figures that the site has just given. */
@@ -296,20 +243,19 @@ class ChatPage {
     if (message?.figures?.latency_ms == null) return;
     const delivery_ms = last - message.figures.latency_ms;
     const figures = { ...message.figures, user_ttft_ms: first, user_latency_ms: last, delivery_ms };
-    this.#conversation.put({ ...message, figures });
-    this.#draw();
+    this.#room.update({ ...message, figures });
   }
 
   #changed({ conversation, deleted, view }) {
     if (deleted) {
       this.#sidebar.remove(conversation);
-      if (conversation === this.#conversation.id) this.#open(null);
+      if (conversation === this.#room.id) this.#room.open(null);
       return;
     }
     this.#sidebar.put(view);
-    if (conversation !== this.#conversation.id) return;
+    if (conversation !== this.#room.id) return;
     this.#conversation.view = view;
-    this.#draw();
+    this.#room.draw();
   }
 
   #refused({ client_id, request, text }) {
@@ -330,14 +276,11 @@ class ChatPage {
     if (!isOpen) return;
     if (this.#hasConnected) {
       this.#sidebar.reload();
-      if (this.#conversation.id) this.#fetch(this.#conversation.id, false);
+      this.#room.refresh();
     }
     this.#hasConnected = true;
   }
 }
-
-const pathOf = (id) => (id ? `/c/${id}/` : "/");
-const idOf = (path) => /^\/c\/([0-9a-f-]{36})\/$/.exec(path)?.[1] ?? null;
 
 function flash(button) {
   button?.classList.add("done");

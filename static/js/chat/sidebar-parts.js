@@ -1,8 +1,9 @@
-// What the sidebar is made of: groups by day, marked hits, and the drawer it becomes when narrow.
+// What the list of conversations is made of: groups by day, marked hits, titles that are edited.
 
 import { say } from "./words.js";
 
 const DAY_MS = 86_400_000;
+const MAX_TITLE = 120;
 const month = new Intl.DateTimeFormat(document.documentElement.lang, { month: "long", year: "numeric" });
 
 /** The heading that a conversation of that time stands under. */
@@ -35,55 +36,34 @@ export function mark(element, text, query) {
   element.append(text.slice(from));
 }
 
-/** On small screens the list lies over the thread; on large ones it can be folded away. */
-export class Drawer {
-  #sidebar = document.getElementById("sidebar");
-  #scrim = document.getElementById("scrim");
-  #main = document.getElementById("main");
-  #opener = document.getElementById("open-sidebar");
-  #small = matchMedia("(max-width: 47.99rem)");
-
-  constructor() {
-    this.#opener.addEventListener("click", () => this.toggle());
-    document.getElementById("close-sidebar").addEventListener("click", () => this.toggle());
-    this.#scrim.addEventListener("click", () => this.close());
-    this.#small.addEventListener("change", () => this.#show(!this.#small.matches && !this.#isFolded()));
-    this.#show(!this.#small.matches && !this.#isFolded());
-  }
-
-  get #isOpen() {
-    return document.body.classList.contains("with-sidebar");
-  }
-
-  open() {
-    if (!this.#isOpen) this.#show(true);
-  }
-
-  /** Close it where it lies over the thread. False when there was nothing to close. */
-  close() {
-    if (!this.#small.matches || !this.#isOpen) return false;
-    this.#show(false);
-    this.#opener.focus();
-    return true;
-  }
-
-  toggle() {
-    const willOpen = !this.#isOpen;
-    if (!this.#small.matches) localStorage.setItem("sidebar", willOpen ? "open" : "folded");
-    this.#show(willOpen);
-    document.getElementById(willOpen ? "close-sidebar" : "open-sidebar").focus();
-  }
-
-  #isFolded() {
-    return localStorage.getItem("sidebar") === "folded";
-  }
-
-  #show(isOpen) {
-    document.body.classList.toggle("with-sidebar", isOpen);
-    const isOver = isOpen && this.#small.matches;
-    this.#scrim.hidden = !isOver;
-    this.#main.inert = isOver;
-    this.#sidebar.inert = !isOpen;
-    this.#opener.setAttribute("aria-expanded", String(isOpen));
-  }
+/** Let the title in this row be edited; resolves to the new one, or null when it was left. */
+export function editTitle(row, title) {
+  const link = row.querySelector("a");
+  const field = document.createElement("input");
+  field.value = title;
+  field.maxLength = MAX_TITLE;
+  field.setAttribute("aria-label", say("title_label"));
+  link.hidden = true;
+  link.after(field);
+  row.classList.add("is-renaming");
+  field.select();
+  return new Promise((resolve) => {
+    let isOver = false;
+    const end = (isKept, isFocusKept) => {
+      if (isOver) return;
+      isOver = true;
+      field.remove();
+      link.hidden = false;
+      row.classList.remove("is-renaming");
+      if (isFocusKept) link.focus();
+      resolve(isKept ? field.value.trim() : null);
+    };
+    field.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
+      event.preventDefault();
+      end(event.key === "Enter", true);
+    });
+    field.addEventListener("blur", () => end(true, false));
+  });
 }

@@ -1,7 +1,8 @@
 // The list of conversations: by day, searched, loaded as one scrolls, renamed, deleted with undo.
 
+import { Drawer } from "./drawer.js";
 import { get, post } from "./http.js";
-import { Drawer, groupOf, headingOf, mark } from "./sidebar-parts.js";
+import { editTitle, groupOf, headingOf, mark } from "./sidebar-parts.js";
 import { say } from "./words.js";
 
 const UNDO_MS = 6000;
@@ -222,44 +223,19 @@ export class Sidebar {
     else if (step < 0) this.#search.focus();
   }
 
-  #rename(row) {
+  async #rename(row) {
     const item = this.#items.get(row.dataset.id);
-    const link = row.querySelector("a");
-    if (!item || link.hidden) return;
-    const field = document.createElement("input");
-    field.value = item.title;
-    field.maxLength = 120;
-    field.setAttribute("aria-label", say("title_label"));
-    link.hidden = true;
-    link.after(field);
-    row.classList.add("is-renaming");
-    field.select();
-    let isOver = false;
-    const end = async (isKept, isFocusKept) => {
-      if (isOver) return;
-      isOver = true;
-      const title = field.value.trim();
-      field.remove();
-      link.hidden = false;
-      row.classList.remove("is-renaming");
-      if (isFocusKept) link.focus();
-      if (!isKept || !title || title === item.title) return;
-      this.put({ ...item, title });
-      try {
-        const { conversation } = await post(`/conversations/${item.id}/rename/`, { title });
-        this.put(conversation);
-      } catch {
-        this.put(item);
-        this.#on.failed();
-      }
-    };
-    field.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
-      event.preventDefault();
-      end(event.key === "Enter", true);
-    });
-    field.addEventListener("blur", () => end(true, false));
+    if (!item || row.querySelector("a").hidden) return;
+    const title = await editTitle(row, item.title);
+    if (!title || title === item.title) return;
+    this.put({ ...this.#items.get(item.id), title });
+    try {
+      const { conversation } = await post(`/conversations/${item.id}/rename/`, { title });
+      this.put(conversation);
+    } catch {
+      this.put({ ...this.#items.get(item.id), title: item.title });
+      this.#on.failed();
+    }
   }
 
   #delete(id) {
