@@ -78,5 +78,5 @@ app_name = "api"
 urlpatterns = [
     path("openapi.json", openapi.view, name="openapi"),
     *(path(endpoint.path, endpoint.view) for endpoint in ENDPOINTS),
-    re_path(r"^(?P<rest>.*)$", no_such_url),
+    re_path(r"^(?P<rest>[\s\S]*)$", no_such_url),  # a line's end in a path, too
 ]

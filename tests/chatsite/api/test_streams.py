@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -104,9 +105,11 @@ def test_a_body_of_claimed_gigabytes_is_refused_before_it_comes(stack, secret):
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/", "/chat", "/engines/x/completions"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/", "/chat", "/engines/x/completions", "/models/a\nb"]
+)
 def test_unknown_urls(http, path):
-    reply = http.post(path, json={})
+    reply = http.post(quote(path), json={})
     assert reply.status_code == 404
     assert reply.json()["error"]["message"] == f"Invalid URL (POST /v1{path})"
 
