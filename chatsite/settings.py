@@ -72,6 +72,7 @@ def database_of(url: str) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DATA_DIR / "db.sqlite3",
+        "CONN_MAX_AGE": 60,  # to open the file anew costs a request a millisecond
         "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file: threads and processes share it
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",

@@ -46,6 +46,7 @@ class Choice:
         self.index = index
         self.prompt_index = prompt_index
         self.request = request
+        self.submitted = request.received  # until it is
         self.text = text
         self.transcript = Transcript()
         self.whole = Piece()

@@ -46,12 +46,11 @@ class Caller:
 
     def model(self, slug: str) -> LanguageModel:
         """The enabled model of that slug that the key may use. Raises ApiError 404."""
-        found = (
-            LanguageModel.objects.filter(is_enabled=True, slug=slug)
-            .select_related("default_preset")
-            .first()
-        )
-        if found is None or not self.may_use(slug):
+        try:
+            found = LanguageModel.objects.get(is_enabled=True, slug=slug)
+        except LanguageModel.DoesNotExist:
+            raise errors.no_such_model(slug) from None
+        if not self.may_use(slug):
             raise errors.no_such_model(slug)
         return found
 

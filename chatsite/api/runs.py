@@ -22,8 +22,9 @@ from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat import requests
 from chatsite.errors import ChatError
 from chatsite.metrics import actions as metrics
+from chatsite.metrics.models import Generation
 from inference import client
-from inference.contract import Event, Progress, Result, Stamp
+from inference.contract import Event, Progress, Result, Stamp, Started
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class Run:
                 metrics.open_generation(
                     choice.request,
                     subject=None,
-                    user=self.key.owner,
+                    user_id=self.key.owner_id,
+                    state=Generation.State.QUEUED,  # it is sent at once, or ended
                     api_key=self.key.prefix,
                     model_version=self.model.version,
                     preset_slug=preset.slug if preset else "",
@@ -85,6 +87,7 @@ class Run:
         queue: asyncio.Queue[Item] = asyncio.Queue()
         pumps = [asyncio.create_task(_pump(choice, queue)) for choice in self.choices]
         left = len(pumps)
+        noted = False
         try:
             while left:
                 try:
@@ -96,6 +99,9 @@ class Run:
                 if isinstance(item, Exception):
                     raise item
                 choice, event = item
+                if not noted and not isinstance(event, client.Place | Started):
+                    noted = True  # a write that no first token has to wait for
+                    POOL.submit(_note_submitted, self.choices)
                 self._note(event)
                 piece = None if isinstance(event, client.Place) else choice.take(event)
                 left -= choice.result is event
@@ -147,7 +153,13 @@ def _send(choice: Choice) -> None:
         raise unavailable("The queue can't be reached just now.", code="queue_away") from error
     except client.ClientError as error:
         raise of_result(error.code, str(error)) from error
-    metrics.mark_submitted(UUID(request.request_id), request.received, Stamp.now())
+    choice.submitted = Stamp.now()
+
+
+def _note_submitted(choices: Sequence[Choice]) -> None:
+    for choice in choices:
+        request = choice.request
+        metrics.mark_submitted(UUID(request.request_id), request.received, choice.submitted)
 
 
 async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:

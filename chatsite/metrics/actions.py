@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from chatsite.metrics.figures import AttemptTimeline, figures_of
@@ -43,12 +44,12 @@ def received_of(generation: Generation) -> Stamp:
     return Stamp(**generation.received_stamp)
 
 
-def mark_submitted(request_id: UUID, received: Stamp, submitted: Stamp) -> bool:
-    """PENDING → QUEUED; false when the request has moved on or ended meanwhile."""
-    return bool(
-        Generation.objects.filter(request_id=request_id, state=Generation.State.PENDING).update(
-            state=Generation.State.QUEUED, submitted_us=offset_us(received, submitted)[0]
-        )
+def mark_submitted(request_id: UUID, received: Stamp, submitted: Stamp) -> None:
+    """Keep when it was put on its queue, however far it has come since; PENDING → QUEUED."""
+    pending, queued = Generation.State.PENDING, Generation.State.QUEUED
+    Generation.objects.filter(request_id=request_id, submitted_us=None).update(
+        state=Case(When(state=pending, then=Value(queued)), default=F("state")),
+        submitted_us=offset_us(received, submitted)[0],
     )
 
 
