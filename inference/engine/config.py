@@ -23,6 +23,7 @@ class EngineConfig:
     max_waiting: int = 256  # further submits are refused with queue_full
     step_tokens: int = 512  # prefill and decode tokens of one step together
     max_gap_ratio: float = 1.7  # a step with prefill takes at most this times one without
+    max_pause_s: float = 0.1  # or this much longer, for prompts that are short
     context_length: int | None = None  # None: the model's own
     kv_cache_bytes: int | None = None  # None: by kv_cache_share
     kv_cache_share: float = 0.25  # of the device's free memory after loading
@@ -53,3 +54,5 @@ class EngineConfig:
             raise ValueError("kv_cache_share must be greater than 0 and at most 0.95.")
         if self.max_gap_ratio <= 1:
             raise ValueError("max_gap_ratio must be greater than 1.")
+        if not 0 <= self.max_pause_s <= 10:
+            raise ValueError("max_pause_s must be between 0 and 10.")

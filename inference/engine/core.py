@@ -100,7 +100,11 @@ class Core:
             device=runner.device,
             likeliest=runner.backend.likeliest(),
         )
-        self._pace = Pace(max_gap_ratio=config.max_gap_ratio, step_tokens=config.step_tokens)
+        self._pace = Pace(
+            max_gap_ratio=config.max_gap_ratio,
+            max_pause_s=config.max_pause_s,
+            step_tokens=config.step_tokens,
+        )
         self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None
         self._inspections: collections.deque[InspectJob] = collections.deque()
         self._inspector: Future[Inspector] | None = None
@@ -252,7 +256,7 @@ class Core:
         decoding = sum(1 for active in scheduler.running if active.is_decoding)
         scheduled = scheduler.schedule(
             step_tokens=self.config.step_tokens,
-            prefill_tokens=self._pace.prefill_tokens(
+            allowance=self._pace.allowance(
                 decoding=decoding, prefilling=len(self.active) - len(self._preparing) - decoding
             ),
         )

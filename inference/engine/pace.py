@@ -16,34 +16,48 @@ MIN_CHUNK = 16
 """Prompt tokens a step takes at least; fewer would cost more in steps than they spare in gaps."""
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Prompt tokens that a step may take."""
+
+    riding: int  # of any prompts: hardly anybody notices them
+    pausing: int = 0  # of short prompts, which are through in a moment
+
+
 @dataclass(slots=True)
 class Pace:
     """Bounds the prefill of a step. Times in seconds.
 
     While others decode, a step with prefill takes at most `max_gap_ratio` times one without. When
     more requests wait for their first token than for their next, the bound grows by that ratio:
-    a burst of arrivals is not held up for the sake of a few who are already being served.
+    a burst of arrivals is not held up for the sake of a few who are already being served. Short
+    prompts may add `max_pause_s` to a step: nobody who reads sees a tenth of a second, and who
+    waits for a first token does.
     """
 
     max_gap_ratio: float
+    max_pause_s: float
     step_tokens: int
     token_s: float = 0.0  # what one prompt token adds to a step
     _decode_s: dict[int, float] = field(default_factory=dict)  # by width, in powers of two
     _since: int = 0  # steps with prefill since the last one without
 
-    def prefill_tokens(self, *, decoding: int, prefilling: int) -> int:
-        """How many prompt tokens the next step may take; 0 when it shall be measured without."""
+    def allowance(self, *, decoding: int, prefilling: int) -> Allowance:
+        """How many prompt tokens the next step may take; none when it shall be measured without."""
         if decoding == 0:
-            return self.step_tokens
+            return Allowance(self.step_tokens)
         if prefilling == 0:
-            return 0
+            return Allowance(0)
         alone_s = self._decode_s.get(decoding.bit_length())
         if alone_s is None or self._since >= RELEARN_AFTER:
-            return 0
+            return Allowance(0)
         if self.token_s <= 0:
-            return MIN_CHUNK
+            return Allowance(MIN_CHUNK)
         ratio = self.max_gap_ratio * max(1.0, prefilling / decoding)
-        return max(MIN_CHUNK, int((ratio - 1) * alone_s / self.token_s))
+        return Allowance(
+            riding=max(MIN_CHUNK, int((ratio - 1) * alone_s / self.token_s)),
+            pausing=int(self.max_pause_s / self.token_s),
+        )
 
     def observe(self, *, decoding: int, prefill_tokens: int, step_s: float) -> None:
         """Learn from a step that has run."""

@@ -2,8 +2,9 @@
 
 Each step decodes every request that can decode, and fills what is left of the token budget with
 prefill chunks: half of it at least for whoever has waited longest, the rest for the shortest
-prompts. When pages run out, the request that matters least is thrown back in line; it loses no
-token, only the time to compute them again.
+prompts. Short prompts may hold the decodes up a little; long ones ride along in small pieces. When
+pages run out, the request that matters least is thrown back in line; it loses no token, only the
+time to compute them again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from inference.engine.kv_cache import ROOT, BlockPool, block_digest
+from inference.engine.pace import Allowance
 from inference.engine.request import ActiveRequest, Phase
+
+SHORT_PROMPT = 512
+"""A prompt with at most this many tokens to compute may pause the decodes of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +49,21 @@ class Scheduler:
         """Put a request in line. The core bounds the line's length."""
         self.waiting.append(request)
 
-    def schedule(self, *, step_tokens: int, prefill_tokens: int) -> list[Scheduled]:
+    def schedule(self, *, step_tokens: int, allowance: Allowance) -> list[Scheduled]:
         """The next step: decodes first, then prefill chunks, never more than `step_tokens`.
 
-        `prefill_tokens` bounds the chunks together (the engine keeps steps short while others
-        decode). Empty when nothing can run.
+        `allowance` bounds the chunks together (the engine keeps steps short while others decode).
+        Empty when nothing can run.
         """
         decodes = self._decodes()
         self._admit()
         decodes = [r for r in decodes if r.phase is Phase.RUNNING]  # some may have made room
-        budget = min(prefill_tokens, step_tokens - len(decodes))
         decoding = set(decodes)
         prefills = [r for r in self.running if r not in decoding]
-        return [Scheduled(r, 1, True, True) for r in decodes] + self._chunks(prefills, budget)
+        urgent = min((r.priority for r in decodes), default=0)
+        room = step_tokens - len(decodes)
+        chunks = self._chunks(prefills, allowance, urgent=urgent, room=room)
+        return [Scheduled(r, 1, True, True) for r in decodes] + chunks
 
     def advance(self, scheduled: Iterable[Scheduled]) -> None:
         """Record that these tokens are computed, and let others find the blocks they filled.
@@ -148,17 +155,30 @@ class Scheduler:
         self.running.append(request)
         return True
 
-    def _chunks(self, prefills: list[ActiveRequest], budget: int) -> list[Scheduled]:
-        if budget <= 0 or not prefills:
-            return []
-        oldest = min(prefills, key=_rank)
-        shares = {oldest: min(oldest.num_uncomputed, -(-budget // 2))}
-        left = budget - shares[oldest]
-        for request in sorted(prefills, key=lambda r: (r.priority, r.num_uncomputed, r.arrival)):
-            share = min(request.num_uncomputed - shares.get(request, 0), left)
+    def _chunks(
+        self, prefills: list[ActiveRequest], allowance: Allowance, *, urgent: int, room: int
+    ) -> list[Scheduled]:
+        """Share the allowance among these. Who matters less than a decode can't pause it."""
+
+        def limit(request: ActiveRequest) -> int:
+            is_short = request.num_uncomputed <= SHORT_PROMPT and request.priority <= urgent
+            return min(room, max(allowance.riding, allowance.pausing if is_short else 0))
+
+        shares: dict[ActiveRequest, int] = {}
+        taken = 0
+
+        def give(request: ActiveRequest, most: int) -> None:
+            nonlocal taken
+            share = min(request.num_uncomputed - shares.get(request, 0), most - taken)
             if share > 0:
                 shares[request] = shares.get(request, 0) + share
-                left -= share
+                taken += share
+
+        if prefills:
+            oldest = min(prefills, key=_rank)
+            give(oldest, -(-limit(oldest) // 2))
+        for request in sorted(prefills, key=lambda r: (r.priority, r.num_uncomputed, r.arrival)):
+            give(request, limit(request))
         return [Scheduled(r, n, n == r.num_uncomputed) for r, n in shares.items()]
 
     def _drop_behind_window(self, request: ActiveRequest) -> None:

@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from inference.engine.pace import MIN_CHUNK, Pace
+from inference.engine.pace import MIN_CHUNK, Allowance, Pace
 
 
 def learnt() -> Pace:
     """Decoding one takes 10 ms; a prompt token adds 0.1 ms."""
-    pace = Pace(max_gap_ratio=1.8, step_tokens=512)
+    pace = Pace(max_gap_ratio=1.8, max_pause_s=0.02, step_tokens=512)
     pace.observe(decoding=1, prefill_tokens=0, step_s=0.010)
     pace.observe(decoding=1, prefill_tokens=100, step_s=0.020)
     return pace
 
 
 def test_nobody_decoding_gives_the_whole_budget():
-    assert learnt().prefill_tokens(decoding=0, prefilling=3) == 512
+    assert learnt().allowance(decoding=0, prefilling=3) == Allowance(512)
 
 
 def test_a_decode_is_stretched_by_the_ratio_at_most():
-    assert learnt().prefill_tokens(decoding=1, prefilling=1) == 80
+    assert learnt().allowance(decoding=1, prefilling=1).riding == 80
 
 
 def test_a_burst_of_arrivals_outweighs_few_who_are_served():
-    assert learnt().prefill_tokens(decoding=1, prefilling=4) > 4 * 80
+    assert learnt().allowance(decoding=1, prefilling=4).riding > 4 * 80
+
+
+def test_short_prompts_may_add_a_moment_however_long_a_decode_takes():
+    assert learnt().allowance(decoding=1, prefilling=1).pausing == 200
 
 
 def test_an_unknown_width_is_measured_without_prefill_first():
     pace = learnt()
-    assert pace.prefill_tokens(decoding=4, prefilling=1) == 0
+    assert pace.allowance(decoding=4, prefilling=1) == Allowance(0)
     pace.observe(decoding=4, prefill_tokens=0, step_s=0.011)
-    assert pace.prefill_tokens(decoding=4, prefilling=1) == 88
+    assert pace.allowance(decoding=4, prefilling=1).riding == 88
 
 
 def test_a_slow_machine_still_gets_on():
     pace = learnt()
     for _ in range(30):
         pace.observe(decoding=1, prefill_tokens=10, step_s=1.0)
-    assert pace.prefill_tokens(decoding=1, prefilling=1) == MIN_CHUNK
+    assert pace.allowance(decoding=1, prefilling=1).riding == MIN_CHUNK
 
 
 def test_what_decoding_alone_takes_is_learnt_anew_now_and_then():
     pace = learnt()
     for _ in range(100):
         pace.observe(decoding=1, prefill_tokens=100, step_s=0.020)
-    assert pace.prefill_tokens(decoding=1, prefilling=1) == 0
+    assert pace.allowance(decoding=1, prefilling=1) == Allowance(0)

@@ -15,8 +15,9 @@ from inference.contract import (
     Stamp,
 )
 from inference.engine.kv_cache import BlockPool
+from inference.engine.pace import Allowance
 from inference.engine.request import ActiveRequest, Phase
-from inference.engine.scheduler import Scheduled, Scheduler
+from inference.engine.scheduler import SHORT_PROMPT, Scheduled, Scheduler
 
 NOW = Stamp.now()
 
@@ -42,11 +43,12 @@ def make(blocks: int = 100, *, running: int = 8, window: int = 0) -> Scheduler:
     return Scheduler(BlockPool(blocks, 4), max_running=running, window=window)
 
 
-def run(scheduler: Scheduler, *, budget: int = 64, prefill: int | None = None) -> list[Scheduled]:
+def run(
+    scheduler: Scheduler, *, budget: int = 64, prefill: int | None = None, pause: int = 0
+) -> list[Scheduled]:
     """One step: schedule, compute, and append a token to all that are due."""
-    step = scheduler.schedule(
-        step_tokens=budget, prefill_tokens=budget if prefill is None else prefill
-    )
+    allowance = Allowance(budget if prefill is None else prefill, pause)
+    step = scheduler.schedule(step_tokens=budget, allowance=allowance)
     scheduler.advance(step)
     for item in step:
         if item.samples:
@@ -140,8 +142,34 @@ def test_one_token_prompts_run_once_per_step():
     scheduler = make()
     scheduler.add(request(0, 1))
     scheduler.add(request(1, 1))
-    assert told(scheduler.schedule(step_tokens=8, prefill_tokens=0)) == {}
-    assert [i.num_tokens for i in scheduler.schedule(step_tokens=8, prefill_tokens=8)] == [1, 1]
+    assert told(scheduler.schedule(step_tokens=8, allowance=Allowance(0))) == {}
+    assert [i.num_tokens for i in scheduler.schedule(step_tokens=8, allowance=Allowance(8))] == [
+        1,
+        1,
+    ]
+
+
+def test_short_prompts_pause_the_decodes_and_long_ones_ride_along():
+    scheduler = make(1000)
+    scheduler.add(request(0, 4))
+    run(scheduler)
+    for arrival, tokens in ((1, SHORT_PROMPT + 1), (2, 30), (3, 30), (4, 30)):
+        scheduler.add(request(arrival, tokens))
+    assert told(run(scheduler, budget=500, prefill=6, pause=80)) == {
+        "r0": 1,
+        "r1": 3,  # half of what may ride along, for it has waited longest
+        "r2": 30,
+        "r3": 30,
+        "r4": 17,
+    }
+
+
+def test_batches_do_not_pause_the_answers_of_people():
+    scheduler = make()
+    scheduler.add(request(0, 4))
+    run(scheduler)
+    scheduler.add(request(1, 30, priority=PRIORITY_BATCH))
+    assert told(run(scheduler, prefill=6, pause=60)) == {"r0": 1, "r1": 6}
 
 
 def test_blocks_before_the_window_are_given_back():
