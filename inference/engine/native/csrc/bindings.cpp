@@ -369,7 +369,7 @@ class Decoder {
   std::vector<Rope> make_ropes(const Step& step, const std::vector<std::pair<Tensor, Tensor>>& tables,
                                const std::vector<int64_t>& rope_of_layer, bool by_position) const {
     TORCH_CHECK(rope_of_layer.size() == layers_.size(), "one rope per layer is needed");
-    int64_t rows = step.tokens;
+    int64_t rows = by_position ? 1 : step.tokens;
     if (by_position)
       for (int64_t t = 0; t < step.tokens; t++) rows = std::max(rows, step.positions[t] + 1);
     std::vector<Rope> ropes;
@@ -379,7 +379,7 @@ class Decoder {
         continue;
       }
       const auto& [cos, sin] = tables.at(i);
-      TORCH_CHECK(cos.dim() == 2 && cos.sizes() == sin.sizes() && cos.size(0) >= (by_position ? rows : step.tokens),
+      TORCH_CHECK(cos.dim() == 2 && cos.sizes() == sin.sizes() && cos.size(0) >= rows,
                   "a rope table must have a row for every token or position");
       ropes.push_back({floats(cos, "cos"), floats(sin, "sin"), 2 * cos.size(1), by_position});
     }

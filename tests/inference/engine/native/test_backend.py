@@ -126,6 +126,13 @@ def test_decode_and_prefill_alone_and_together_give_the_same_bits(kind: str, dty
 
 
 @pytest.mark.usefixtures("kernels")
+def test_a_step_may_have_more_tokens_than_any_context_has_positions() -> None:
+    backend, tokens = serve(small_model("llama")), prompts()[3]
+    alone = step(backend, [(3, 0, tokens)])[0]
+    assert all(torch.equal(logits, alone) for logits in step(backend, [(3, 0, tokens)] * 16))
+
+
+@pytest.mark.usefixtures("kernels")
 def test_a_layer_that_lies_about_its_parts_is_found_out() -> None:
     model = small_model("llama")
     layer = model.model.layers[2]
