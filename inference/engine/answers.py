@@ -42,9 +42,7 @@ def open_answer(active: ActiveRequest, served: Served) -> None:
     if served.make_detokenizer is not None:
         sampling = request.sampling
         active.detokenizer = served.make_detokenizer(sampling.stop, sampling.min_tokens)
-    for token in request.continue_from:
-        active.answer_counts[token] = active.answer_counts.get(token, 0) + 1
-        if active.detokenizer is not None:
+        for token in request.continue_from:
             active.text_offset += len(active.detokenizer.feed(token))
 
 

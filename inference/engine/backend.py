@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import abc
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from inference.engine.draws import Draws, TorchDraws
 
 ATTENTION_NAME = "chatsite_paged"
 """The name under which our attention function is registered with transformers."""
@@ -64,14 +66,6 @@ class StepBatch:
     def is_decode_only(self) -> bool:
         """Whether each sequence brings exactly one token."""
         return self.token_ids.shape[0] == len(self.context_lens)
-
-
-Likeliest = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
-"""(logits (R, V) float32, temperatures (R,), count) → masses (R, count), falling, and token ids.
-
-Masses are those of softmax(logits / temperature); all NaN in a row that isn't finite. A row's
-result doesn't depend on the other rows.
-"""
 
 
 class Backend(abc.ABC):
@@ -158,9 +152,9 @@ class Backend(abc.ABC):
         logits: Tensor = out.logits[0]
         return logits.float()
 
-    def likeliest(self) -> Likeliest | None:
-        """A quicker way than torch's to find a row's best tokens, where the backend has one."""
-        return None
+    def draws(self) -> Draws:
+        """How tokens are chosen from this backend's logits."""
+        return TorchDraws(self.device)
 
 
 class Unsupported(ValueError):

@@ -40,7 +40,7 @@ from inference.engine.memory import memory
 from inference.engine.model_runner import ModelRunner, num_logits
 from inference.engine.pace import Pace
 from inference.engine.request import ActiveRequest, Phase
-from inference.engine.sampler import Sampled, Sampler, logprobs_of
+from inference.engine.sampler import Sampled, Sampler
 from inference.engine.scheduler import Scheduled, Scheduler
 from inference.engine.status import EngineStatus
 from inference.engine.tensors import to_device
@@ -98,7 +98,7 @@ class Core:
             vocab_size=sizes.vocab_size,
             eos_token_ids=sorted(text.eos_token_ids),
             device=runner.device,
-            likeliest=runner.backend.likeliest(),
+            draws=runner.backend.draws(),
         )
         self._pace = Pace(
             max_gap_ratio=config.max_gap_ratio,
@@ -315,7 +315,7 @@ class Core:
                 if following:
                     top = [request.echo_logprobs] * len(following)
                     rows = logits[at : at + len(following)]
-                    found[item.request] = logprobs_of(rows, following, top)
+                    found[item.request] = self._sampler.logprobs(rows, following, top)
             at += num_logits(item)
         return found
 

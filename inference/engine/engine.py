@@ -11,6 +11,7 @@ import collections
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 SWITCH_INTERVAL_S = 0.0005
 IDLE_WAIT_S = 0.2
 """How often the step counter moves while there is nothing to do."""
+STATUS_EVERY_S = 0.05
+"""How often the status is made anew while steps follow each other."""
 
 
 class Engine:
@@ -57,6 +60,7 @@ class Engine:
         self._closed = False
         self._stopping = False
         self._status = EngineStatus()
+        self._told_s = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     # --- from any thread ------------------------------------------------------------------------
@@ -113,7 +117,7 @@ class Engine:
         return not self._thread.is_alive()
 
     def status(self) -> EngineStatus:
-        """The engine as it was after the last step."""
+        """The engine as it was a moment ago: after one of the last steps."""
         return self._status
 
     # --- the engine thread ----------------------------------------------------------------------
@@ -150,7 +154,8 @@ class Engine:
         worked = core.step()
         worked = core.inspect_a_piece() or worked
         self._flush(core)
-        self._status = core.status()
+        if not worked or time.monotonic() - self._told_s > STATUS_EVERY_S:
+            self._status, self._told_s = core.status(), time.monotonic()
         if not worked:
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import enum
 import struct
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -45,6 +47,27 @@ class Grammar(Protocol):
     def is_finished(self) -> bool: ...
 
 
+class TokenCounts:
+    """The tokens that penalties look at, side by side, and how often the answer has each.
+
+    Arrays, so that a step takes them over in one copy however long the answer is.
+    """
+
+    def __init__(self, seen: Iterable[int]) -> None:
+        """`seen` tokens are penalised for repetition alone until the answer has them."""
+        self.tokens = array("q", dict.fromkeys(seen))
+        self.counts = array("f", bytes(4 * len(self.tokens)))
+        self._places = {token: place for place, token in enumerate(self.tokens)}
+
+    def add(self, token_id: int) -> None:
+        """Count a token of the answer."""
+        place = self._places.setdefault(token_id, len(self.tokens))
+        if place == len(self.tokens):
+            self.tokens.append(token_id)
+            self.counts.append(0)
+        self.counts[place] += 1
+
+
 @dataclass(slots=True, eq=False)
 class ActiveRequest:
     """One request from submit to its Result. `eq=False`: it is itself, and can be put in sets."""
@@ -66,7 +89,7 @@ class ActiveRequest:
     # answer
     detokenizer: Detokenizer | None = None
     grammar: Grammar | None = None
-    answer_counts: dict[int, int] = field(default_factory=dict)
+    counts: TokenCounts | None = None  # None: no penalties
     text_offset: int = 0
     stop_string: str | None = None
     echo: list[TokenLogprobs] = field(default_factory=list)
@@ -79,10 +102,19 @@ class ActiveRequest:
     batch_sum: int = 0
     preemptions: int = 0
 
+    def __post_init__(self) -> None:
+        sampling, prompt = self.request.sampling, self.request.prompt_token_ids
+        repeats = sampling.repetition_penalty != 1
+        if repeats or sampling.presence_penalty != 0 or sampling.frequency_penalty != 0:
+            self.counts = TokenCounts(prompt if repeats else ())
+            for token in self.token_ids[len(prompt) :]:
+                self.counts.add(token)
+
     def append(self, token_id: int) -> None:
         """Take a token into the answer."""
         self.token_ids.append(token_id)
-        self.answer_counts[token_id] = self.answer_counts.get(token_id, 0) + 1
+        if self.counts is not None:
+            self.counts.add(token_id)
 
     @property
     def id(self) -> str:

@@ -11,6 +11,12 @@ from torch import Tensor
 
 def to_device(values: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor of `values` on `device`; on CUDA through pinned memory, in stream order."""
-    if device.type == "cuda":
-        return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)
-    return torch.tensor(values, dtype=dtype)
+    return move(torch.tensor(values, dtype=dtype, pin_memory=device.type == "cuda"), device)
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """A host tensor on `device`, in stream order."""
+    if device.type != "cuda":
+        return tensor
+    pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+    return pinned.to(device, non_blocking=True)

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from inference.engine.backend import (
     Backend,
     LayerSpec,
-    Likeliest,
     StepBatch,
     Unsupported,
     current_step,
 )
+from inference.engine.draws import Draws
 from inference.engine.fusion import (
     TOLERANCE,
     LayerParts,
@@ -39,6 +39,7 @@ from inference.engine.fusion import (
     take_apart,
 )
 from inference.engine.native.build import KernelsUnavailable, load_kernels
+from inference.engine.native.draws import NativeDraws
 from inference.engine.packing import (
     FORMATS,
     PackedLinear,
@@ -276,9 +277,8 @@ class NativeBackend(Backend):
         )
         return out
 
-    def likeliest(self) -> Likeliest | None:
-        found: Likeliest = self.kernels.likeliest
-        return found
+    def draws(self) -> Draws:
+        return NativeDraws(self.kernels)
 
     def weight_bytes(self) -> int:
         packed = sum(int(weights.nbytes) for weights in self._packed)

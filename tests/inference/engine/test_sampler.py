@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,16 +11,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.contract import GenerationRequest, SamplingParams, Stamp
+from inference.engine.draws import Draws, TorchDraws
+from inference.engine.native.build import KernelsUnavailable, load_kernels
+from inference.engine.native.draws import NativeDraws
 from inference.engine.request import ActiveRequest, uniform_at
-from inference.engine.sampler import Sampler, logprobs_of
+from inference.engine.sampler import Sampler
 
 VOCAB = 3000
 NOW = Stamp.now()
 CPU = torch.device("cpu")
 
 
-def sampler(vocab: int = VOCAB) -> Sampler:
-    return Sampler(vocab_size=vocab, eos_token_ids=[2], device=CPU)
+MakeSampler = Callable[..., Sampler]
+
+
+@pytest.fixture(scope="module", params=["torch", "native"])
+def sampler(request: pytest.FixtureRequest) -> MakeSampler:
+    """Makes samplers that draw by torch, and then by the native kernel."""
+    draws: Draws = TorchDraws(CPU)
+    if request.param == "native":
+        try:
+            draws = NativeDraws(load_kernels())
+        except KernelsUnavailable as error:
+            pytest.skip(f"no native kernels here: {error}")
+
+    def make(vocab: int = VOCAB) -> Sampler:
+        return Sampler(vocab_size=vocab, eos_token_ids=[2], device=CPU, draws=draws)
+
+    return make
 
 
 def asking(
@@ -62,7 +81,7 @@ def by_definition(logits: torch.Tensor, active: ActiveRequest) -> tuple[int, flo
     top_p=st.sampled_from([0.05, 0.5, 0.9, 0.999, 1.0]),
     min_p=st.sampled_from([0.0, 0.01, 0.3, 1.0]),
 )
-def test_draws_are_those_of_the_definition(data, scale, temperature, top_k, top_p, min_p):
+def test_draws_are_those_of_the_definition(sampler, data, scale, temperature, top_k, top_p, min_p):
     logits = torch.randn(1, VOCAB, generator=torch.Generator().manual_seed(data)) * scale
     active = asking(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=data, logprobs=0
@@ -76,7 +95,7 @@ def test_draws_are_those_of_the_definition(data, scale, temperature, top_k, top_
     assert result.token_ids[0] == expected or entry.sampled == pytest.approx(logp, abs=1e-3)
 
 
-def test_draws_follow_the_distribution():
+def test_draws_follow_the_distribution(sampler):
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0])
     requests = [asking(seed=seed) for seed in range(4000)]
     drawn = sampler(4).sample(logits.repeat(4000, 1), requests).token_ids
@@ -84,7 +103,7 @@ def test_draws_follow_the_distribution():
     assert torch.allclose(share, logits.softmax(-1), atol=0.03)
 
 
-def test_a_row_draws_alike_alone_and_in_any_batch():
+def test_a_row_draws_alike_alone_and_in_any_batch(sampler):
     kinds = [
         {},
         {"top_k": 50},
@@ -105,7 +124,7 @@ def test_a_row_draws_alike_alone_and_in_any_batch():
         assert a.sampled == b.sampled
 
 
-def test_greedy_rows_in_a_mixed_batch_take_the_likeliest():
+def test_greedy_rows_in_a_mixed_batch_take_the_likeliest(sampler):
     logits = torch.randn(3, VOCAB)
     requests = [asking(temperature=0.0), asking(temperature=1.5), asking(temperature=0.0)]
     result = sampler().sample(logits.clone(), requests)
@@ -114,7 +133,7 @@ def test_greedy_rows_in_a_mixed_batch_take_the_likeliest():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_row_that_is_not_a_number_is_reported_alone(bad):
+def test_a_row_that_is_not_a_number_is_reported_alone(sampler, bad):
     logits = torch.randn(3, VOCAB)
     logits[1, 77] = bad
     requests = [asking(temperature=t) for t in (0.0, 1.0, 1.0)]
@@ -122,7 +141,7 @@ def test_a_row_that_is_not_a_number_is_reported_alone(bad):
     assert result.is_finite == [True, False, True]
 
 
-def test_the_end_token_is_banned_until_min_tokens():
+def test_the_end_token_is_banned_until_min_tokens(sampler):
     logits = torch.zeros(1, VOCAB)
     logits[0, 2] = 50
     early = asking(temperature=0.0, min_tokens=3, answer=(9, 9))
@@ -131,7 +150,7 @@ def test_the_end_token_is_banned_until_min_tokens():
     assert sampler().sample(logits.clone(), [late]).token_ids == [2]
 
 
-def test_bias_lifts_and_bans():
+def test_bias_lifts_and_bans(sampler):
     logits = torch.zeros(2, VOCAB)
     requests = [
         asking(temperature=0.0, logit_bias=((9, 5.0), (99999, 100.0))),
@@ -140,7 +159,7 @@ def test_bias_lifts_and_bans():
     assert sampler().sample(logits, requests).token_ids == [9, 1]
 
 
-def test_repetition_looks_at_prompt_and_answer_presence_and_frequency_at_the_answer():
+def test_repetition_looks_at_prompt_and_answer_presence_and_frequency_at_the_answer(sampler):
     base = torch.tensor([[3.0, 2.0, 1.0, -1.0]])
     repeated = asking(prompt=(0,), answer=(3,), repetition_penalty=2.0, logprobs=4, temperature=1.0)
     counted = asking(
@@ -153,7 +172,7 @@ def test_repetition_looks_at_prompt_and_answer_presence_and_frequency_at_the_ans
     assert logits[1].tolist() == [3.0, 2.0 - 0.5 - 0.5, 1.0 - 0.5 - 0.25, -1.0]
 
 
-def test_logprobs_are_those_of_the_raw_distribution_beside_the_drawn_one():
+def test_logprobs_are_those_of_the_raw_distribution_beside_the_drawn_one(sampler):
     logits = torch.tensor([[3.0, 2.0, 1.0, -1.0]])
     active = asking(top_k=1, temperature=0.5, logprobs=2)
     entry = sampler(4).sample(logits.clone(), [active]).logprobs[0]
@@ -165,10 +184,23 @@ def test_logprobs_are_those_of_the_raw_distribution_beside_the_drawn_one():
     assert [value for _, value in entry.top] == pytest.approx(raw[:2].tolist())
 
 
-def test_no_top_wanted_gives_the_chosen_one_alone():
-    entry = logprobs_of(torch.zeros(1, 4), [1], [0])[0]
+def test_no_top_wanted_gives_the_chosen_one_alone(sampler):
+    entry = sampler(4).logprobs(torch.zeros(1, 4), [1], [0])[0]
     assert entry.chosen == pytest.approx(-math.log(4))
     assert entry.top == ()
+
+
+def test_penalties_of_a_long_answer_count_every_token_of_it(sampler):
+    answer = tuple(n % 700 for n in range(5000))
+    active = asking(prompt=(700, 701), answer=answer, repetition_penalty=1.5, frequency_penalty=0.1)
+    assert active.counts is not None
+    assert len(active.counts.tokens) == 702
+    logits = torch.ones(1, VOCAB)
+    sampler()._adjust(logits, [active])
+    assert logits[0, 0] == pytest.approx(1 / 1.5 - 0.8, abs=1e-6)
+    assert logits[0, 699] == pytest.approx(1 / 1.5 - 0.7, abs=1e-6)
+    assert logits[0, 700] == pytest.approx(1 / 1.5)
+    assert logits[0, 702] == 1
 
 
 def test_the_random_stream_depends_on_seed_and_position_alone():

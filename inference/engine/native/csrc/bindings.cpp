@@ -230,18 +230,46 @@ Tensor attend_(const Tensor& query, const Tensor& key, const Tensor& value, cons
   return out;
 }
 
-// The likeliest `count` tokens of each row: (masses, indices), as in sampling.h.
-std::pair<Tensor, Tensor> likeliest_(const Tensor& logits, const Tensor& temperatures, int64_t count) {
-  TORCH_CHECK(logits.dim() == 2 && temperatures.numel() == logits.size(0), "one temperature per row is needed");
-  TORCH_CHECK(count >= 1 && count <= logits.size(1), "count must be from 1 to ", logits.size(1));
-  const float *from = floats(logits, "logits"), *divisors = floats(temperatures, "temperatures");
+using RuleTuple = std::tuple<double, int64_t, double, double, double>;
+
+int team_for(int64_t rows) { return rows == 1 ? 1 : at::get_num_threads(); }
+
+// A token for each row, and its log-probability, as in sampling.h.
+std::pair<std::vector<int64_t>, std::vector<float>> draw_(const Tensor& logits, const std::vector<RuleTuple>& rules) {
+  TORCH_CHECK(logits.dim() == 2 && int64_t(rules.size()) == logits.size(0), "one rule per row is needed");
   const int64_t rows = logits.size(0), width = logits.size(1);
-  Tensor masses = at::empty({rows, count}), indices = at::empty({rows, count}, at::kLong);
+  const float* from = floats(logits, "logits");
+  std::vector<Rule> given;
+  for (const auto& [temperature, top_k, top_p, min_p, uniform] : rules)
+    given.push_back({float(temperature), top_k, top_p, min_p, uniform});
+  std::vector<Drawn> drawn(rows);
+  {
+    py::gil_scoped_release release;
+    run_team(team_for(rows), [&](Worker& worker) { draw(worker, from, rows, width, given.data(), drawn.data()); });
+  }
+  std::vector<int64_t> tokens;
+  std::vector<float> logp;
+  for (const Drawn& each : drawn) {
+    tokens.push_back(each.token);
+    logp.push_back(each.logp);
+  }
+  return {tokens, logp};
+}
+
+// (log-probabilities of `tokens`, of the `count` likeliest, and the ids of those), as in sampling.h.
+std::tuple<Tensor, Tensor, Tensor> logprobs_(const Tensor& logits, const std::vector<int64_t>& tokens, int64_t count) {
+  TORCH_CHECK(logits.dim() == 2 && int64_t(tokens.size()) == logits.size(0), "one token per row is needed");
+  const int64_t rows = logits.size(0), width = logits.size(1);
+  TORCH_CHECK(count >= 0 && count <= width, "count must be from 0 to ", width);
+  for (const int64_t token : tokens) TORCH_CHECK(token >= 0 && token < width, "token ids must be below ", width);
+  const float* from = floats(logits, "logits");
+  Tensor chosen = at::empty({rows}), best = at::empty({rows, count}), indices = at::empty({rows, count}, at::kLong);
   py::gil_scoped_release release;
-  run_team(rows == 1 ? 1 : at::get_num_threads(), [&](Worker& worker) {
-    likeliest(worker, from, rows, width, divisors, count, masses.data_ptr<float>(), indices.data_ptr<int64_t>());
+  run_team(team_for(rows), [&](Worker& worker) {
+    logprobs(worker, from, rows, width, tokens.data(), count, chosen.data_ptr<float>(), best.data_ptr<float>(),
+             indices.data_ptr<int64_t>());
   });
-  return {masses, indices};
+  return {chosen, best, indices};
 }
 
 // A model's fused layers, and what comes before and behind them where that is known too.
@@ -434,7 +462,9 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
            py::arg("rope_of_layer"))
       .def("heads", &Decoder::heads, py::arg("index"))
       .def_property_readonly("size", &Decoder::size);
-  m.def("likeliest", &likeliest_, py::arg("logits"), py::arg("temperatures"), py::arg("count"));
+  m.def("draw", &draw_, py::arg("logits"), py::arg("rules"));
+  m.def("logprobs", &logprobs_, py::arg("logits"), py::arg("tokens"), py::arg("count"));
+  m.attr("UNSETTLED") = UNSETTLED;
   m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); });
   m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); });
   m.def("peak_fp32", [] { return peak_fp32(at::get_num_threads()); });

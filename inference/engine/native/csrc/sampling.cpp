@@ -42,23 +42,22 @@ bool block_maxima(const float* logits, int64_t width, std::vector<float>& maxima
   return nan == 0;
 }
 
-// e^((x - max) / temperature), nothing where that is too small to count.
-Floats mass(Floats x, Floats max, Floats temperature) {
-  const Floats power = _mm512_div_ps(_mm512_sub_ps(x, max), temperature);
+// e^((x - max) * sharpness), nothing where that is too small to count. Sharpness is 1 / temperature.
+Floats mass(Floats x, Floats max, Floats sharpness) {
+  const Floats power = _mm512_mul_ps(_mm512_sub_ps(x, max), sharpness);
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(power, all(-87.f), _CMP_GT_OQ), exp(power));
 }
 
-void likeliest_of_row(const float* logits, int64_t width, float temperature, int64_t count, float* masses,
-                      int64_t* indices) {
-  static thread_local std::vector<float> maxima, ranked;
-  static thread_local std::vector<Candidate> found;
-  const bool sound = block_maxima(logits, width, maxima);
-  const float max = *std::max_element(maxima.begin(), maxima.end());
-  if (!sound || !std::isfinite(max)) {
-    std::fill_n(masses, count, NAN);
-    for (int64_t i = 0; i < count; i++) indices[i] = i;
-    return;
-  }
+// The first largest logit of a row.
+int64_t first_of(const float* logits, int64_t width, const std::vector<float>& maxima, float max) {
+  const int64_t block = std::find(maxima.begin(), maxima.end(), max) - maxima.begin();
+  return std::find(logits + block * BLOCK, logits + width, max) - logits;
+}
+
+// The `count` largest logits in falling order.
+void find_best(const float* logits, int64_t width, const std::vector<float>& maxima, int64_t count,
+               std::vector<Candidate>& found) {
+  static thread_local std::vector<float> ranked;
   // `count` blocks have a maximum of at least `least`, and so `count` logits are that large.
   float least = -INFINITY;
   if (int64_t(maxima.size()) >= count) {
@@ -73,26 +72,104 @@ void likeliest_of_row(const float* logits, int64_t width, float temperature, int
       if (logits[i] >= least) found.push_back({logits[i], int32_t(i)});
   }
   std::partial_sort(found.begin(), found.begin() + count, found.end());
+  found.resize(count);
+}
 
-  const Floats top = all(max), divisor = all(temperature);
+// The sum of all masses relative to the largest logit's.
+float total_mass(const float* logits, int64_t width, float max, float sharpness) {
+  const Floats top = all(max), factor = all(sharpness);
   Floats even = all(0.f), odd = all(0.f);
   for (int64_t i = 0; i < width; i += 2 * LANES) {
-    even = _mm512_add_ps(even, mass(load_some(logits + i, width - i), top, divisor));
-    odd = _mm512_add_ps(odd, mass(load_some(logits + i + LANES, width - i - LANES), top, divisor));
+    even = _mm512_add_ps(even, mass(load_some(logits + i, width - i), top, factor));
+    odd = _mm512_add_ps(odd, mass(load_some(logits + i + LANES, width - i - LANES), top, factor));
   }
-  const float total = _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
+  return _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
+}
+
+// Walk the candidates' masses, likeliest first, to where the rule's number lies. Sums are double: a
+// vocabulary of small terms must not drift. Holtzman et al., 2019 (top-p); Nguyen et al., 2024 (min-p).
+Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t width, const Rule& rule) {
+  const int64_t count = int64_t(found.size());
+  const bool is_cut_by_k = rule.top_k > 0 && rule.top_k < width;
+  const int64_t in_k = is_cut_by_k ? std::min(rule.top_k, count) : count;
+  if (is_cut_by_k && rule.top_k > count) return {UNSETTLED, 0};
+
+  double mass_k = 1;  // top-p counts mass among what top-k kept
+  if (is_cut_by_k) {
+    mass_k = 0;
+    for (int64_t i = 0; i < in_k; i++) mass_k += masses[i];
+  }
+  int64_t kept = 0;
+  double kept_mass = 0;
+  for (; kept < in_k; kept++) {
+    if (kept > 0 && (kept_mass >= rule.top_p * mass_k || masses[kept] < rule.min_p * masses[0])) break;
+    kept_mass += masses[kept];
+  }
+  // With a candidate out, all behind it are out too, and the kept mass is known.
+  const bool is_cut = is_cut_by_k || kept < count || count == width;
+  const bool is_free = rule.top_p >= 1 && rule.min_p <= 0;
+  const double whole = is_cut ? kept_mass : 1, target = rule.uniform * whole;
+  if (!is_cut && !(is_free && target < kept_mass)) return {UNSETTLED, 0};
+
+  int64_t at = 0;  // rounding may leave the target at the very end: the last kept candidate takes it
+  for (double below = masses[0]; below <= target && at < kept - 1; below += masses[at]) at++;
+  return {found[at].index, float(std::log(masses[at] / whole))};
+}
+
+Drawn draw_row(const float* logits, int64_t width, const Rule& rule) {
+  static thread_local std::vector<float> maxima;
+  static thread_local std::vector<Candidate> found;
+  const bool sound = block_maxima(logits, width, maxima);
+  const float max = *std::max_element(maxima.begin(), maxima.end());
+  if (!sound || !std::isfinite(max)) return {NOT_FINITE, 0};
+  if (rule.temperature <= 0) return {first_of(logits, width, maxima, max), 0};
+
+  const float sharpness = 1 / std::max(rule.temperature, 1e-5f);
+  const float total = total_mass(logits, width, max, sharpness);
+  double masses[MORE_CANDIDATES];
+  Drawn drawn{UNSETTLED, 0};
+  for (const int64_t count : {CANDIDATES, MORE_CANDIDATES}) {
+    find_best(logits, width, maxima, std::min(count, width), found);
+    for (size_t i = 0; i < found.size(); i++)
+      masses[i] = _mm512_cvtss_f32(mass(all(found[i].logit), all(max), all(sharpness))) / total;
+    drawn = pick(found, masses, width, rule);
+    if (drawn.token != UNSETTLED) break;
+  }
+  return drawn;
+}
+
+void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t count, float& chosen, float* best,
+                     int64_t* indices) {
+  static thread_local std::vector<float> maxima;
+  static thread_local std::vector<Candidate> found;
+  const bool sound = block_maxima(logits, width, maxima);
+  const float max = *std::max_element(maxima.begin(), maxima.end());
+  if (!sound || !std::isfinite(max)) {
+    chosen = NAN;
+    std::fill_n(best, count, NAN);
+    std::fill_n(indices, count, 0);
+    return;
+  }
+  const float log_total = std::log(total_mass(logits, width, max, 1));
+  chosen = logits[token] - max - log_total;
+  if (count == 0) return;
+  find_best(logits, width, maxima, count, found);
   for (int64_t i = 0; i < count; i++) {
-    masses[i] = _mm512_cvtss_f32(mass(all(found[i].logit), top, divisor)) / total;
+    best[i] = found[i].logit - max - log_total;
     indices[i] = found[i].index;
   }
 }
 
 }  // namespace
 
-void likeliest(Worker& worker, const float* logits, int64_t rows, int64_t width, const float* temperatures,
-               int64_t count, float* masses, int64_t* indices) {
+void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules, Drawn* drawn) {
+  worker.for_each(rows, [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
+}
+
+void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width, const int64_t* tokens, int64_t count,
+              float* chosen, float* best, int64_t* indices) {
   worker.for_each(rows, [&](int64_t r) {
-    likeliest_of_row(logits + r * width, width, temperatures[r], count, masses + r * count, indices + r * count);
+    logprobs_of_row(logits + r * width, width, tokens[r], count, chosen[r], best + r * count, indices + r * count);
   });
 }
 

@@ -1,4 +1,4 @@
-// The likeliest tokens of each row and their share of the whole, in two passes over the logits.
+// Chooses tokens from logits, and tells log-probabilities, in two passes over each row.
 #pragma once
 #include <cstdint>
 
@@ -6,10 +6,30 @@
 
 namespace chatsite {
 
-// For each of `rows` rows of `width` logits: the `count` largest in falling order (of equal ones the
-// first comes first), their indices, and their mass under softmax(logits / temperature). A row with
-// a NaN, with +inf, or of nothing but -inf gets masses that are NaN. count <= width.
-void likeliest(Worker& worker, const float* logits, int64_t rows, int64_t width, const float* temperatures,
-               int64_t count, float* masses, int64_t* indices);
+// How one row's token is chosen; as Rule in draws.py. Temperature 0 takes the likeliest, top_k 0 all.
+struct Rule {
+  float temperature;
+  int64_t top_k;
+  double top_p, min_p, uniform;
+};
+
+struct Drawn {
+  int64_t token;  // or one of the two below
+  float logp;     // under what was drawn from; 0 at temperature 0
+};
+constexpr int64_t NOT_FINITE = -1;  // the row has a NaN or +inf, or nothing but -inf
+constexpr int64_t UNSETTLED = -2;   // not even MORE_CANDIDATES tokens decide it
+
+constexpr int64_t CANDIDATES = 64;  // how many of the likeliest are looked at; most draws fall among them
+constexpr int64_t MORE_CANDIDATES = 512;
+
+// One token for each of `rows` rows of `width` logits.
+void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules, Drawn* drawn);
+
+// For each row the log-probability of tokens[row], and those of the `count` likeliest tokens in
+// falling order (of equal ones the first comes first) with their indices. All NaN where the row isn't
+// finite. count <= width.
+void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width, const int64_t* tokens, int64_t count,
+              float* chosen, float* best, int64_t* indices);
 
 }  // namespace chatsite

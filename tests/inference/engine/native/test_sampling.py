@@ -1,47 +1,52 @@
-"""The kernel that finds a row's best tokens, against float64."""
+"""The kernels that draw and tell log-probabilities; tests/…/test_sampler.py holds them to torch's."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+LIKELIEST = (0.0, 0, 1.0, 0.0, 0.0)
 
-@pytest.mark.parametrize(("width", "count"), [(512, 64), (49152, 64), (1000, 1000), (70, 1)])
-def test_masses_and_order_agree_with_float64(kernels, width, count):
+
+@pytest.mark.parametrize(("width", "count"), [(512, 64), (49152, 20), (1000, 1000), (70, 1)])
+def test_logprobs_agree_with_float64(kernels, width, count):
     logits = torch.randn(5, width) * 4
-    temperatures = torch.tensor([0.1, 0.7, 1.0, 1.5, 2.0])
-    masses, ids = kernels.likeliest(logits, temperatures, count)
-    exact = (logits.double() / temperatures.double()[:, None]).softmax(dim=-1)
+    tokens = [0, width - 1, 17, 33, 64]
+    chosen, best, ids = kernels.logprobs(logits, tokens, count)
+    exact = logits.double().log_softmax(dim=-1)
     expected, order = exact.sort(dim=-1, descending=True, stable=True)
     assert torch.equal(ids, order[:, :count])
-    assert torch.allclose(masses.double(), expected[:, :count], rtol=2e-5, atol=1e-30)
+    assert torch.allclose(best.double(), expected[:, :count], rtol=1e-5, atol=1e-5)
+    assert torch.allclose(chosen.double(), exact[range(5), tokens], rtol=1e-5, atol=1e-5)
 
 
-def test_equal_logits_come_in_order_of_their_index(kernels):
+def test_of_equal_logits_the_first_comes_first(kernels):
     logits = torch.zeros(1, 600)
-    masses, ids = kernels.likeliest(logits, torch.ones(1), 64)
-    assert ids[0].tolist() == list(range(64))
-    assert torch.allclose(masses, torch.full((1, 64), 1 / 600))
+    assert kernels.logprobs(logits, [0], 64)[2][0].tolist() == list(range(64))
+    assert kernels.draw(logits, [LIKELIEST])[0] == [0]
 
 
-def test_forbidden_tokens_have_no_mass(kernels):
+def test_forbidden_tokens_are_never_drawn(kernels):
     logits = torch.full((1, 600), -torch.inf)
     logits[0, [7, 300]] = torch.tensor([1.0, 2.0])
-    masses, ids = kernels.likeliest(logits, torch.ones(1), 64)
-    assert ids[0, :2].tolist() == [300, 7]
-    assert masses[0, 2:].sum() == 0
-    assert masses[0, :2].sum() == pytest.approx(1, abs=1e-6)
+    drawn = {kernels.draw(logits, [(1.0, 0, 1.0, 0.0, u / 50)])[0][0] for u in range(50)}
+    assert drawn == {7, 300}
+    assert kernels.logprobs(logits, [7], 3)[1][0, 2] == -torch.inf
+
+
+def test_a_draw_that_many_tokens_decide_is_left_to_torch(kernels):
+    flat = torch.zeros(1, 49152)
+    assert kernels.draw(flat, [(1.0, 0, 0.9, 0.0, 0.5)])[0] == [kernels.UNSETTLED]
+    assert kernels.draw(flat, [(1.0, 300, 0.9, 0.0, 0.5)])[0] == [135]
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_a_row_that_is_not_finite_fails_alone(kernels, bad):
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_row_that_is_not_finite_fails_alone(kernels, bad, temperature):
+    rules = [(temperature, 8, 1.0, 0.0, 0.3)] * 3
     logits = torch.randn(3, 512)
-    clean = kernels.likeliest(logits, torch.ones(3), 8)
+    clean = kernels.draw(logits, rules)[0]
     logits[1, 200] = bad
-    masses, ids = kernels.likeliest(logits, torch.ones(3), 8)
-    assert masses[1].isnan().all()
-    for row in (0, 2):
-        assert torch.equal(masses[row], clean[0][row])
-        assert torch.equal(ids[row], clean[1][row])
-    nothing = torch.full((1, 512), -torch.inf)
-    assert kernels.likeliest(nothing, torch.ones(1), 8)[0].isnan().all()
+    assert kernels.draw(logits, rules)[0] == [clean[0], -1, clean[2]]
+    assert kernels.logprobs(logits, [0, 0, 0], 2)[0].isnan().tolist() == [False, True, False]
+    assert kernels.draw(torch.full((1, 512), -torch.inf), rules[:1])[0] == [-1]
