@@ -73,20 +73,21 @@ class Units {
   int64_t blocks_, together_, per_block_;
 };
 
-// Where the panels lie that this thread will probably need after `unit`: those of a later unit, or
-// of the product that comes after this one.
-void look_ahead(const Weights& w, int64_t rows, int64_t unit, int64_t threads, const uint8_t* at[2]) {
-  const Weights* in = &w;
-  int64_t target = unit + threads;
-  const int64_t count = Units(w, rows).count();
-  if (target >= count) {
-    if (!w.next) return;
-    in = w.next;
-    target = std::min(target - count, Units(*in, rows).count() - 1);
+// Where the panels lie of the unit that this thread will probably multiply with next; from `count`
+// on, of the first or the second run of the product that comes after this one.
+void look_ahead(const Worker& worker, const Weights& w, const Units& units, int64_t rows, int64_t next,
+                const uint8_t* at[2]) {
+  const int64_t count = units.count();
+  const Weights& in = next < count || !w.next ? w : *w.next;
+  Units::Panels p;
+  if (next < count) {
+    p = units.panels_of(next);
+  } else {
+    const Units following(in, rows);
+    p = following.panels_of(next == count ? 0 : worker.first_run(following.count()));
   }
-  const Units::Panels p = Units(*in, rows).panels_of(target);
-  at[0] = in->panel(p.first);
-  at[1] = in->panel(p.second);
+  at[0] = in.panel(p.first);
+  at[1] = in.panel(p.second);
 }
 
 // Multiply the rows of a unit with its panels. Calls finish(row, number of rows, values of the first
@@ -124,11 +125,11 @@ void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, 
 template <class Finish>
 void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Finish&& finish) {
   const Units units(w, rows);
-  worker.for_each(units.count(), [&](int64_t unit) {
+  worker.for_runs(units.count(), [&](int64_t unit, int64_t next) {
     const int64_t row = units.first_row(unit), end = std::min(rows, row + ROW_BLOCK);
     const Units::Panels panels = units.panels_of(unit);
-    const uint8_t* ahead[2] = {w.panel(panels.first), w.panel(panels.second)};
-    look_ahead(w, rows, unit, worker.team_size(), ahead);
+    const uint8_t* ahead[2];
+    look_ahead(worker, w, units, rows, next, ahead);
     run_unit(x, row, end, w, panels, ahead, [&](int64_t at, int count, const float* a, const float* b, int step) {
       finish(panels, at, count, a, b, step);
     });

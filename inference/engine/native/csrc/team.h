@@ -2,14 +2,17 @@
 //
 // A step has some three hundred small phases; opening a parallel region for each costs more than
 // many of them take. So one region spans the step, every thread walks through the same code, and
-// each phase is a `for_each` whose items go to whoever asks next. A phase is over when its items are
-// done, not when all threads have come: one that isn't running, because its core is busy with
-// something else, takes no items and is not waited for. When it comes back it walks past the phases
-// that are over. Which thread does an item never changes its result.
+// each phase is a `for_each` whose items go to whoever asks next, or a `for_runs` whose items go out
+// in runs: long ones first, single ones at the end, so that asking (which moves a line between cores)
+// is rare and all are still done together. A phase is over when its items are done, not when all
+// threads have come: one that isn't running, because its core is busy with something else, takes no
+// items and is not waited for. When it comes back it walks past the phases that are over. Which
+// thread does an item never changes its result.
 #pragma once
 #include <immintrin.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -41,22 +44,22 @@ class Worker {
   // what they wrote is visible.
   template <class Work>
   void for_each(int64_t count, Work&& work) {
-    if (team_.size_ == 1) {
-      for (int64_t i = 0; i < count; i++) work(i);
-      return;
-    }
-    if (count == 0) return;
-    const uint64_t phase = phase_++;
-    uint64_t ticket = team_.ticket_.load(std::memory_order_acquire);
-    while (ticket >> 32 == phase) {
-      const int64_t item = int64_t(ticket & 0xffffffff);
-      if (item >= count) return wait(phase);
-      if (!team_.ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-      work(item);
-      if (team_.done_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) return finish(phase);
-      ticket = team_.ticket_.load(std::memory_order_acquire);
-    }
+    phase(count, [](int64_t) { return 1; }, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) work(i);
+    });
   }
+
+  // The same for items of one size, as `work(i, next)`: `next` is what this thread will probably do
+  // then. From `count` on it means the first (count) or second (count + 1) run of a later phase.
+  template <class Work>
+  void for_runs(int64_t count, Work&& work) {
+    phase(count, [&](int64_t left) { return first_run(left); }, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) work(i, i + 1 < end ? i + 1 : i + 1 == count ? count + 1 : upcoming(count));
+    });
+  }
+
+  // How many of `left` items the next run takes.
+  int64_t first_run(int64_t left) const { return std::max<int64_t>(1, left / team_.size_); }
 
   // Call `work` once.
   template <class Work>
@@ -65,6 +68,30 @@ class Worker {
   }
 
  private:
+  template <class Run, class Work>
+  void phase(int64_t count, Run&& run, Work&& work) {
+    if (team_.size_ == 1) return work(0, count);
+    if (count == 0) return;
+    const uint64_t phase = phase_++;
+    uint64_t ticket = team_.ticket_.load(std::memory_order_acquire);
+    while (ticket >> 32 == phase) {
+      const int64_t begin = int64_t(ticket & 0xffffffff);
+      if (begin >= count) return wait(phase);
+      const int64_t taken = run(count - begin);
+      if (!team_.ticket_.compare_exchange_weak(ticket, ticket + taken, std::memory_order_acq_rel)) continue;
+      work(begin, begin + taken);
+      if (team_.done_.fetch_add(taken, std::memory_order_acq_rel) + taken == count) return finish(phase);
+      ticket = team_.ticket_.load(std::memory_order_acquire);
+    }
+  }
+
+  // The item that would be handed out now; `count` when there is none left. `phase_` is one ahead.
+  int64_t upcoming(int64_t count) const {
+    if (team_.size_ == 1) return count;
+    const uint64_t ticket = team_.ticket_.load(std::memory_order_relaxed);
+    return ticket >> 32 == phase_ - 1 ? std::min<int64_t>(ticket & 0xffffffff, count) : count;
+  }
+
   void finish(uint64_t phase) {
     team_.done_.store(0, std::memory_order_relaxed);
     team_.ticket_.store((phase + 1) << 32, std::memory_order_release);
