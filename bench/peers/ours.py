@@ -17,7 +17,7 @@ from inference.contract import SamplingParams
 
 def main(folder: str, dtype: str) -> None:
     pipe = reserve_stdout()
-    options = Namespace(dtype=dtype, device="auto", backend="auto", threads=0)
+    options = Namespace(dtype=dtype, device="auto", backend="auto", threads=0, tensor_parallel=1)
     with Session(
         Path(folder).resolve(), options, prefix_cache=False, kv_cache_bytes=1 << 30
     ) as session:

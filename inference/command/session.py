@@ -42,6 +42,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1")
     parser.add_argument("--backend", default="auto", help="auto, torch, native, cuda")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: one per core")
+    parser.add_argument(
+        "--tensor-parallel",
+        type=int,
+        default=1,
+        metavar="N",
+        help="split the model over N processes, each on a GPU of its own or all on the CPU",
+    )
 
 
 def find_model(name: str) -> Path:
@@ -90,6 +97,7 @@ class Session:
                 device=options.device,
                 backend=options.backend,
                 threads=options.threads,
+                tensor_parallel=options.tensor_parallel,
                 prefix_cache=prefix_cache,
                 max_running=max_running,
                 step_tokens=max(512, max_running),

@@ -19,13 +19,14 @@ class EngineConfig:
     device: str = "auto"  # "cpu", "cuda", "cuda:1"; auto: CUDA when there is one
     backend: str = "auto"  # one of BACKENDS
     threads: int = 0  # of torch, in the engine thread; 0: one per core
+    tensor_parallel: int = 1  # processes that share the model, each on a device of its own or a CPU
     max_running: int = 32  # requests in one step
     max_waiting: int = 256  # further submits are refused with queue_full
     step_tokens: int = 512  # prefill and decode tokens of one step together
     max_gap_ratio: float = 1.7  # a step with prefill takes at most this times one without
     max_pause_s: float = 0.1  # or this much longer, for prompts that are short
     context_length: int | None = None  # None: the model's own
-    kv_cache_bytes: int | None = None  # None: by kv_cache_share
+    kv_cache_bytes: int | None = None  # on all devices together; None: by kv_cache_share
     kv_cache_share: float = 0.25  # of the device's free memory after loading
     prefix_cache: bool = True
     measure: bool = True  # bandwidth and FLOP/s at load, about 0.3 s
@@ -41,6 +42,7 @@ class EngineConfig:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
         for name, number, low in (
             ("threads", self.threads, 0),
+            ("tensor_parallel", self.tensor_parallel, 1),
             ("max_running", self.max_running, 1),
             ("max_waiting", self.max_waiting, 0),
             ("step_tokens", self.step_tokens, self.max_running),

@@ -23,6 +23,7 @@ from inference.engine.inspection import Inspection, InspectJob, InspectRequest
 from inference.engine.loading import Source, folder_source
 from inference.engine.model_runner import ModelRunner
 from inference.engine.status import EngineStatus, State
+from inference.engine.tensor_parallel import PartLost
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ class Engine:
 
     def _run(self) -> None:
         core: Core | None = None
+        runner: ModelRunner | None = None
         try:
             load = self._source.load_model
             runner = ModelRunner(self.config, load=load, tell=self._set_state)
@@ -132,15 +134,20 @@ class Engine:
             log.info("ready: %s", "; ".join((self._status.path, *self._status.notes)))
             while not self._stopping:
                 self.steps += 1
+                runner.check()
                 self._turn(core)
         except BaseException as error:  # whatever it was, requests must get their Result
             log.exception("the engine failed")
-            detail = str(error) if isinstance(error, (ValueError, OSError)) else repr(error)
+            told = isinstance(error, (ValueError, OSError, PartLost))
+            detail = str(error) if told else repr(error)
             self._status = EngineStatus(state="failed", state_detail=detail)
             code = "model_failed" if core is None else "engine_failed"
             self._close(core, "failed", code, detail)
         else:
             self._close(core, "interrupted", "engine_stopped", "The engine was stopped.")
+        finally:
+            if runner is not None:
+                runner.close()
 
     def _turn(self, core: Core) -> None:
         """One turn: take in what came, run one step if there is one, tell what happened."""

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import StepBatch, Unsupported, choose_backend
+from inference.engine.backend import Backend, StepBatch, Unsupported, choose_backend
 from inference.engine.config import EngineConfig
 from inference.engine.inspection import Inspector
 from inference.engine.measure import DeviceSpeed, measure_speed
 from inference.engine.memory import memory
+from inference.engine.part import part_backend, part_device, part_threads
 from inference.engine.probe import probe_layers
 from inference.engine.scheduler import Scheduled
 from inference.engine.status import State
+from inference.engine.tensor_parallel import Parts, SplitBackend
 from inference.engine.tensors import to_device
 
 Loader = Callable[[Path, torch.dtype, torch.device], nn.Module]
@@ -42,7 +44,10 @@ class Sizes:
 
 
 class ModelRunner:
-    """One model on one device, ready to run steps. Raises Unsupported with a sentence."""
+    """One model, ready to run steps, on one device or split over several processes.
+
+    Raises Unsupported with a sentence. `close` ends what was started for it.
+    """
 
     def __init__(
         self,
@@ -53,16 +58,32 @@ class ModelRunner:
     ) -> None:
         self.config = config
         self._load = load
+        self._parts: Parts | None = None
         self.device = pick_device(config.device)
         self.threads = config.threads or len(os.sched_getaffinity(0))
+        if config.tensor_parallel > 1:
+            self.device = part_device(self.device, 0)
+            self.threads = part_threads(config)
         torch.set_grad_enabled(False)
         if self.device.type == "cpu":
             torch.set_num_threads(self.threads)
+        try:
+            self._get_ready(tell)
+        except BaseException:
+            self.close()
+            raise
+
+    def _get_ready(self, tell: Callable[[State, str], None]) -> None:
+        config = self.config
         self.dtype, self._why = self._pick_dtype(tell)
+        if config.tensor_parallel > 1:
+            tell("loading", f"starting {config.tensor_parallel - 1} processes to share the model")
+            self._parts = Parts(config, dtype=self.dtype, device=self.device)
+            self._load = self._parts.load
         tell("loading", f"finding the fastest path for {self.dtype}; the first start builds it")
-        self.backend = choose_backend(config.backend, dtype=self.dtype, device=self.device)
+        self.backend = self._choose_backend()
         tell("loading", "reading the weights")
-        model = load(config.model_dir, self.backend.load_dtype, self.device)
+        model = self._load(config.model_dir, self.backend.load_dtype, self.device)
         model.eval()
         active, total = body_parameters(model)
         self._body_parameters, self._active_share = active, active / max(1, total)
@@ -76,9 +97,19 @@ class ModelRunner:
         tell("warming", "measuring the device and running a first step")
         self.speed = DeviceSpeed()
         if config.measure:
-            self.speed = measure_speed(self.device, self._speed_dtype())
+            self.speed = self._measure()
         if config.warm_up:
             self.warm_up()
+
+    def check(self) -> None:
+        """Raise PartLost if a process that shares the model has ended; costs microseconds."""
+        if self._parts is not None:
+            self._parts.check()
+
+    def close(self) -> None:
+        """End the processes that share the model. No step may follow."""
+        if self._parts is not None:
+            self._parts.close()
 
     def step(self, scheduled: Sequence[Scheduled]) -> Tensor:
         """Run the scheduled tokens. Returns float32 logits (L, V), in order of the schedule.
@@ -155,6 +186,8 @@ class ModelRunner:
 
         May be called from another thread than the engine's, so that no step waits for the loading.
         """
+        if self._parts is not None:
+            raise Unsupported("A model split by tensor_parallel can't be looked into.")
         torch.set_grad_enabled(False)
         model = self.model
         if not self.backend.is_layered:
@@ -178,7 +211,7 @@ class ModelRunner:
         dtype = pick_dtype(config.dtype, self.device)
         if config.dtype != "auto" or dtype != "bfloat16" or self.device.type != "cpu":
             return dtype, ""
-        if config.backend not in ("auto", "native"):
+        if config.backend not in ("auto", "native") or config.tensor_parallel > 1:
             return dtype, ""
         from inference.engine.native.build import KernelsUnavailable, load_kernels
         from inference.engine.native.choice import best_dtype
@@ -190,12 +223,19 @@ class ModelRunner:
         except KernelsUnavailable as error:
             return dtype, f"no native kernels: {error}"
 
+    def _choose_backend(self) -> Backend:
+        config = self.config
+        if self._parts is None:
+            return choose_backend(config.backend, dtype=self.dtype, device=self.device)
+        own = part_backend(config, dtype=self.dtype, device=self.device)
+        return SplitBackend(own, self._parts)
+
     def _prepare(self, model: nn.Module) -> nn.Module:
         layers = probe_layers(model)
         try:
             return self.backend.prepare(model, layers)
         except Unsupported as error:
-            if self.config.backend not in ("auto", "torch"):
+            if self.config.backend not in ("auto", "torch") or self._parts is not None:
                 raise
             # Quantised weights have no torch path: the nearest dtype that torch computes in.
             fallback = self.dtype if self.dtype not in ("int8", "int4") else "bfloat16"
@@ -211,7 +251,8 @@ class ModelRunner:
         limit = self.config.kv_cache_bytes
         if limit is None:
             free = memory(self.device).free or 4 << 30
-            limit = int(free * self.config.kv_cache_share)
+            devices = self.config.tensor_parallel if self.device.type == "cuda" else 1
+            limit = int(free * devices * self.config.kv_cache_share)
         most = self.config.max_running * -(-self.sizes.context_length // self.backend.block_tokens)
         num_blocks = min(limit // per_block, most)
         if num_blocks < 2:
@@ -241,8 +282,16 @@ class ModelRunner:
             ),
         )
 
-    def _speed_dtype(self) -> torch.dtype:
-        return torch.float32 if self.dtype == "float32" else torch.bfloat16
+    def _measure(self) -> DeviceSpeed:
+        """How fast the devices are together: parts on a CPU share one, parts on GPUs don't."""
+        dtype = torch.float32 if self.dtype == "float32" else torch.bfloat16
+        speed = measure_speed(self.device, dtype)
+        devices = self.config.tensor_parallel if self.device.type == "cuda" else 1
+        return replace(
+            speed,
+            bandwidth_bytes_s=speed.bandwidth_bytes_s * devices,
+            flops_s=speed.flops_s * devices,
+        )
 
 
 def num_logits(item: Scheduled) -> int:

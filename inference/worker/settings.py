@@ -21,6 +21,7 @@ class WorkerSettings:
     device: str = "auto"  # CHATSITE_DEVICE
     backend: str = "auto"  # CHATSITE_BACKEND
     threads: int = 0  # CHATSITE_THREADS; 0: one per core
+    tensor_parallel: int = 1  # CHATSITE_TENSOR_PARALLEL: processes that share the model
     max_running: int = 32  # CHATSITE_MAX_RUNNING
     stall_s: float = 30.0  # CHATSITE_STALL_S: an engine without a step for so long is stuck
 
@@ -33,6 +34,9 @@ class WorkerSettings:
             device=os.environ.get("CHATSITE_DEVICE") or default.device,
             backend=os.environ.get("CHATSITE_BACKEND") or default.backend,
             threads=whole_number("CHATSITE_THREADS", default.threads, low=0),
+            tensor_parallel=whole_number(
+                "CHATSITE_TENSOR_PARALLEL", default.tensor_parallel, low=1
+            ),
             max_running=whole_number("CHATSITE_MAX_RUNNING", default.max_running, low=1),
             stall_s=number("CHATSITE_STALL_S", default.stall_s, low=1.0),
         )
@@ -46,5 +50,6 @@ class WorkerSettings:
             device=self.device,
             backend=self.backend,
             threads=self.threads,
+            tensor_parallel=self.tensor_parallel,
             max_running=self.max_running,
         )

@@ -159,6 +159,7 @@ class Bench:
             eos_token_ids=frozenset(eos), make_detokenizer=LetterDetokenizer if text else None
         )
         settings: dict[str, Any] = {
+            "model_dir": Path(),
             "dtype": "float32",
             "device": "cpu",
             "threads": 1,
@@ -166,7 +167,7 @@ class Bench:
             "kv_cache_bytes": 64 << 20,
         }
         self.engine = Engine(
-            EngineConfig(model_dir=Path(), **{**settings, **config}),
+            EngineConfig(**{**settings, **config}),
             emit=self.listener,
             source=source or Source(lambda *_: copy.deepcopy(model), lambda: side),
         )

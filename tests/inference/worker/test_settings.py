@@ -12,7 +12,12 @@ from inference.worker.settings import WorkerSettings
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("CHATSITE_THREADS", "two"), ("CHATSITE_MAX_RUNNING", "0"), ("CHATSITE_STALL_S", "-1")],
+    [
+        ("CHATSITE_THREADS", "two"),
+        ("CHATSITE_TENSOR_PARALLEL", "0"),
+        ("CHATSITE_MAX_RUNNING", "0"),
+        ("CHATSITE_STALL_S", "-1"),
+    ],
 )
 def test_a_value_that_cannot_be_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
