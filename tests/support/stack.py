@@ -179,9 +179,12 @@ class Stack:
     def _is_ready(self) -> bool:
         code = (
             "from inference import client\n"
-            "print([s.state for s in client.workers()] == ['ready'])\n"
+            "print(*[s.state for s in client.workers()])\n"
         )
-        return "True" in self.python(code)
+        state = self.python(code).strip()
+        if state == "failed":
+            raise RuntimeError(f"the worker can't serve its model:\n{self.log('worker')[-3000:]}")
+        return state == "ready"
 
     def _wait(self, what: str, is_there: Callable[[], bool], *, seconds: float) -> None:
         deadline = time.monotonic() + seconds
