@@ -10,12 +10,13 @@ import threading
 from functools import partial
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
 IDLE_QUEUE = "inference.idle"  # nobody sends to it; a consumer needs one queue
 RETRY_S = 0.5
 LEAVE_S = 2.0
+COUNTED_OUT_S = 0.003
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]
@@ -60,6 +61,14 @@ class QueueMembership:
         self._consumer = consumer
         self._apply()
 
+    def look_again(self) -> None:
+        """A task has ended. Celery counts it out right after, and tells no event loop that sleeps
+        because all places were taken: it would take the next task up to a second later."""
+        consumer = self._consumer
+        if consumer is not None and consumer.hub is not None:
+            hub = consumer.hub
+            hub.call_soon(partial(hub.call_later, COUNTED_OUT_S, _nothing))
+
     def _want(self, queue: str | None) -> None:
         self._wanted = queue
         self._applied.clear()
@@ -78,7 +87,16 @@ class QueueMembership:
         self._applied.set()
 
 
+def _nothing() -> None:
+    """The event loop's turn itself is what is wanted."""
+
+
 membership = QueueMembership()
+
+
+@signals.task_postrun.connect  # type: ignore[untyped-decorator]
+def _ended(**_: Any) -> None:
+    membership.look_again()
 
 
 class KeepMembership(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -165,6 +165,12 @@ async def test_a_stream_that_waits_beats_and_one_that_is_left_never_runs(streams
     assert row["submitted_us"] is None or row["submitted_us"] > 0
 
 
+def test_the_next_in_line_is_taken_up_at_once(ai):
+    began = time.monotonic()
+    ai.completions.create(model=SLUG, prompt="Once", max_tokens=1, n=10)
+    assert time.monotonic() - began < 5  # a second each where nobody wakes the worker
+
+
 def _record(stack: Stack, request_id: str) -> dict:
     shown = stack.python(
         "import time, json\n"
