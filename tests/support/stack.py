@@ -177,10 +177,7 @@ class Stack:
             return False
 
     def _is_ready(self) -> bool:
-        code = (
-            "from inference import client\n"
-            "print(*[s.state for s in client.workers()])\n"
-        )
+        code = "from inference import client\nprint(*[s.state for s in client.workers()])\n"
         state = self.python(code).strip()
         if state == "failed":
             raise RuntimeError(f"the worker can't serve its model:\n{self.log('worker')[-3000:]}")
