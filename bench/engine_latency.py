@@ -11,10 +11,13 @@ import argparse
 import itertools
 import random
 import statistics
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from inference.contract import Delta, Event, GenerationRequest, Result, SamplingParams, Stamp
 from inference.engine.config import EngineConfig

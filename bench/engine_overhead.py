@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from inference.contract import GenerationRequest, SamplingParams, Stamp, to_wire
 from inference.engine.config import EngineConfig
