@@ -47,9 +47,10 @@ def refuse_unsplittable(config: EngineConfig, *, dtype: str, device: torch.devic
 
     count, name = config.tensor_parallel, config.model_dir.name
     if config.backend == "native" or dtype not in DTYPES:
+        asked = "with the native backend" if config.backend == "native" else f"in {dtype}"
         raise Unsupported(
-            f"{name} can't be split in {dtype} by the {config.backend} backend: the native kernels "
-            f"serve whole models. tensor_parallel takes {', '.join(DTYPES)} by torch or cuda."
+            f"{name} can't be split {asked}: the native kernels serve whole models. "
+            f"tensor_parallel takes {', '.join(DTYPES)} by the torch or the cuda backend."
         )
     if device.type == "cuda" and torch.cuda.device_count() < (device.index or 0) + count:
         raise Unsupported(

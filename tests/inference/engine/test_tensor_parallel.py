@@ -18,6 +18,7 @@ import torch
 
 from inference.engine import tensor_parallel
 from inference.engine.config import EngineConfig
+from inference.engine.inspection import InspectRequest
 from inference.engine.loading import Source, TextSide
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
 
@@ -105,6 +106,13 @@ def test_a_second_split_model_in_one_process_is_refused(two, llama_folder):
     assert two.answer(PROMPTS[0], max_tokens=4), "the first goes on"
 
 
+def test_a_split_model_cannot_be_looked_into(two):
+    request = InspectRequest(token_ids=tuple(PROMPTS[0]))
+    with pytest.raises(ValueError, match="split by tensor_parallel can't be looked into"):
+        two.engine.inspect(request).result(10.0)
+    assert two.answer(PROMPTS[0], max_tokens=4), "and goes on answering"
+
+
 def test_the_death_of_a_follower_is_noticed_while_nobody_asks(two):
     (follower,) = followers()
     follower.kill()
@@ -174,7 +182,7 @@ def test_other_families_split_too(kind, changes, tmp_path, started):
         ("llama", {"intermediate_size": 97}, {}, "intermediate_size of 97"),
         ("gpt2", {"n_layer": 1, "n_head": 4}, {}, "no plan for gpt2"),
         ("llama", {}, {"dtype": "int8"}, "can't be split in int8"),
-        ("llama", {}, {"dtype": "bfloat16", "backend": "native"}, "by the native backend"),
+        ("llama", {}, {"dtype": "bfloat16", "backend": "native"}, "with the native backend"),
     ],
 )
 def test_what_cannot_be_split_is_refused_by_name(kind, changes, config, reason, tmp_path):
