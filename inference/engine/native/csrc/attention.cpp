@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace chatsite {
 namespace {
@@ -106,8 +107,9 @@ float soften(float* scores, bf16* weights, int count, int64_t chunk, int64_t beg
   return shrink;
 }
 
+// The rows against a segment of the context. What another unit has read just before lies in a cache.
 template <int ROWS>
-void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, float scale, float softcap) {
+void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool reads_first, float scale, float softcap) {
   alignas(64) float scores[ROWS * CHUNK];
   alignas(64) bf16 weights[ROWS * CHUNK];
   const int64_t dim = pages.dim;
@@ -129,7 +131,7 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, float sca
       keys[t] = pages.keys + at;
       values[t] = pages.values + at;
     }
-    for (int t = 0; t < tiles; t++)  // values arrive while scores are computed
+    for (int t = 0; reads_first && t < tiles; t++)  // values arrive while scores are computed
       for (int64_t i = 0; i < KEYS * dim; i += 32) prefetch(values[t] + i);
     int t = 0;
     for (; t + 4 <= tiles; t += 4) score<ROWS, 4>(rows.query, keys + t, dim, scale, scores + t * KEYS);
@@ -138,7 +140,7 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, float sca
     for (int r = 0; r < ROWS; r++)
       decay[r] = soften(scores + r * CHUNK, weights + r * CHUNK, tiles * KEYS, chunk, rows.begin[r], rows.end[r],
                         softcap, rows.max[r], rows.weight[r]);
-    if (chunk + CHUNK < end)  // and the next keys while values are added
+    if (reads_first && chunk + CHUNK < end)  // and the next keys while values are added
       for (int64_t next = chunk + CHUNK; next < std::min(end, chunk + 2 * CHUNK); next += KEYS) {
         const bf16* at = pages.keys + pages.offset(next);
         for (int64_t i = 0; i < KEYS * dim; i += 32) prefetch(at + i);
@@ -149,7 +151,7 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, float sca
   }
 }
 
-using AttendRows = void (*)(Rows&, const PageReader&, int64_t, float, float);
+using AttendRows = void (*)(Rows&, const PageReader&, int64_t, bool, float, float);
 constexpr AttendRows ATTEND[MAX_ROWS] = {attend_rows<1>, attend_rows<2>, attend_rows<3>,
                                          attend_rows<4>, attend_rows<5>, attend_rows<6>};
 
@@ -227,7 +229,7 @@ void finish_row(Part* parts, int64_t count, const float* sink, int64_t dim, Acti
 }  // namespace
 
 AttentionPlan::AttentionPlan(const Step& step, int64_t query_heads, int64_t kv_heads)
-    : group(query_heads / kv_heads), step_(step) {
+    : group(query_heads / kv_heads), step_(step), kv_heads_(kv_heads) {
   const int64_t most = std::max<int64_t>(1, MAX_ROWS / group);
   for (int64_t first = 0; first < step.tokens;) {
     int64_t last = first + 1;
@@ -242,12 +244,28 @@ const AttentionPlan::Units& AttentionPlan::units(int64_t window) {
   if (known != by_window_.end()) return known->second;
   Units& made = by_window_[window];
   made.parts.resize(tiles.size());
-  for (size_t t = 0; t < tiles.size(); t++) {
-    const int64_t begin = window > 0 ? std::max<int64_t>(0, step_.positions[tiles[t].first] + 1 - window) : 0;
-    const int64_t from = begin / SEGMENT, to = step_.positions[tiles[t].last - 1] / SEGMENT;
-    const bool alone = from == to;
-    made.parts[t] = {made.num_parts, alone ? 0 : to - from + 1};
-    for (int64_t s = from; s <= to; s++) made.units.push_back({int64_t(t), s, alone ? -1 : made.num_parts++});
+  const auto from = [&](size_t t) {
+    return window > 0 ? std::max<int64_t>(0, step_.positions[tiles[t].first] + 1 - window) / SEGMENT : 0;
+  };
+  const auto to = [&](size_t t) { return step_.positions[tiles[t].last - 1] / SEGMENT; };
+  for (size_t first = 0, last; first < tiles.size(); first = last) {  // the tiles of one sequence
+    int64_t end = 0;
+    for (last = first; last < tiles.size() && step_.rows[tiles[last].first] == step_.rows[tiles[first].first]; last++) {
+      const int64_t parts = to(last) > from(last) ? to(last) - from(last) + 1 : 0;
+      made.parts[last] = {made.num_parts, parts};
+      made.num_parts += parts;
+      end = std::max(end, to(last) + 1);
+    }
+    for (int64_t segment = from(first); segment < end; segment++)
+      for (int64_t head = 0; head < kv_heads_; head++) {
+        bool reads_first = true;
+        for (size_t t = first; t < last; t++)
+          if (from(t) <= segment && segment <= to(t)) {
+            const auto [part, count] = made.parts[t];
+            const int64_t place = count > 0 ? part + segment - from(t) : -1;
+            made.units.push_back({int64_t(t), segment, head, place, std::exchange(reads_first, false)});
+          }
+      }
   }
   return made;
 }
@@ -276,10 +294,10 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const A
     finish_row(parts, count, rule.sinks ? rule.sinks + head : nullptr, dim, out, to, token, head * dim / GROUP);
   };
 
-  worker.for_each(int64_t(units.units.size()) * kv_heads, [&](int64_t i) {
-    const AttentionPlan::Unit& unit = units.units[i / kv_heads];
+  worker.for_each(int64_t(units.units.size()), [&](int64_t i) {
+    const AttentionPlan::Unit& unit = units.units[i];
     const AttentionPlan::Tile& tile = plan.tiles[unit.tile];
-    const int64_t head = i % kv_heads, count = (tile.last - tile.first) * group;
+    const int64_t head = unit.head, count = (tile.last - tile.first) * group;
     static thread_local Rows rows;
     const int64_t offset = head * pages.page_tokens * dim;
     const PageReader reader{pages.keys + offset, pages.values + offset,
@@ -293,7 +311,7 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const A
         rows.end[r] = step.positions[token] + 1;
         rows.begin[r] = rule.window > 0 ? std::max<int64_t>(0, rows.end[r] - rule.window) : 0;
       }
-      ATTEND[some - 1](rows, reader, unit.segment, rule.scale, rule.softcap);
+      ATTEND[some - 1](rows, reader, unit.segment, unit.reads_first && first == 0, rule.scale, rule.softcap);
       for (int64_t r = 0; r < some; r++) {
         Part here{rows.sum + r * dim, rows.max + r, rows.weight + r};
         if (unit.part < 0) {

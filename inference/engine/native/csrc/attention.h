@@ -72,11 +72,12 @@ class AttentionPlan {
   struct Tile {  // tokens of one sequence that attend together, with the heads of a group as rows
     int64_t first, last;
   };
-  struct Unit {  // one tile over one segment of its context
-    int64_t tile, segment, part;  // part: where its partial result goes; -1 if it is the only one
+  struct Unit {  // one tile and key-value head over one segment of the tile's context
+    int64_t tile, segment, head, part;  // part: where its result goes; -1 if it is the only one
+    bool reads_first;                   // no unit before it has read these keys and values
   };
   struct Units {
-    std::vector<Unit> units;
+    std::vector<Unit> units;                         // those that read the same keys side by side
     std::vector<std::pair<int64_t, int64_t>> parts;  // per tile: its first part, and how many
     int64_t num_parts = 0;
   };
@@ -88,6 +89,7 @@ class AttentionPlan {
 
  private:
   const Step& step_;
+  const int64_t kv_heads_;
   std::map<int64_t, Units> by_window_;
 };
 

@@ -2,9 +2,9 @@
 //
 // A step has some three hundred small phases; opening a parallel region for each costs more than
 // many of them take. So one region spans the step, every thread walks through the same code, and
-// each phase is a `for_each` whose items go to whoever asks next, or a `for_runs` whose items go out
-// in runs: long ones first, single ones at the end, so that asking (which moves a line between cores)
-// is rare and all are still done together. A phase is over when its items are done, not when all
+// each phase is a `for_each` or, for items of one size, a `for_runs`. Items go to whoever asks next, in
+// runs: long ones first, single ones at the end, so that asking (which moves a line between cores) is
+// rare and all are still done together. A phase is over when its items are done, not when all
 // threads have come: one that isn't running, because its core is busy with something else, takes no
 // items and is not waited for. When it comes back it walks past the phases that are over. Which
 // thread does an item never changes its result.
@@ -44,7 +44,7 @@ class Worker {
   // what they wrote is visible.
   template <class Work>
   void for_each(int64_t count, Work&& work) {
-    phase(count, [](int64_t) { return 1; }, [&](int64_t begin, int64_t end) {
+    phase(count, [&](int64_t left) { return first_run(left / 2); }, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) work(i);
     });
   }
