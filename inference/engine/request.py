@@ -85,6 +85,7 @@ class ActiveRequest:
     num_dropped: int = 0  # leading blocks given back because every layer's window has passed them
     num_computed: int = 0  # tokens whose keys and values lie in the pages
     num_cached_tokens: int = 0  # of the prompt, found in the pages at first admission
+    is_short: bool = False  # had little to compute when it was admitted
 
     # answer
     detokenizer: Detokenizer | None = None

@@ -17,7 +17,7 @@ from inference.engine.pace import Allowance
 from inference.engine.request import ActiveRequest, Phase
 
 SHORT_PROMPT = 512
-"""A prompt with at most this many tokens to compute may pause the decodes of others."""
+"""A prompt admitted with at most this many tokens to compute may pause the decodes of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,7 @@ class Scheduler:
         request.num_computed = len(shared) * pool.block_tokens
         if request.admitted is None:
             request.num_cached_tokens = min(request.num_computed, request.num_prompt)
+        request.is_short = request.num_uncomputed <= SHORT_PROMPT
         request.phase = Phase.RUNNING
         self.waiting.remove(request)
         self.running.append(request)
@@ -161,8 +162,8 @@ class Scheduler:
         """Share the allowance among these. Who matters less than a decode can't pause it."""
 
         def limit(request: ActiveRequest) -> int:
-            is_short = request.num_uncomputed <= SHORT_PROMPT and request.priority <= urgent
-            return min(room, max(allowance.riding, allowance.pausing if is_short else 0))
+            may_pause = request.is_short and request.priority <= urgent
+            return min(room, max(allowance.riding, allowance.pausing if may_pause else 0))
 
         shares: dict[ActiveRequest, int] = {}
         taken = 0

@@ -164,6 +164,15 @@ def test_short_prompts_pause_the_decodes_and_long_ones_ride_along():
     }
 
 
+def test_the_end_of_a_long_prompt_rides_along_like_its_beginning():
+    scheduler = make(1000)
+    scheduler.add(request(0, 4))
+    run(scheduler)
+    scheduler.add(request(1, SHORT_PROMPT + 40))
+    lengths = [told(run(scheduler, prefill=30, pause=60))["r1"] for _ in range(18)]
+    assert lengths == [30] * 18
+
+
 def test_batches_do_not_pause_the_answers_of_people():
     scheduler = make()
     scheduler.add(request(0, 4))
