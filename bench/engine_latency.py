@@ -93,7 +93,7 @@ def gaps_ms(times: list[int], begin: int, end: int) -> list[float]:
 
 
 def gap_ratio(asker: Asker, streams: int, long_tokens: int) -> float:
-    running = [asker.ask(asker.prompt(60), 1500) for _ in range(streams)]
+    running = [asker.ask(asker.prompt(60), 4000) for _ in range(streams)]
     for one in running:
         asker.wait(one, 5)
     begin = time.monotonic_ns()
@@ -102,7 +102,10 @@ def gap_ratio(asker: Asker, streams: int, long_tokens: int) -> float:
     long = asker.ask(asker.prompt(long_tokens), 1)
     ttft_ms = asker.ttft_ms(long)
     end = time.monotonic_ns()
+    time.sleep(3)  # contexts have grown meanwhile: idle is what was before and what comes after
+    last = time.monotonic_ns()
     idle = [g for one in running for g in gaps_ms(asker.times[one], begin, middle)]
+    idle += [g for one in running for g in gaps_ms(asker.times[one], end, last)]
     busy = [g for one in running for g in gaps_ms(asker.times[one], middle, end)]
     for one in running:
         asker.engine.cancel(one)

@@ -152,6 +152,18 @@ class Backend(abc.ABC):
         logits: Tensor = out.logits[0]
         return logits.float()
 
+    @property
+    def num_slices(self) -> int:
+        """How many layers a step may be cut between; 0: it runs as a whole. Needs `prepare`."""
+        return 0
+
+    def forward_slice(self, batch: StepBatch, begin: int, end: int) -> Tensor | None:
+        """Run layers `begin` to `end` of a step; other steps may run between its slices.
+
+        The last slice returns the logits, as `forward` does. The batch carries what lies between.
+        """
+        raise NotImplementedError
+
     def draws(self) -> Draws:
         """How tokens are chosen from this backend's logits."""
         return TorchDraws(self.device)

@@ -37,7 +37,7 @@ from inference.engine.inspection import CHUNK_BESIDE_OTHERS, InspectJob, Inspect
 from inference.engine.kv_cache import BlockPool
 from inference.engine.loading import TextSide
 from inference.engine.memory import memory
-from inference.engine.model_runner import ModelRunner, num_logits
+from inference.engine.model_runner import ModelRunner, Sliced, num_logits
 from inference.engine.pace import Pace
 from inference.engine.request import ActiveRequest, Phase
 from inference.engine.sampler import Sampled, Sampler
@@ -78,6 +78,7 @@ class Core:
             self.pool,
             max_running=config.max_running,
             window=max(windows) if all(windows) else 0,
+            uses_aside=runner.backend.num_slices > 0,
         )
         self.served = Served(
             worker=config.worker,
@@ -105,6 +106,8 @@ class Core:
             max_pause_s=config.max_pause_s,
             step_tokens=config.step_tokens,
         )
+        self._sliced: Sliced | None = None
+        self._is_turn_of_slice = False
         self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None
         self._inspections: collections.deque[InspectJob] = collections.deque()
         self._inspector: Future[Inspector] | None = None
@@ -249,40 +252,65 @@ class Core:
     # --- a step ---------------------------------------------------------------------------------
 
     def step(self) -> bool:
-        """Run one step. False if nothing could run."""
+        """Run one step, or a slice of what runs between steps. False if nothing could run."""
         scheduler = self.scheduler
         if self._preparing:
             self._line_up_prepared()
         decoding = sum(1 for active in scheduler.running if active.is_decoding)
+        prefilling = len(self.active) - len(self._preparing) - decoding
+        if scheduler.aside is not None and (self._is_turn_of_slice or decoding == 0):
+            self._run_slice(scheduler.aside, decoding=decoding, prefilling=prefilling)
+            return True
         scheduled = scheduler.schedule(
             step_tokens=self.config.step_tokens,
-            allowance=self._pace.allowance(
-                decoding=decoding, prefilling=len(self.active) - len(self._preparing) - decoding
-            ),
+            allowance=self._pace.allowance(decoding=decoding, prefilling=prefilling),
         )
+        self._is_turn_of_slice = True
         if not scheduled:
-            return False
+            return scheduler.aside is not None
         if self._alone:
             scheduled = self._single_out(scheduled)
         begin = time.monotonic()
+        if self._run(scheduled, lambda: self.runner.step(scheduled)):
+            self._pace.observe(
+                decoding=sum(1 for item in scheduled if item.is_decode),
+                prefill_tokens=sum(item.num_tokens for item in scheduled if not item.is_decode),
+                step_s=time.monotonic() - begin,
+            )
+        return True
+
+    def _run_slice(self, item: Scheduled, *, decoding: int, prefilling: int) -> None:
+        """Run some layers of the chunk beside the steps; all that are left if nobody decodes."""
+        self._is_turn_of_slice = False
+        begin = time.monotonic()
+        if self._sliced is None or self._sliced.item is not item:
+            self._sliced = Sliced(item)
+        sliced, before = self._sliced, self._sliced.num_run
+        layers = self.runner.backend.num_slices
+        if decoding:
+            layers = self._pace.layers(decoding=decoding, prefilling=prefilling)
+        self._run([item], lambda: self.runner.run_slice(sliced, layers))
+        if sliced.num_run > before:
+            spent_s = time.monotonic() - begin
+            self._pace.observe_slice(layers=sliced.num_run - before, slice_s=spent_s)
+
+    def _run(self, scheduled: list[Scheduled], forward: Callable[[], torch.Tensor | None]) -> bool:
+        """Compute these, and tell what came of it. False if that failed, or is not through yet."""
         for item in scheduled:
             if item.request.admitted is None:
                 item.request.admitted = Stamp.now()
         try:
-            logits = self.runner.step(scheduled)
+            logits = forward()
+            if logits is None:
+                return False
             echo = self._echo(scheduled, logits)
             sampled = self._sample(scheduled, logits)
         except Exception as error:
             log.exception("a step of %d requests failed", len(scheduled))
             self._recover(scheduled, error)
-            return True
-        scheduler.advance(scheduled)
+            return False
+        self.scheduler.advance(scheduled)
         self._collect(scheduled, sampled, echo)
-        self._pace.observe(
-            decoding=sum(1 for item in scheduled if item.is_decode),
-            prefill_tokens=sum(item.num_tokens for item in scheduled if not item.is_decode),
-            step_s=time.monotonic() - begin,
-        )
         return True
 
     def _sample(self, scheduled: list[Scheduled], logits: torch.Tensor) -> Sampled | None:

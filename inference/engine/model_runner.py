@@ -43,6 +43,15 @@ class Sizes:
     attention_flops_per_pair: int  # per query token and context token, all layers
 
 
+@dataclass(slots=True)
+class Sliced:
+    """A chunk of a prompt of which `num_run` layers have run."""
+
+    item: Scheduled
+    batch: StepBatch | None = None  # made with the first of them
+    num_run: int = 0
+
+
 class ModelRunner:
     """One model, ready to run steps, on one device or split over several processes.
 
@@ -116,6 +125,18 @@ class ModelRunner:
 
         `num_logits` says how many rows belong to each item; at least one row is returned.
         """
+        return self.backend.forward(self._batch(scheduled))
+
+    def run_slice(self, sliced: Sliced, num_layers: int) -> Tensor | None:
+        """Run that many further layers of a chunk, or what is left. Logits once all have run."""
+        if sliced.batch is None:
+            sliced.batch = self._batch([sliced.item])
+        begin, end = sliced.num_run, min(sliced.num_run + num_layers, self.backend.num_slices)
+        logits = self.backend.forward_slice(sliced.batch, begin, end)
+        sliced.num_run = end
+        return logits
+
+    def _batch(self, scheduled: Sequence[Scheduled]) -> StepBatch:
         size = self.backend.block_tokens
         ids: list[int] = []
         positions: list[int] = []
@@ -143,7 +164,7 @@ class ModelRunner:
             item.request.blocks + [0] * (width - len(item.request.blocks)) for item in scheduled
         ]
         packed = to_device([ids, positions, slots, rows], torch.int64, self.device)
-        batch = StepBatch(
+        return StepBatch(
             token_ids=packed[0],
             positions=packed[1],
             slots=packed[2],
@@ -155,7 +176,6 @@ class ModelRunner:
             context_lens=[item.request.num_computed + item.num_tokens for item in scheduled],
             scratch={},
         )
-        return self.backend.forward(batch)
 
     def warm_up(self) -> None:
         """Run a dry prefill and a dry decode on the padding block: no user waits for them."""

@@ -39,6 +39,7 @@ class Pace:
     max_pause_s: float
     step_tokens: int
     token_s: float = 0.0  # what one prompt token adds to a step
+    layer_s: float = 0.0  # what one layer of a chunk beside the steps takes
     _decode_s: dict[int, float] = field(default_factory=dict)  # by width, in powers of two
     _since: int = 0  # steps with prefill since the last one without
 
@@ -53,11 +54,21 @@ class Pace:
             return Allowance(0)
         if self.token_s <= 0:
             return Allowance(MIN_CHUNK)
-        ratio = self.max_gap_ratio * max(1.0, prefilling / decoding)
+        added_s = (self._ratio(decoding, prefilling) - 1) * alone_s
         return Allowance(
-            riding=max(MIN_CHUNK, int((ratio - 1) * alone_s / self.token_s)),
+            riding=max(MIN_CHUNK, int(added_s / self.token_s)),
             pausing=int(self.max_pause_s / self.token_s),
         )
+
+    def layers(self, *, decoding: int, prefilling: int) -> int:
+        """How many layers of a chunk may run between this step of the decodes and the next."""
+        if self.layer_s <= 0:
+            return 1
+        alone_s = self._decode_s.get(decoding.bit_length(), 0.0)
+        return max(1, int((self._ratio(decoding, prefilling) - 1) * alone_s / self.layer_s))
+
+    def _ratio(self, decoding: int, prefilling: int) -> float:
+        return self.max_gap_ratio * max(1.0, prefilling / decoding)
 
     def observe(self, *, decoding: int, prefill_tokens: int, step_s: float) -> None:
         """Learn from a step that has run."""
@@ -71,6 +82,10 @@ class Pace:
         added_s = (step_s - alone_s) / prefill_tokens
         if added_s > 0:
             self.token_s = _mix(self.token_s or None, added_s)
+
+    def observe_slice(self, *, layers: int, slice_s: float) -> None:
+        """Learn from some layers of a chunk that have run beside the steps."""
+        self.layer_s = _mix(self.layer_s or None, slice_s / layers)
 
 
 def _mix(old: float | None, new: float) -> float:

@@ -2,9 +2,10 @@
 
 Each step decodes every request that can decode, and fills what is left of the token budget with
 prefill chunks: half of it at least for whoever has waited longest, the rest for the shortest
-prompts. Short prompts may hold the decodes up a little; long ones ride along in small pieces. When
-pages run out, the request that matters least is thrown back in line; it loses no token, only the
-time to compute them again.
+prompts. Short prompts may hold the decodes up a little. Long ones ride along in small pieces; or,
+where a step can be cut between layers, one at a time stands aside: its chunk runs a few layers at a
+time between the steps of the decodes. When pages run out, the request that matters least is thrown
+back in line; it loses no token, only the time to compute them again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from inference.engine.request import ActiveRequest, Phase
 
 SHORT_PROMPT = 512
 """A prompt admitted with at most this many tokens to compute may pause the decodes of others."""
+ASIDE_TOKENS = 32
+"""Tokens of a chunk that runs beside the steps: enough to use the cores well, few per layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,9 @@ class Scheduler:
     pool: BlockPool
     max_running: int
     window: int = 0  # the widest of the layers' windows; 0 when a layer sees everything
+    uses_aside: bool = False  # whether the backend can run a chunk beside the steps
+    aside: Scheduled | None = None  # the chunk under way beside the steps; advance() ends it
+    num_aside: int = 0  # chunks that have been put there
     waiting: list[ActiveRequest] = field(default_factory=list)
     running: list[ActiveRequest] = field(default_factory=list)
 
@@ -59,8 +65,13 @@ class Scheduler:
         self._admit()
         decodes = [r for r in decodes if r.phase is Phase.RUNNING]  # some may have made room
         decoding = set(decodes)
-        prefills = [r for r in self.running if r not in decoding]
+        beside = self.aside.request if self.aside else None
+        prefills = [r for r in self.running if r not in decoding and r is not beside]
         urgent = min((r.priority for r in decodes), default=0)
+        if decodes and self.uses_aside:
+            long = [r for r in prefills if not _may_pause(r, urgent)]
+            prefills = [r for r in prefills if _may_pause(r, urgent)]
+            self._put_aside(long)
         room = step_tokens - len(decodes)
         chunks = self._chunks(prefills, allowance, urgent=urgent, room=room)
         return [Scheduled(r, 1, True, True) for r in decodes] + chunks
@@ -73,6 +84,8 @@ class Scheduler:
         size = self.pool.block_tokens
         for item in scheduled:
             request = item.request
+            if item is self.aside:
+                self.aside = None
             request.num_computed += item.num_tokens
             while (len(request.digests) + 1) * size <= request.num_computed:
                 n = len(request.digests)
@@ -156,14 +169,24 @@ class Scheduler:
         self.running.append(request)
         return True
 
+    def _put_aside(self, long: list[ActiveRequest]) -> None:
+        """Let the one that has waited longest stand aside, and every other time the shortest."""
+        if self.aside is not None or not long:
+            return
+        is_turn_of_shortest = self.num_aside % 2 == 1
+        chosen = min(long, key=_shortness if is_turn_of_shortest else _rank)
+        tokens = min(ASIDE_TOKENS, chosen.num_uncomputed)
+        self.aside = Scheduled(chosen, tokens, tokens == chosen.num_uncomputed)
+        self.num_aside += 1
+
     def _chunks(
         self, prefills: list[ActiveRequest], allowance: Allowance, *, urgent: int, room: int
     ) -> list[Scheduled]:
         """Share the allowance among these. Who matters less than a decode can't pause it."""
 
         def limit(request: ActiveRequest) -> int:
-            may_pause = request.is_short and request.priority <= urgent
-            return min(room, max(allowance.riding, allowance.pausing if may_pause else 0))
+            pausing = allowance.pausing if _may_pause(request, urgent) else 0
+            return min(room, max(allowance.riding, pausing))
 
         shares: dict[ActiveRequest, int] = {}
         taken = 0
@@ -178,7 +201,7 @@ class Scheduler:
         if prefills:
             oldest = min(prefills, key=_rank)
             give(oldest, -(-limit(oldest) // 2))
-        for request in sorted(prefills, key=lambda r: (r.priority, r.num_uncomputed, r.arrival)):
+        for request in sorted(prefills, key=_shortness):
             give(request, limit(request))
         return [Scheduled(r, n, n == r.num_uncomputed) for r, n in shares.items()]
 
@@ -192,6 +215,8 @@ class Scheduler:
             request.num_dropped = first_seen
 
     def _release(self, request: ActiveRequest, *, spoiled: bool = False) -> list[int]:
+        if self.aside is not None and self.aside.request is request:
+            self.aside = None
         freed = self.pool.release(request.blocks[request.num_dropped :], spoiled=spoiled)
         request.num_dropped = 0
         request.blocks = []
@@ -202,3 +227,12 @@ class Scheduler:
 
 def _rank(request: ActiveRequest) -> tuple[int, int]:
     return request.rank
+
+
+def _shortness(request: ActiveRequest) -> tuple[int, int, int]:
+    return request.priority, request.num_uncomputed, request.arrival
+
+
+def _may_pause(request: ActiveRequest, urgent: int) -> bool:
+    """Whether a prompt may hold decodes up, the most urgent of which is of that priority."""
+    return request.is_short and request.priority <= urgent

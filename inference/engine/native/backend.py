@@ -130,6 +130,7 @@ class NativeBackend(Backend):
         except LookupError:
             self._ropes = None
         self._uses_rope = [part.uses_rope for part in parts]
+        self._width = width
         self._decoder = self.kernels.Decoder(width)
         for index, part in enumerate(parts):
             sinks = self._sinks(modules[index])
@@ -217,9 +218,26 @@ class NativeBackend(Backend):
     # --- steps ----------------------------------------------------------------------------------
 
     def forward(self, batch: StepBatch) -> Tensor:
-        if self._logits_scale is None or self._ropes is None:
+        if not self.num_slices:
             return super().forward(batch)
-        logits: Tensor = self._decoder.forward(
+        logits = self._run(batch, None, 0, len(self.layers))
+        assert logits is not None
+        return logits
+
+    @property
+    def num_slices(self) -> int:
+        is_whole = self._logits_scale is not None and self._ropes is not None
+        return len(self.layers) if is_whole else 0
+
+    def forward_slice(self, batch: StepBatch, begin: int, end: int) -> Tensor | None:
+        hidden = batch.scratch.get("hidden")
+        if hidden is None:
+            hidden = batch.scratch["hidden"] = torch.empty(len(batch.token_ids), self._width)
+        return self._run(batch, hidden, begin, end)
+
+    def _run(self, batch: StepBatch, hidden: Tensor | None, begin: int, end: int) -> Tensor | None:
+        assert self._ropes is not None
+        logits: Tensor | None = self._decoder.forward(
             batch.token_ids,
             batch.positions,
             batch.slots,
@@ -228,8 +246,12 @@ class NativeBackend(Backend):
             batch.logits_at,
             self._ropes.reach(max(batch.context_lens)),
             self._ropes.of_layer,
+            hidden,
+            begin,
+            end,
         )
-        return logits if self._logits_scale == 1 else logits.mul_(self._logits_scale)
+        scale = self._logits_scale
+        return logits if logits is None or scale in (None, 1) else logits.mul_(scale)
 
     def run_fused(self, hidden: Tensor, batch: StepBatch, ropes: list[Any]) -> Tensor:
         """All layers at once, inside transformers' own model. hidden (1, T, width) → the same."""

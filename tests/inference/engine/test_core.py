@@ -17,6 +17,7 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
+from inference.engine.backend import Unsupported
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.loading import TextSide
@@ -25,36 +26,44 @@ from inference.engine.model_runner import ModelRunner
 from .conftest import LetterDetokenizer, small_model
 
 NAN, BREAKS = 499, 498
-BLOCK = 16 * 1 * 2 * 2 * 32 * 4
+BLOCK = 16 * 2 * 2 * 2 * 32 * 4  # bytes; of 32 tokens in bfloat16
 
 
-@pytest.fixture(scope="module")
-def runner():
-    """A model of one layer; token 499 is not a number, and 498 makes the step raise."""
-    model = small_model(num_hidden_layers=1)
+@pytest.fixture(scope="module", params=["torch", "native"])
+def runner(request):
+    """A model of two layers; token 499 is not a number, and 498 makes the step raise."""
+    model = small_model(num_hidden_layers=2)
     with torch.no_grad():
         model.model.embed_tokens.weight[NAN] = float("nan")
-
-    def choke(_module, _args, kwargs):
-        if BREAKS in kwargs["input_ids"]:
-            raise RuntimeError("the kernel broke")
-
-    model.register_forward_pre_hook(choke, with_kwargs=True)
+    is_native = request.param == "native"
     config = EngineConfig(
         model_dir=Path(),
-        dtype="float32",
+        dtype="bfloat16" if is_native else "float32",
+        backend=request.param,
         device="cpu",
         threads=1,
         measure=False,
         warm_up=False,
-        kv_cache_bytes=14 * BLOCK,
+        kv_cache_bytes=(7 if is_native else 14) * BLOCK,
         context_length=120,
         max_running=4,
         max_waiting=5,
         step_tokens=24,
     )
-    with torch.no_grad():
-        yield config, ModelRunner(config, load=lambda *_: model)
+    try:
+        made = ModelRunner(config, load=lambda *_: model)
+    except Unsupported as error:
+        pytest.skip(str(error))
+    batch_of = made._batch
+
+    def choke(scheduled):
+        batch = batch_of(scheduled)
+        if BREAKS in batch.token_ids:
+            raise RuntimeError("the kernel broke")
+        return batch
+
+    made._batch = choke
+    yield config, made
     torch.set_grad_enabled(True)
 
 
@@ -114,3 +123,30 @@ def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st
     assert core.pool.num_free == core.pool.num_blocks
     assert not core.scheduler.running
     assert not core.scheduler.waiting
+
+
+@pytest.mark.parametrize("token", [BREAKS, NAN])
+def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
+    config, model = runner
+    core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
+    for name, prompt, priority in (
+        ("person", [7, 8, 9], PRIORITY_PERSON),
+        ("program", [7] * 40 + [token], PRIORITY_BATCH),
+    ):
+        core.admit(
+            GenerationRequest(
+                request_id=name,
+                model="small",
+                prompt_token_ids=tuple(prompt),
+                sampling=SamplingParams(max_tokens=60, ignore_eos=True),
+                received=Stamp.now(),
+                priority=priority,
+            ),
+            Stamp.now(),
+        )
+        core.step()
+    while core.active:
+        core.step()
+    results = {e.request_id: e.finish_reason for e in core.events if isinstance(e, Result)}
+    assert results == {"program": "failed", "person": "length"}
+    assert core.pool.num_free == core.pool.num_blocks

@@ -48,3 +48,13 @@ def test_what_decoding_alone_takes_is_learnt_anew_now_and_then():
     for _ in range(100):
         pace.observe(decoding=1, prefill_tokens=100, step_s=0.020)
     assert pace.allowance(decoding=1, prefilling=1) == Allowance(0)
+
+
+def test_layers_beside_the_steps_take_no_more_than_the_ratio_leaves():
+    pace = learnt()
+    assert pace.layers(decoding=1, prefilling=1) == 1, "nothing is known yet"
+    pace.observe_slice(layers=1, slice_s=0.002)
+    assert pace.layers(decoding=1, prefilling=1) == 4
+    assert pace.layers(decoding=1, prefilling=3) == 22
+    pace.observe_slice(layers=1, slice_s=1.0)
+    assert pace.layers(decoding=1, prefilling=1) == 1, "slow as it is, it gets on"

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from inference.contract import TokenLogprobs
+from inference.contract import PRIORITY_BATCH, TokenLogprobs
 from inference.engine.backend import Unsupported
+from inference.engine.model_runner import ModelRunner
 
 from .conftest import Bench, prompt_of, small_model
 
@@ -80,3 +81,24 @@ def test_tokens_and_logprobs_are_the_same_bits_however_served(wide, bench, dtype
         tokens, logprobs = alone[n]
         rest = ask(chunked, n, continue_from=tuple(tokens[:17]))
         assert answer(chunked, rest) == (tokens[17:], logprobs[17:]), "resumed"
+
+
+def test_a_prompt_that_stands_aside_gets_the_same_bits(wide, bench, monkeypatch):
+    slices: list[int] = []
+    run_slice = ModelRunner.run_slice
+    monkeypatch.setattr(
+        ModelRunner,
+        "run_slice",
+        lambda self, sliced, layers: slices.append(layers) or run_slice(self, sliced, layers),
+    )
+    settings: dict[str, Any] = {"dtype": "int4", "backend": "native", "threads": 2}
+    plain = bench(wide, prefix_cache=False, **settings)
+    alone = [answer(plain, ask(plain, n)) for n in range(4)]
+    assert not slices, "nobody had to wait"
+
+    person = plain.ask(PROMPTS[5], max_tokens=400)
+    plain.listener.wait(lambda: plain.listener.deltas(person))
+    programs = [ask(plain, n, priority=PRIORITY_BATCH) for n in range(4)]
+    assert [answer(plain, one) for one in programs] == alone
+    assert len(slices) >= 4 * 2, "a few layers at a time"
+    assert plain.listener.result(person).completion_tokens == 400

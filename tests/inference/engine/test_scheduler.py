@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from inference.contract import (
 from inference.engine.kv_cache import BlockPool
 from inference.engine.pace import Allowance
 from inference.engine.request import ActiveRequest, Phase
-from inference.engine.scheduler import SHORT_PROMPT, Scheduled, Scheduler
+from inference.engine.scheduler import ASIDE_TOKENS, SHORT_PROMPT, Scheduled, Scheduler
 
 NOW = Stamp.now()
 
@@ -171,6 +172,52 @@ def test_the_end_of_a_long_prompt_rides_along_like_its_beginning():
     scheduler.add(request(1, SHORT_PROMPT + 40))
     lengths = [told(run(scheduler, prefill=30, pause=60))["r1"] for _ in range(18)]
     assert lengths == [30] * 18
+
+
+def aside_of(scheduler: Scheduler) -> tuple[str, int]:
+    assert scheduler.aside is not None
+    return scheduler.aside.request.id, scheduler.aside.num_tokens
+
+
+def test_where_steps_can_be_cut_long_prompts_stand_aside_one_at_a_time():
+    scheduler = make(1000)
+    scheduler.uses_aside = True
+    scheduler.add(request(0, 4))
+    run(scheduler)
+    for arrival, tokens in ((1, SHORT_PROMPT + 200), (2, SHORT_PROMPT + 1), (3, 30)):
+        scheduler.add(request(arrival, tokens))
+    assert told(run(scheduler, prefill=6, pause=80)) == {"r0": 1, "r3": 30}
+    first = scheduler.aside
+    assert aside_of(scheduler) == ("r1", ASIDE_TOKENS)
+    assert told(run(scheduler)) == {"r0": 1, "r3": 1}
+    assert scheduler.aside is first, "it is not through yet"
+    scheduler.advance([first])
+    assert first.request.num_computed == ASIDE_TOKENS
+    run(scheduler)
+    assert aside_of(scheduler) == ("r2", ASIDE_TOKENS), "the shortest has every second turn"
+
+
+def test_nobody_stands_aside_where_nobody_decodes():
+    scheduler = make(1000)
+    scheduler.uses_aside = True
+    scheduler.add(request(0, SHORT_PROMPT + 1))
+    assert told(run(scheduler, budget=100)) == {"r0": 100}
+    assert scheduler.aside is None
+
+
+@pytest.mark.parametrize("end", ["finish", "preempt"])
+def test_who_goes_no_longer_stands_aside(end):
+    scheduler = make(1000)
+    scheduler.uses_aside = True
+    scheduler.add(request(0, 4))
+    run(scheduler)
+    long = request(1, SHORT_PROMPT + 1)
+    scheduler.add(long)
+    run(scheduler)
+    assert aside_of(scheduler)[0] == "r1"
+    getattr(scheduler, end)(long)
+    assert scheduler.aside is None
+    assert scheduler.pool.num_used == len(scheduler.running[0].blocks)
 
 
 def test_batches_do_not_pause_the_answers_of_people():

@@ -361,9 +361,13 @@ class Decoder {
     chatsite::run_layers(at::get_num_threads(), layers_, ropes, step, width_, x.data_ptr<float>(), space_);
   }
 
-  Tensor forward(const Tensor& token_ids, const Tensor& positions, const Tensor& slots, const Tensor& rows,
-                 const Tensor& block_table, const Tensor& logits_at,
-                 const std::vector<std::pair<Tensor, Tensor>>& tables, const std::vector<int64_t>& rope_of_layer) {
+  // Layers `begin` to `end` of a step. Between its parts `hidden` (tokens, width) carries the residual
+  // stream; the part with the last layer gives the logits, the others none.
+  Maybe forward(const Tensor& token_ids, const Tensor& positions, const Tensor& slots, const Tensor& rows,
+                const Tensor& block_table, const Tensor& logits_at, const std::vector<std::pair<Tensor, Tensor>>& tables,
+                const std::vector<int64_t>& rope_of_layer, const Maybe& hidden, int64_t begin, int64_t end) {
+    TORCH_CHECK(0 <= begin && begin < end && end <= size(), "no layers ", begin, " to ", end, " of ", size());
+    TORCH_CHECK(hidden || (begin == 0 && end == size()), "a part of the layers needs hidden");
     TORCH_CHECK(embedding_.width == width_ && head_.data, "the ends of the model are not set");
     const Step step = make_step(positions, slots, rows, block_table);
     const int64_t *ids = longs(token_ids, "token_ids"), *at = longs(logits_at, "logits_at");
@@ -374,11 +378,16 @@ class Decoder {
       TORCH_CHECK_INDEX(at[i] >= 0 && at[i] < step.tokens, "logits_at names token ", at[i], " of ", step.tokens);
     const auto ropes = make_ropes(step, tables, rope_of_layer, true);
     check_pages();
-    Tensor logits = at::empty({logits_at.numel(), head_.outputs});
+    if (hidden) {
+      TORCH_CHECK(hidden->numel() == step.tokens * width_, "hidden must be (tokens, width)");
+      floats(*hidden, "hidden");
+    }
+    Tensor logits = at::empty({end == size() ? logits_at.numel() : 0, head_.outputs});
     py::gil_scoped_release release;
-    run_decoder(at::get_num_threads(), embedding_, layers_, ropes, last_norm_, head_, step, ids, at, logits_at.numel(),
-                logits.data_ptr<float>(), space_);
-    return logits;
+    float* x = hidden ? hidden->data_ptr<float>() : Workspace::floats(space_.hidden, step.tokens * width_);
+    run_decoder(at::get_num_threads(), embedding_, layers_, {begin, end}, ropes, last_norm_, head_, step, ids, x, at,
+                logits_at.numel(), logits.data_ptr<float>(), space_);
+    return end == size() ? Maybe(logits) : std::nullopt;
   }
 
   int64_t size() const { return int64_t(layers_.size()); }
@@ -459,7 +468,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
            py::arg("block_table"), py::arg("tables"), py::arg("rope_of_layer"), py::arg("by_position"))
       .def("forward", &Decoder::forward, py::arg("token_ids"), py::arg("positions"), py::arg("slots"),
            py::arg("rows"), py::arg("block_table"), py::arg("logits_at"), py::arg("tables"),
-           py::arg("rope_of_layer"))
+           py::arg("rope_of_layer"), py::arg("hidden"), py::arg("begin"), py::arg("end"))
       .def("heads", &Decoder::heads, py::arg("index"))
       .def_property_readonly("size", &Decoder::size);
   m.def("draw", &draw_, py::arg("logits"), py::arg("rules"));

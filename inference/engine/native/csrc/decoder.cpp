@@ -51,8 +51,8 @@ class LayerRun {
     space.gated.resize(quantised, step.tokens, gated);
   }
 
-  void run(Worker& worker, float* x) {
-    for (size_t i = 0; i < layers_.size(); i++) run_layer(worker, layers_[i], ropes_[i], *units_[i], x);
+  void run(Worker& worker, Span span, float* x) {
+    for (int64_t i = span.begin; i < span.end; i++) run_layer(worker, layers_[i], ropes_[i], *units_[i], x);
   }
 
  private:
@@ -108,23 +108,24 @@ void chain(std::vector<Layer>& layers, Weights& head) {
 void run_layers(int threads, const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step,
                 int64_t width, float* x, Workspace& space) {
   LayerRun run(layers, ropes, step, width, space);
-  run_team(threads, [&](Worker& worker) { run.run(worker, x); });
+  run_team(threads, [&](Worker& worker) { run.run(worker, {0, int64_t(layers.size())}, x); });
 }
 
-void run_decoder(int threads, const Embedding& embedding, const std::vector<Layer>& layers,
+void run_decoder(int threads, const Embedding& embedding, const std::vector<Layer>& layers, Span span,
                  const std::vector<Rope>& ropes, const Norm& last_norm, const Weights& head, const Step& step,
-                 const int64_t* token_ids, const int64_t* logits_at, int64_t num_logits, float* logits,
+                 const int64_t* token_ids, float* x, const int64_t* logits_at, int64_t num_logits, float* logits,
                  Workspace& space) {
   const int64_t width = embedding.width;
+  const bool is_last = span.end == int64_t(layers.size());
   LayerRun run(layers, ropes, step, width, space);
   static thread_local Activations last;
   Activations& chosen = last;  // the lambda below runs on other threads, whose own `last` is another
   chosen.resize(head.is_quantised(), num_logits, width);
-  float* x = Workspace::floats(space.hidden, (step.tokens + num_logits) * width);
-  float* picked = x + step.tokens * width;
+  float* picked = Workspace::floats(space.picked, num_logits * width);
   run_team(threads, [&](Worker& worker) {
-    embed(worker, embedding, token_ids, step.tokens, x);
-    run.run(worker, x);
+    if (span.begin == 0) embed(worker, embedding, token_ids, step.tokens, x);
+    run.run(worker, span, x);
+    if (!is_last) return;
     worker.for_each(num_logits, [&](int64_t i) { std::copy_n(x + logits_at[i] * width, width, picked + i * width); });
     rms_norm(worker, picked, num_logits, width, last_norm.weight, last_norm.epsilon, chosen);
     linear(worker, chosen, num_logits, head, logits);

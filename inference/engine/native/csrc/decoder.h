@@ -37,7 +37,7 @@ struct Embedding {
 // Buffers between the phases of a step; grown as needed and kept.
 struct Workspace {
   Activations normed, attended, gated;
-  std::vector<float> qkv, delta, parts, hidden;
+  std::vector<float> qkv, delta, parts, hidden, picked;
 
   static float* floats(std::vector<float>& buffer, int64_t size) {
     if (int64_t(buffer.size()) < size) buffer.resize(size);
@@ -53,11 +53,17 @@ void chain(std::vector<Layer>& layers, Weights& head);
 void run_layers(int threads, const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step,
                 int64_t width, float* x, Workspace& space);
 
-// Embed the tokens, run the layers, and give logits (num_logits, vocabulary) of the tokens at
-// `logits_at`.
-void run_decoder(int threads, const Embedding& embedding, const std::vector<Layer>& layers,
+// Layers `begin` to `end` of a model.
+struct Span {
+  int64_t begin, end;
+};
+
+// Embed the tokens into the residual stream x (tokens, width), run the layers, and give logits
+// (num_logits, vocabulary) of the tokens at `logits_at`. Of a span, the first part does the
+// embedding and the last one the logits; x carries what lies between.
+void run_decoder(int threads, const Embedding& embedding, const std::vector<Layer>& layers, Span span,
                  const std::vector<Rope>& ropes, const Norm& last_norm, const Weights& head, const Step& step,
-                 const int64_t* token_ids, const int64_t* logits_at, int64_t num_logits, float* logits,
+                 const int64_t* token_ids, float* x, const int64_t* logits_at, int64_t num_logits, float* logits,
                  Workspace& space);
 
 }  // namespace chatsite
