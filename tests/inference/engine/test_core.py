@@ -138,7 +138,7 @@ def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
                 request_id=name,
                 model="small",
                 prompt_token_ids=tuple(prompt),
-                sampling=SamplingParams(max_tokens=60, ignore_eos=True),
+                sampling=SamplingParams(max_tokens=60, ignore_eos=True, temperature=0.0),
                 received=Stamp.now(),
                 priority=priority,
             ),
