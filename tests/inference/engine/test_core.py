@@ -138,7 +138,9 @@ def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
                 request_id=name,
                 model="small",
                 prompt_token_ids=tuple(prompt),
-                sampling=SamplingParams(max_tokens=60, ignore_eos=True, temperature=0.0),
+                sampling=SamplingParams(
+                    max_tokens=60, ignore_eos=True, logit_bias=((NAN, -100.0), (BREAKS, -100.0))
+                ),
                 received=Stamp.now(),
                 priority=priority,
             ),
