@@ -30,28 +30,24 @@ void pack_int8(const float* row, int64_t inputs, int column, uint8_t* panel) {
   }
 }
 
-// The step of the evenly spaced grid of at most 16 levels that `row`'s 32 weights lie on, or 0.
+// The step of the coarsest evenly spaced grid of at most 16 levels that `row`'s 32 weights lie on,
+// or 0.
 //
 // Weights that were dequantised from four bits lie on such a grid, but need not use its first or
 // last level: then (largest - smallest) / 15 would be another grid and lose twice.
 float grid_step(const float* row, float smallest, float largest) {
-  float sorted[GROUP];
-  std::copy(row, row + GROUP, sorted);
-  std::sort(sorted, sorted + GROUP);
   const float span = largest - smallest;
-  float gap = span;  // the smallest gap between two weights that isn't rounding noise
-  for (int i = 1; i < GROUP; i++) {
-    const float difference = sorted[i] - sorted[i - 1];
-    if (difference > .02f * span) gap = std::min(gap, difference);
+  const Floats first = _mm512_sub_ps(load(row), all(smallest)), second = _mm512_sub_ps(load(row + LANES), all(smallest));
+  for (int steps = 1; steps <= 15; steps++) {
+    const Floats to_levels = all(steps / span), tolerance = all(.02f);
+    const auto is_off = [&](Floats above) {
+      const Floats level = _mm512_mul_ps(above, to_levels);
+      const Floats error = _mm512_sub_ps(level, _mm512_roundscale_ps(level, 8));
+      return _mm512_cmp_ps_mask(_mm512_abs_ps(error), tolerance, _CMP_NLE_UQ);  // NaN is off, too
+    };
+    if (!(is_off(first) | is_off(second))) return span / steps;
   }
-  const float steps = std::round(span / gap);
-  if (!(steps >= 1 && steps <= 15)) return 0;
-  const float step = span / steps;
-  for (int i = 0; i < GROUP; i++) {
-    const float level = (sorted[i] - smallest) / step;
-    if (std::fabs(level - std::round(level)) > .02f) return 0;
-  }
-  return step;
+  return 0;
 }
 
 float squared_error(const float* row, float step, float minimum) {
