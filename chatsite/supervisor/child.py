@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 HEALTHY_AFTER_S = 30.0
 ROOT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1

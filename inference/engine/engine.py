@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from inference.contract import Event, FinishReason, GenerationRequest, Progress, Stamp
 from inference.engine.answers import refuse
@@ -128,8 +128,10 @@ class Engine:
         runner: ModelRunner | None = None
         try:
             load = self._source.load_model
-            runner = ModelRunner(self.config, load=load, tell=self._set_state)
-            core = Core(self.config, runner, self._source.load_text(), wake=self._wake.set)
+            with ThreadPoolExecutor(1, thread_name_prefix="engine-text") as aside:
+                text = aside.submit(self._source.load_text)
+                runner = ModelRunner(self.config, load=load, tell=self._set_state)
+                core = Core(self.config, runner, text.result(), wake=self._wake.set)
             self._status = core.status()
             log.info("ready: %s", "; ".join((self._status.path, *self._status.notes)))
             while not self._stopping:
