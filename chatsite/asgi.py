@@ -1,6 +1,8 @@
 """The site over ASGI: HTTP and the chat's socket."""
 
 import os
+import threading
+from contextlib import suppress
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -9,12 +11,24 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 http = get_asgi_application()
 
+from django.conf import settings  # noqa: E402
+
 from chatsite.api.asgi import ApiHandler  # noqa: E402
 from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
 from chatsite.origin import SameOriginOnly  # noqa: E402
 from chatsite.web_bounds import bound_requests  # noqa: E402
+from inference.client import ModelUnknown, load_text  # noqa: E402
 
 bound_requests()
+
+
+def _read_vocabulary() -> None:
+    """So that the first message need not wait for half a second of reading."""
+    with suppress(ModelUnknown):
+        load_text(settings.CHATSITE_MODEL)
+
+
+threading.Thread(target=_read_vocabulary, name="vocabulary", daemon=True).start()
 
 application = ProtocolTypeRouter(
     {
