@@ -39,7 +39,10 @@ export class MessageView {
       if (button) onAction(button.dataset.do, this.#message, button);
     });
     this.#details = this.#part("details");
-    this.#details.addEventListener("toggle", () => this.#drawFigures());
+    this.#details.addEventListener("toggle", () => {
+      this.#drawFigures();
+      if (this.#details.open) this.#details.scrollIntoView({ block: "nearest" });
+    });
   }
 
   #part(selector) {
