@@ -109,7 +109,10 @@ function onThemeChange(act) {
 function overTime(board, zoom) {
   return {
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), board.timezone),
-    scales: { y: { range: (_, min, max) => [0, max > 0 ? max * 1.08 : 1] } },
+    scales: {
+      x: { range: (_, first, last) => [first, last + board.bucket_s] }, // the last one, too
+      y: { range: (_, min, max) => [0, max > 0 ? max * 1.08 : 1] },
+    },
     cursor: { sync: { key: "latency" }, drag: { x: true, y: false, setScale: false } },
     hooks: {
       setSelect: [
@@ -134,7 +137,7 @@ export function percentiles(figure, zoom) {
       stroke: colour(`--${p}`),
       width,
       dash,
-      points: { show: undefined, size: 5 },
+      points: { show: true, size: 5, filter: lone },
       value: (_, ms, _series, index) => {
         const isRough = p === "p99" && index !== null && s[`${figure}_count`][index] < ROUGH_BELOW;
         return ms === null || ms === undefined ? "–" : `${isRough ? "≈ " : ""}${written(ms)}`;
@@ -147,6 +150,13 @@ export function percentiles(figure, zoom) {
       columns: [s.start_s, ...["p50", "p95", "p99"].map((p) => s[`${figure}_${p}_ms`])],
     };
   };
+}
+
+/** Points that no line leads to: alone between gaps they would not be seen. */
+function lone(plot, index) {
+  const values = plot.data[index];
+  const isThere = (i) => values[i] !== null && values[i] !== undefined;
+  return values.flatMap((_, i) => (isThere(i) && !isThere(i - 1) && !isThere(i + 1) ? [i] : []));
 }
 
 const PHASES = ["queue", "prefill", "decode", "recovery", "delivery"];
