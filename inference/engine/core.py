@@ -6,7 +6,6 @@ scheduler says what runs, the runner makes logits, the sampler tokens, answers.p
 
 from __future__ import annotations
 
-import collections
 import logging
 import secrets
 import time
@@ -33,22 +32,19 @@ from inference.engine.answers import (
 )
 from inference.engine.config import EngineConfig
 from inference.engine.grammar import BadSchema, JsonGrammar
-from inference.engine.inspection import CHUNK_BESIDE_OTHERS, InspectJob, Inspector
+from inference.engine.inspection import CHUNK_BESIDE_OTHERS
+from inference.engine.inspections import Inspections
 from inference.engine.kv_cache import BlockPool
 from inference.engine.loading import TextSide
-from inference.engine.memory import memory
 from inference.engine.model_runner import ModelRunner, Sliced, num_logits
 from inference.engine.pace import Pace
 from inference.engine.request import ActiveRequest, Phase
 from inference.engine.sampler import Sampled, Sampler
 from inference.engine.scheduler import Scheduled, Scheduler
-from inference.engine.status import EngineStatus
 from inference.engine.tensors import to_device
+from inference.engine.vitals import Vitals
 
 log = logging.getLogger(__name__)
-
-MAX_INSPECTIONS = 8
-"""How many may wait; further ones are refused."""
 
 
 class Core:
@@ -109,14 +105,15 @@ class Core:
         self._sliced: Sliced | None = None
         self._is_turn_of_slice = False
         self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None
-        self._inspections: collections.deque[InspectJob] = collections.deque()
-        self._inspector: Future[Inspector] | None = None
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="engine-aside")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="engine-background")
+        self.inspections = Inspections(
+            runner.make_inspector, background=self._background, wake=wake
+        )
         self._preparing: dict[ActiveRequest, Future[JsonGrammar]] = {}
-        self._memory, self._memory_s = memory(runner.device), time.monotonic()
+        self._vitals = Vitals(runner, self.scheduler, self.served, text)
+        self.status = self._vitals.status
         self._arrivals = 0
         self._alone: set[str] = set()  # requests to be run one by one after a step failed
-        self._recent: collections.deque[tuple[float, int]] = collections.deque(maxlen=1024)
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -182,7 +179,7 @@ class Core:
             self._fail(active, "bad_schema", "This model has no tokenizer to follow a schema with.")
         else:
             active.phase = Phase.PREPARING
-            work = self._aside.submit(
+            work = self._background.submit(
                 self._grammars.start, request.response_schema, request.continue_from
             )
             self._preparing[active] = work
@@ -218,36 +215,11 @@ class Core:
             return "bad_token", f"Token ids must lie between 0 and {top - 1}."
         return None
 
-    # --- looking inside -------------------------------------------------------------------------
-
-    def inspect(self, job: InspectJob) -> None:
-        """Put an inspection in line; its future gets the result, or ValueError."""
-        if not job.future.set_running_or_notify_cancel():
-            return
-        if len(self._inspections) >= MAX_INSPECTIONS:
-            line = f"{MAX_INSPECTIONS} inspections are waiting already."
-            job.future.set_exception(ValueError(line))
-            return
-        self._inspections.append(job)
-        if self._inspector is None:  # it may have to load a second instance
-            self._inspector = self._aside.submit(self.runner.make_inspector)
-            self._inspector.add_done_callback(lambda _: self._wake())
-
     def inspect_a_piece(self) -> bool:
         """Advance the inspection under way by one piece. False if there is nothing to do."""
-        if not self._inspections or self._inspector is None or not self._inspector.done():
-            return False
-        job = self._inspections[0]
         busy = bool(self.scheduler.running)
         size = CHUNK_BESIDE_OTHERS if busy else self.config.step_tokens
-        try:
-            is_done = self._inspector.result().advance(job, max_tokens=size)
-        except Exception as error:  # whatever it was, the future carries it
-            job.future.set_exception(error)
-            is_done = True
-        if is_done:
-            self._inspections.popleft()
-        return True
+        return self.inspections.advance(max_tokens=size)
 
     # --- a step ---------------------------------------------------------------------------------
 
@@ -379,7 +351,7 @@ class Core:
             self.events.append(delta)
             if reason is not None:
                 self._finish(active, reason)
-        self._recent.append((time.monotonic(), row))
+        self._vitals.sampled(row)
 
     def _tell_prefill(self, active: ActiveRequest) -> None:
         if not active.token_mono_ns:
@@ -444,48 +416,10 @@ class Core:
 
     def close(self, reason: FinishReason, code: str, text: str) -> None:
         """End every request that waits or runs."""
-        self._aside.shutdown(wait=False, cancel_futures=True)
+        self._background.shutdown(wait=False, cancel_futures=True)
         for active in list(self.active.values()):
             self.events.append(
                 close_answer(active, self.served, reason, error_code=code, error_text=text)
             )
         self.active.clear()
-        for job in self._inspections:
-            job.future.set_exception(RuntimeError(text))
-        self._inspections.clear()
-
-    # --- what others see ------------------------------------------------------------------------
-
-    def status(self) -> EngineStatus:
-        """The present moment in figures."""
-        runner, pool = self.runner, self.pool
-        if time.monotonic() - self._memory_s > 1.0:
-            self._memory, self._memory_s = memory(runner.device), time.monotonic()
-        return EngineStatus(
-            state="ready",
-            device=self.served.device,
-            dtype=self.served.dtype,
-            path=runner.backend.name,
-            threads=runner.threads,
-            running=len(self.scheduler.running),
-            waiting=len(self.scheduler.waiting),
-            kv_blocks_used=pool.num_blocks - pool.num_free,
-            kv_blocks_total=pool.num_blocks,
-            kv_block_tokens=pool.block_tokens,
-            tokens_per_s=self._tokens_per_s(),
-            memory_used=self._memory.used,
-            memory_total=self._memory.total,
-            bandwidth_bytes_s=runner.speed.bandwidth_bytes_s,
-            flops_s=runner.speed.flops_s,
-            context_length=self.served.context_length,
-            model_revision=self.served.model_revision,
-            notes=runner.backend.notes,
-            model_info=self.text.info,
-        )
-
-    def _tokens_per_s(self) -> float:
-        """Tokens sampled over the last second."""
-        now = time.monotonic()
-        while self._recent and now - self._recent[0][0] > 1.0:
-            self._recent.popleft()
-        return float(sum(count for _, count in self._recent))
+        self.inspections.close(text)

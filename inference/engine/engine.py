@@ -159,7 +159,7 @@ class Engine:
             core.cancel(self._cancelled.popleft())
         core.expire()
         while self._jobs:
-            core.inspect(self._jobs.popleft())
+            core.inspections.add(self._jobs.popleft())
         worked = core.step()
         worked = core.inspect_a_piece() or worked
         self._flush(core)
