@@ -11,11 +11,20 @@ from playwright.sync_api import expect
 VENDOR = Path(__file__).resolve().parents[2] / "static" / "vendor"
 
 
-@pytest.mark.parametrize("path", ["/history/?q=word", "/accounts/password/"])
+@pytest.mark.parametrize("path", ["/history/?q=word", "/accounts/password/", "/settings/keys/"])
 def test_other_pages_raise_no_complaint(visit, path):
     alice = visit()
     alice.page.goto(path)
     expect(alice.page.locator("h1").first).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/history/", "/settings/keys/"])
+def test_on_a_phone_other_pages_fit_and_their_head_takes_two_lines(visit, path):
+    alice = visit(viewport={"width": 390, "height": 844})
+    alice.page.goto(path)
+    assert alice.page.evaluate("document.documentElement.scrollWidth") <= 390
+    head = alice.page.locator(".site-head").bounding_box()
+    assert head and head["height"] < 100
 
 
 def test_a_stranger_is_asked_to_sign_in_and_comes_back_to_where_he_wanted(browser, stack, person):
