@@ -1,24 +1,34 @@
 """What the engine spends outside the model's arithmetic, per step, at several widths.
 
 Steps the core in this thread with the clock around the backend: everything else (scheduling,
-tensors, sampling, detokenising, events, their wire form) is overhead. Goal: below 10 % of a step
-at 16 streams. `python bench/engine_overhead.py [--dtype D] [--streams 1,4,8,16]`
+tensors, sampling, detokenising, events) is overhead. Goal: below 10 % of a step at 16 streams.
+
+Then the same steps while another thread of this process runs Python all the time, and while another
+process does: both want a core, so that their difference is what the interpreter's lock costs.
+
+`python bench/engine_overhead.py [--dtype D] [--streams 1,4,8,16]`
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event as ProcessEvent
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inference.contract import GenerationRequest, SamplingParams, Stamp, to_wire
+from inference.contract import GenerationRequest, SamplingParams, Stamp
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
+from inference.engine.engine import SWITCH_INTERVAL_S
 from inference.engine.loading import folder_source
 from inference.engine.model_runner import ModelRunner
 from inference.text import DEFAULT_SLUG, load_text, model_folder
@@ -71,10 +81,7 @@ def timed_steps(
     while core.active:
         inside, begin = 0.0, time.perf_counter()
         core.step()
-        for event in core.events:
-            to_wire(event)
         core.events.clear()
-        core.status()
         step = time.perf_counter() - begin
         decoding = sum(1 for active in core.scheduler.running if active.decode_steps > 1)
         if decoding == width:
@@ -84,6 +91,31 @@ def timed_steps(
         statistics.median(step for step, _ in steps),
         statistics.median(outside for _, outside in steps),
     )
+
+
+def spin(end: threading.Event | ProcessEvent) -> None:
+    while not end.is_set():
+        sum(n * n for n in range(2000))
+
+
+@contextmanager
+def beside(kind: str) -> Iterator[None]:
+    """Python at full speed in another thread or in another process; or nothing."""
+    if kind == "nothing":
+        yield
+        return
+    end = threading.Event() if kind == "a thread" else multiprocessing.get_context("spawn").Event()
+    make: Any = threading.Thread
+    if kind == "a process":
+        make = multiprocessing.get_context("spawn").Process
+    other = make(target=spin, args=(end,))
+    other.start()
+    try:
+        time.sleep(1.0)
+        yield
+    finally:
+        end.set()
+        other.join()
 
 
 def main() -> None:
@@ -103,6 +135,7 @@ def main() -> None:
     print(f"{runner.backend.name}, {runner.threads} threads")
     text = load_text(options.model)
     prompts = [text.render([{"role": "user", "content": line}]) for line in QUESTIONS]
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the engine does
     share = 0.0
     for width in [int(n) for n in options.streams.split(",")]:
         for kind, sampling in KINDS.items():
@@ -113,6 +146,12 @@ def main() -> None:
                 f"{outside_ms:6.2f} ms, {share:6.1%}",
                 flush=True,
             )
+    step_ms = {}
+    for kind in ("nothing", "a process", "a thread"):
+        with beside(kind):
+            step_ms[kind], _ = timed_steps(core, prompts, 16, options.max_tokens, KINDS["sampled"])
+        print(f" 16 streams sampled  beside {kind:9} step {step_ms[kind]:7.2f} ms", flush=True)
+    print(f"thread / process: {step_ms['a thread'] / step_ms['a process']:.2f}")
     print(f"{share:.3f}")
 
 
