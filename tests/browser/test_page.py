@@ -91,6 +91,10 @@ def test_on_a_phone_the_list_lies_over_the_thread_and_goes_when_one_chooses(visi
     page.locator(".conversation a").first.click()
     expect(page.locator("#sidebar")).not_to_be_in_viewport()
     expect(page.locator(".message.user")).to_be_visible()
+    expect(page.locator("#context")).to_be_visible()
+    send, composer = (page.locator(name).bounding_box() for name in ("#send", ".composer"))
+    assert send and composer
+    assert send["x"] + send["width"] < composer["x"] + composer["width"]
 
 
 def test_the_view_follows_the_end_only_while_the_reader_is_there(visit):
