@@ -74,7 +74,6 @@ class Core:
             self.pool,
             max_running=config.max_running,
             window=max(windows) if all(windows) else 0,
-            uses_aside=runner.backend.num_slices > 0,
         )
         self.served = Served(
             worker=config.worker,
@@ -101,6 +100,7 @@ class Core:
             max_gap_ratio=config.max_gap_ratio,
             max_pause_s=config.max_pause_s,
             step_tokens=config.step_tokens,
+            num_layers=runner.backend.num_slices,
         )
         self._sliced: Sliced | None = None
         self._is_turn_of_slice = False
@@ -260,11 +260,14 @@ class Core:
         sliced, before = self._sliced, self._sliced.num_run
         layers = self.runner.backend.num_slices
         if decoding:
-            layers = self._pace.layers(decoding=decoding, prefilling=prefilling)
+            layers = self._pace.layers(item.num_tokens, decoding=decoding, prefilling=prefilling)
         self._run([item], lambda: self.runner.run_slice(sliced, layers))
         if sliced.num_run > before:
-            spent_s = time.monotonic() - begin
-            self._pace.observe_slice(layers=sliced.num_run - before, slice_s=spent_s)
+            self._pace.observe_aside(
+                tokens=item.num_tokens,
+                layers=sliced.num_run - before,
+                spent_s=time.monotonic() - begin,
+            )
 
     def _run(self, scheduled: list[Scheduled], forward: Callable[[], torch.Tensor | None]) -> bool:
         """Compute these, and tell what came of it. False if that failed, or is not through yet."""

@@ -19,8 +19,6 @@ from inference.engine.request import ActiveRequest, Phase
 
 SHORT_PROMPT = 512
 """A prompt admitted with at most this many tokens to compute may pause the decodes of others."""
-ASIDE_TOKENS = 32
-"""Tokens of a chunk that runs beside the steps: enough to use the cores well, few per layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,6 @@ class Scheduler:
     pool: BlockPool
     max_running: int
     window: int = 0  # the widest of the layers' windows; 0 when a layer sees everything
-    uses_aside: bool = False  # whether the backend can run a chunk beside the steps
     aside: Scheduled | None = None  # the chunk under way beside the steps; advance() ends it
     num_aside: int = 0  # chunks that have been put there
     waiting: list[ActiveRequest] = field(default_factory=list)
@@ -68,10 +65,9 @@ class Scheduler:
         beside = self.aside.request if self.aside else None
         prefills = [r for r in self.running if r not in decoding and r is not beside]
         urgent = min((r.priority for r in decodes), default=0)
-        if decodes and self.uses_aside:
-            long = [r for r in prefills if not _may_pause(r, urgent)]
+        if allowance.aside:
+            self._put_aside([r for r in prefills if not _may_pause(r, urgent)], allowance.aside)
             prefills = [r for r in prefills if _may_pause(r, urgent)]
-            self._put_aside(long)
         room = step_tokens - len(decodes)
         chunks = self._chunks(prefills, allowance, urgent=urgent, room=room)
         return [Scheduled(r, 1, True, True) for r in decodes] + chunks
@@ -169,13 +165,13 @@ class Scheduler:
         self.running.append(request)
         return True
 
-    def _put_aside(self, long: list[ActiveRequest]) -> None:
+    def _put_aside(self, long: list[ActiveRequest], most: int) -> None:
         """Let the one that has waited longest stand aside, and every other time the shortest."""
         if self.aside is not None or not long:
             return
         is_turn_of_shortest = self.num_aside % 2 == 1
         chosen = min(long, key=_shortness if is_turn_of_shortest else _rank)
-        tokens = min(ASIDE_TOKENS, chosen.num_uncomputed)
+        tokens = min(most, chosen.num_uncomputed)
         self.aside = Scheduled(chosen, tokens, tokens == chosen.num_uncomputed)
         self.num_aside += 1
 

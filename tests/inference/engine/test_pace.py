@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.engine.pace import MIN_CHUNK, Allowance, Pace
+from inference.engine.pace import ASIDE_CHUNK, MIN_CHUNK, Allowance, Pace
 
 
 def learnt() -> Pace:
@@ -52,9 +52,19 @@ def test_what_decoding_alone_takes_is_learnt_anew_now_and_then():
 
 def test_layers_beside_the_steps_take_no_more_than_the_ratio_leaves():
     pace = learnt()
-    assert pace.layers(decoding=1, prefilling=1) == 1, "nothing is known yet"
-    pace.observe_slice(layers=1, slice_s=0.002)
-    assert pace.layers(decoding=1, prefilling=1) == 4
-    assert pace.layers(decoding=1, prefilling=3) == 22
-    pace.observe_slice(layers=1, slice_s=1.0)
-    assert pace.layers(decoding=1, prefilling=1) == 1, "slow as it is, it gets on"
+    assert pace.allowance(decoding=1, prefilling=1).aside == 0, "steps can't be cut"
+    pace.num_layers = 10
+    assert pace.layers(32, decoding=1, prefilling=1) == 1, "nothing is known yet"
+    pace.observe_aside(tokens=32, layers=1, spent_s=0.002)
+    assert pace.layers(32, decoding=1, prefilling=1) == 4
+    assert pace.allowance(decoding=1, prefilling=1).aside == ASIDE_CHUNK
+    pace.observe_aside(tokens=32, layers=1, spent_s=1.0)
+    assert pace.layers(32, decoding=1, prefilling=1) == 1, "slow as it is, it gets on"
+
+
+def test_a_burst_of_long_prompts_has_larger_chunks():
+    pace = learnt()
+    pace.num_layers = 10
+    pace.observe_aside(tokens=32, layers=1, spent_s=0.002)
+    assert pace.allowance(decoding=1, prefilling=10).aside in (271, 272)
+    assert pace.layers(271, decoding=1, prefilling=10) == 10

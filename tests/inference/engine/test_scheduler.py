@@ -18,7 +18,7 @@ from inference.contract import (
 from inference.engine.kv_cache import BlockPool
 from inference.engine.pace import Allowance
 from inference.engine.request import ActiveRequest, Phase
-from inference.engine.scheduler import ASIDE_TOKENS, SHORT_PROMPT, Scheduled, Scheduler
+from inference.engine.scheduler import SHORT_PROMPT, Scheduled, Scheduler
 
 NOW = Stamp.now()
 
@@ -45,10 +45,15 @@ def make(blocks: int = 100, *, running: int = 8, window: int = 0) -> Scheduler:
 
 
 def run(
-    scheduler: Scheduler, *, budget: int = 64, prefill: int | None = None, pause: int = 0
+    scheduler: Scheduler,
+    *,
+    budget: int = 64,
+    prefill: int | None = None,
+    pause: int = 0,
+    aside: int = 0,
 ) -> list[Scheduled]:
     """One step: schedule, compute, and append a token to all that are due."""
-    allowance = Allowance(budget if prefill is None else prefill, pause)
+    allowance = Allowance(budget if prefill is None else prefill, pause, aside)
     step = scheduler.schedule(step_tokens=budget, allowance=allowance)
     scheduler.advance(step)
     for item in step:
@@ -181,39 +186,29 @@ def aside_of(scheduler: Scheduler) -> tuple[str, int]:
 
 def test_where_steps_can_be_cut_long_prompts_stand_aside_one_at_a_time():
     scheduler = make(1000)
-    scheduler.uses_aside = True
     scheduler.add(request(0, 4))
     run(scheduler)
     for arrival, tokens in ((1, SHORT_PROMPT + 200), (2, SHORT_PROMPT + 1), (3, 30)):
         scheduler.add(request(arrival, tokens))
-    assert told(run(scheduler, prefill=6, pause=80)) == {"r0": 1, "r3": 30}
+    assert told(run(scheduler, prefill=6, pause=80, aside=40)) == {"r0": 1, "r3": 30}
     first = scheduler.aside
-    assert aside_of(scheduler) == ("r1", ASIDE_TOKENS)
-    assert told(run(scheduler)) == {"r0": 1, "r3": 1}
+    assert aside_of(scheduler) == ("r1", 40)
+    assert told(run(scheduler, aside=50)) == {"r0": 1, "r3": 1}
     assert scheduler.aside is first, "it is not through yet"
     scheduler.advance([first])
-    assert first.request.num_computed == ASIDE_TOKENS
-    run(scheduler)
-    assert aside_of(scheduler) == ("r2", ASIDE_TOKENS), "the shortest has every second turn"
-
-
-def test_nobody_stands_aside_where_nobody_decodes():
-    scheduler = make(1000)
-    scheduler.uses_aside = True
-    scheduler.add(request(0, SHORT_PROMPT + 1))
-    assert told(run(scheduler, budget=100)) == {"r0": 100}
-    assert scheduler.aside is None
+    assert first.request.num_computed == 40
+    run(scheduler, aside=50)
+    assert aside_of(scheduler) == ("r2", 50), "the shortest has every second turn"
 
 
 @pytest.mark.parametrize("end", ["finish", "preempt"])
 def test_who_goes_no_longer_stands_aside(end):
     scheduler = make(1000)
-    scheduler.uses_aside = True
     scheduler.add(request(0, 4))
     run(scheduler)
     long = request(1, SHORT_PROMPT + 1)
     scheduler.add(long)
-    run(scheduler)
+    run(scheduler, aside=32)
     assert aside_of(scheduler)[0] == "r1"
     getattr(scheduler, end)(long)
     assert scheduler.aside is None
