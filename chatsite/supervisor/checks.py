@@ -42,7 +42,7 @@ def check_disk(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".write-probe"
         probe.write_bytes(b"x")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another start may have tried at the same moment
     except OSError as error:
         raise CannotStart(f"Can't write to {folder}: {error.strerror}.") from None
     free = shutil.disk_usage(folder).free
