@@ -42,9 +42,10 @@ Shape shape_for(Format format, int64_t panels_together) {
   return {};
 }
 
-constexpr int64_t ROW_BLOCK = 96;  // rows whose activations stay in the second-level cache
+constexpr int64_t ROW_BLOCK = 96;  // at most: rows whose activations stay in the second-level cache
 
-// How a product is cut: units of one or two panels, for one block of rows after the other.
+// How a product is cut: units of one or two panels, for one block of rows after the other. Blocks are
+// of nearly one height, so that units are of nearly one size: they go out in runs.
 class Units {
  public:
   struct Panels {
@@ -57,10 +58,12 @@ class Units {
     // BF16 tile multiplies with fewer loads.
     together_ = !w.gated && rows > 8 && w.format == Format::Bf16 ? 2 : 1;
     per_block_ = w.gated ? n / 2 : (n + together_ - 1) / together_;
+    height_ = (rows + blocks_ - 1) / std::max<int64_t>(1, blocks_);
   }
 
   int64_t count() const { return blocks_ * per_block_; }
-  int64_t first_row(int64_t unit) const { return unit / per_block_ * ROW_BLOCK; }
+  int64_t first_row(int64_t unit) const { return unit / per_block_ * height_; }
+  int64_t height() const { return height_; }
 
   Panels panels_of(int64_t unit) const {
     const int64_t i = unit % per_block_;
@@ -70,7 +73,7 @@ class Units {
 
  private:
   const Weights& w_;
-  int64_t blocks_, together_, per_block_;
+  int64_t blocks_, together_, per_block_, height_;
 };
 
 // Where the panels lie of the unit that this thread will probably multiply with next; from `count`
@@ -126,7 +129,7 @@ template <class Finish>
 void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Finish&& finish) {
   const Units units(w, rows);
   worker.for_runs(units.count(), [&](int64_t unit, int64_t next) {
-    const int64_t row = units.first_row(unit), end = std::min(rows, row + ROW_BLOCK);
+    const int64_t row = units.first_row(unit), end = std::min(rows, row + units.height());
     const Units::Panels panels = units.panels_of(unit);
     const uint8_t* ahead[2];
     look_ahead(worker, w, units, rows, next, ahead);
