@@ -239,7 +239,7 @@ AttentionPlan::AttentionPlan(const Step& step, int64_t query_heads, int64_t kv_h
   }
 }
 
-const AttentionPlan::Units& AttentionPlan::units(int64_t window) {
+const AttentionPlan::Units& AttentionPlan::units(int64_t window, int64_t page_tokens) {
   const auto known = by_window_.find(window);
   if (known != by_window_.end()) return known->second;
   Units& made = by_window_[window];
@@ -256,6 +256,10 @@ const AttentionPlan::Units& AttentionPlan::units(int64_t window) {
       made.num_parts += parts;
       end = std::max(end, to(last) + 1);
     }
+    const int64_t seen = step_.positions[tiles[last - 1].last - 1];
+    const int64_t unseen = window > 0 ? std::max<int64_t>(0, step_.positions[tiles[first].first] + 1 - window) : 0;
+    const int32_t* table = step_.block_table + step_.rows[tiles[first].first] * step_.table_width;
+    made.pages.insert(made.pages.end(), table + unseen / page_tokens, table + seen / page_tokens + 1);
     for (int64_t segment = from(first); segment < end; segment++)
       for (int64_t head = 0; head < kv_heads_; head++) {
         bool reads_first = true;

@@ -80,9 +80,10 @@ class AttentionPlan {
     std::vector<Unit> units;                         // those that read the same keys side by side
     std::vector<std::pair<int64_t, int64_t>> parts;  // per tile: its first part, and how many
     int64_t num_parts = 0;
+    std::vector<int32_t> pages;                      // those that are read
   };
 
-  const Units& units(int64_t window);  // call from one thread; kept per window
+  const Units& units(int64_t window, int64_t page_tokens);  // call from one thread; kept per window
 
   std::vector<Tile> tiles;
   int64_t group;  // query heads per key-value head

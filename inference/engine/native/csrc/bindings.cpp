@@ -221,7 +221,7 @@ Tensor attend_(const Tensor& query, const Tensor& key, const Tensor& value, cons
   Tensor out = at::empty({step.tokens, heads.query_heads, pages.dim}, query.options());
   py::gil_scoped_release release;
   AttentionPlan plan(step, heads.query_heads, pages.kv_heads);
-  const auto& units = plan.units(window);
+  const auto& units = plan.units(window, page_tokens);
   static thread_local std::vector<float> kept;
   std::vector<float>& scratch = kept;
   run_team(at::get_num_threads(), [&](Worker& worker) {

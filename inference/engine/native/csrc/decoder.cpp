@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 
 namespace chatsite {
 namespace {
@@ -24,10 +25,23 @@ void norm_heads(Worker& worker, float* x, int64_t tokens, int64_t stride, int64_
 
 // x += scale * after(activations W^T), without `after` where the layer has no such norm.
 void add_product(Worker& worker, const Activations& activations, int64_t tokens, const Weights& w, const Norm& after,
-                 float scale, float* delta, float* x) {
-  if (!after) return linear(worker, activations, tokens, w, x, true, scale);
-  linear(worker, activations, tokens, w, delta);
+                 float scale, float* delta, float* x, Upcoming* upcoming) {
+  if (!after) return linear(worker, activations, tokens, w, x, true, scale, upcoming);
+  linear(worker, activations, tokens, w, delta, false, 1.f, upcoming);
   rms_norm(worker, delta, tokens, w.outputs, after.weight, after.epsilon, x, true, scale);
+}
+
+constexpr int64_t FEW = 8;  // tokens; with more of them products wait for arithmetic and not for memory
+
+// The steps of the shortest tiles of a layer's products.
+int64_t steps_of(const Layer& layer) {
+  const int64_t inputs = std::min({layer.qkv.inputs, layer.out.inputs, layer.gate_up.inputs, layer.down.inputs});
+  switch (layer.qkv.format) {
+    case Format::Bf16: return inputs / 2;
+    case Format::Int8: return inputs / 4;
+    case Format::Int4: return inputs / 8;
+  }
+  return 0;
 }
 
 class LayerRun {
@@ -41,7 +55,10 @@ class LayerRun {
       qkv = std::max(qkv, layer.qkv.outputs);
       heads = std::max(heads, layer.out.inputs);
       gated = std::max(gated, layer.down.inputs);
-      units_.push_back(&plan_.units(layer.rule.window));
+      const Pages& pages = layer.pages;
+      units_.push_back(&plan_.units(layer.rule.window, pages.page_tokens));
+      upcoming_.emplace_back(units_.back()->pages, pages.keys, pages.values, pages.page_elements() * sizeof(bf16),
+                             steps_of(layer));
     }
     qkv_ = Workspace::floats(space.qkv, step.tokens * qkv);
     delta_ = Workspace::floats(space.delta, step.tokens * width);
@@ -52,26 +69,29 @@ class LayerRun {
   }
 
   void run(Worker& worker, Span span, float* x) {
-    for (int64_t i = span.begin; i < span.end; i++) run_layer(worker, layers_[i], ropes_[i], *units_[i], x);
+    const auto upcoming = [&](int64_t i) { return i < span.end && step_.tokens > FEW ? &upcoming_[i] : nullptr; };
+    for (int64_t i = span.begin; i < span.end; i++)
+      run_layer(worker, layers_[i], ropes_[i], *units_[i], upcoming(i), upcoming(i + 1), x);
   }
 
  private:
-  void run_layer(Worker& worker, const Layer& layer, const Rope& rope, const AttentionPlan::Units& units, float* x) {
+  void run_layer(Worker& worker, const Layer& layer, const Rope& rope, const AttentionPlan::Units& units, Upcoming* own,
+                 Upcoming* next, float* x) {
     const int64_t tokens = step_.tokens, dim = layer.pages.dim, kv_heads = layer.pages.kv_heads;
     const int64_t stride = layer.qkv.outputs, keys = layer.query_heads * dim, values = keys + kv_heads * dim;
     const Norm& first = layer.before_attention;
     rms_norm(worker, x, tokens, width_, first.weight, first.epsilon, space_.normed);
-    linear(worker, space_.normed, tokens, layer.qkv, qkv_);
+    linear(worker, space_.normed, tokens, layer.qkv, qkv_, false, 1.f, own);
     if (layer.query) norm_heads(worker, qkv_, tokens, stride, layer.query_heads, dim, layer.query);
     if (layer.key) norm_heads(worker, qkv_ + keys, tokens, stride, kv_heads, dim, layer.key);
     const Heads heads{qkv_, qkv_ + keys, qkv_ + values, stride, stride, stride, layer.query_heads};
     attend(worker, step_, plan_, units, heads, rope, layer.rule, layer.pages, space_.parts, &space_.attended, nullptr);
-    add_product(worker, space_.attended, tokens, layer.out, layer.after_attention, layer.residual_scale, delta_, x);
+    add_product(worker, space_.attended, tokens, layer.out, layer.after_attention, layer.residual_scale, delta_, x, next);
 
     const Norm& second = layer.before_mlp;
     rms_norm(worker, x, tokens, width_, second.weight, second.epsilon, space_.normed);
-    gated_linear(worker, space_.normed, tokens, layer.gate_up, layer.gate, space_.gated);
-    add_product(worker, space_.gated, tokens, layer.down, layer.after_mlp, layer.residual_scale, delta_, x);
+    gated_linear(worker, space_.normed, tokens, layer.gate_up, layer.gate, space_.gated, next);
+    add_product(worker, space_.gated, tokens, layer.down, layer.after_mlp, layer.residual_scale, delta_, x, next);
   }
 
   const std::vector<Layer>& layers_;
@@ -81,6 +101,7 @@ class LayerRun {
   Workspace& space_;
   AttentionPlan plan_;
   std::vector<const AttentionPlan::Units*> units_;  // by layer
+  std::deque<Upcoming> upcoming_;                   // by layer
   float *qkv_, *delta_;
 };
 

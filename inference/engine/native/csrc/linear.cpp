@@ -42,6 +42,7 @@ Shape shape_for(Format format, int64_t panels_together) {
   return {};
 }
 
+constexpr int64_t FEW_ROWS = 4;
 constexpr int64_t ROW_BLOCK = 96;  // at most: rows whose activations stay in the second-level cache
 
 // How a product is cut: units of one or two panels, for one block of rows after the other. Blocks are
@@ -97,28 +98,32 @@ void look_ahead(const Worker& worker, const Weights& w, const Units& units, int6
 // panel, of the second, floats between rows) for every tile.
 template <class Finish>
 void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, Units::Panels panels,
-              const uint8_t* const ahead_at[2], Finish&& finish) {
+              const uint8_t* const ahead_at[2], Upcoming* upcoming, Finish&& finish) {
   const bool two = panels.second > panels.first;
   const int64_t bytes = panel_bytes(w.format, w.inputs), distance = (panels.second - panels.first) * bytes;
   const Shape shape = shape_for(w.format, two ? 2 : 1);
   const bool in_turn = two && shape.panels == 1;  // two panels, a tile for each
   const int64_t tiles = (end - row + shape.rows - 1) / shape.rows;
-  // Each of the first `askers` tiles asks for its share of what is ahead.
-  const int64_t askers = std::bit_floor(uint64_t(tiles));
+  // Each of the first `askers` tiles asks for its share of what is ahead. Few rows wait for memory all
+  // the time, and the processor's own reading ahead serves them better.
+  const int64_t askers = end - row > FEW_ROWS ? std::bit_floor(uint64_t(tiles)) : 0;
+  const int64_t calls = in_turn ? 2 * tiles : tiles;
+  int64_t reserved = upcoming ? upcoming->reserve(calls) : 0;
+  const auto beside = [&] { return upcoming ? upcoming->stretch(reserved++) : Stretch{}; };
   alignas(64) float values[MAX_TILE];
   for (int64_t t = 0; t < tiles; t++) {
     const int64_t stop = row + (end - row + tiles - t - 1) / (tiles - t);  // tiles of nearly one height
     const int count = int(stop - row);
     const TileRows rows(x, row);
     const RunTile run = shape.tiles[count - 1];
-    const int64_t share = bytes / askers * t, mask = t < askers ? askers - 1 : INT64_MAX;
+    const int64_t share = bytes / std::max<int64_t>(1, askers) * t, mask = t < askers ? askers - 1 : INT64_MAX;
     const uint8_t *ahead = ahead_at[0] + share, *ahead_too = ahead_at[1] + share;
     if (in_turn) {
-      run(rows, w.panel(panels.first), 0, w.inputs, {{ahead, nullptr}, mask}, values);
-      run(rows, w.panel(panels.second), 0, w.inputs, {{ahead_too, nullptr}, mask}, values + count * PANEL);
+      run(rows, w.panel(panels.first), 0, w.inputs, {{ahead, nullptr}, mask, beside()}, values);
+      run(rows, w.panel(panels.second), 0, w.inputs, {{ahead_too, nullptr}, mask, beside()}, values + count * PANEL);
       finish(row, count, values, values + count * PANEL, PANEL);
     } else {
-      run(rows, w.panel(panels.first), distance, w.inputs, {{ahead, ahead_too}, mask}, values);
+      run(rows, w.panel(panels.first), distance, w.inputs, {{ahead, ahead_too}, mask, beside()}, values);
       finish(row, count, values, values + PANEL, shape.panels * PANEL);
     }
     row = stop;
@@ -126,14 +131,15 @@ void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, 
 }
 
 template <class Finish>
-void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Finish&& finish) {
+void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Upcoming* upcoming,
+               Finish&& finish) {
   const Units units(w, rows);
   worker.for_runs(units.count(), [&](int64_t unit, int64_t next) {
     const int64_t row = units.first_row(unit), end = std::min(rows, row + units.height());
     const Units::Panels panels = units.panels_of(unit);
     const uint8_t* ahead[2];
     look_ahead(worker, w, units, rows, next, ahead);
-    run_unit(x, row, end, w, panels, ahead, [&](int64_t at, int count, const float* a, const float* b, int step) {
+    run_unit(x, row, end, w, panels, ahead, upcoming, [&](int64_t at, int count, const float* a, const float* b, int step) {
       finish(panels, at, count, a, b, step);
     });
   });
@@ -161,9 +167,9 @@ inline void put(float* out, Floats v, int64_t room, bool add, Floats scale) {
 }  // namespace
 
 void linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, float* out, bool add,
-            float scale) {
+            float scale, Upcoming* upcoming) {
   const Floats scales = all(scale);
-  run_units(worker, x, rows, w,
+  run_units(worker, x, rows, w, upcoming,
             [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
               for (int64_t p = panels.first; p <= panels.second; p++) {
                 const int64_t column = p * PANEL, room = w.outputs - column;
@@ -178,9 +184,10 @@ void linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w
             });
 }
 
-void gated_linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Gate gate, Activations& out) {
+void gated_linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Gate gate, Activations& out,
+                  Upcoming* upcoming) {
   const bool is_silu = gate == Gate::Silu;
-  run_units(worker, x, rows, w,
+  run_units(worker, x, rows, w, upcoming,
             [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
               for (int r = 0; r < count; r++) {
                 const Pair g = with_bias(a + r * step, w.bias, panels.first * PANEL);

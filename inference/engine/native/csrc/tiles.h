@@ -10,6 +10,7 @@
 // all the time and not only when a panel is new, which matters as soon as there is more than one row.
 #pragma once
 #include "formats.h"
+#include "upcoming.h"
 
 namespace chatsite {
 
@@ -34,14 +35,17 @@ struct TileRows {
   }
 };
 
-// Which bytes a tile is to ask for while it computes: at every step whose number is a multiple of
-// mask + 1, the next 128 to 160 of each of two streams.
+// Which bytes a tile is to ask for while it computes. Of weights: at every step whose number is a
+// multiple of mask + 1, the next 128 to 160 of each of two streams. Beside them: a line at each step,
+// as long as there are any.
 struct Ahead {
   const uint8_t* at[2] = {nullptr, nullptr};
   int64_t mask = 0;
+  Stretch beside;
 
   template <int PANELS, int BYTES>
   inline __attribute__((always_inline)) void ask(int64_t step) {
+    if (step < beside.lines) prefetch_far(beside.at + step * LINE);
     if (step & mask) return;
     _Pragma("GCC unroll 2") for (int p = 0; p < PANELS; p++) {
       _Pragma("GCC unroll 4") for (int line = 0; line < BYTES; line += 64) prefetch_far(at[p] + line);

@@ -64,10 +64,14 @@ inline __attribute__((always_inline)) void dot_bytes(Words& sum, Words u, Words 
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u), "v"(s));
 }
 
-inline void prefetch_far(const void* p) {  // into the second-level cache
-  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+// Ask for a line of memory: into the second-level cache, or into the first. Volatile assembly because
+// gcc 12 thinks that a function of nothing but _mm_prefetch does nothing, and leaves out its calls.
+inline __attribute__((always_inline)) void prefetch_far(const void* p) {
+  asm volatile("prefetcht1 %0" : : "m"(*static_cast<const char*>(p)));
 }
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline __attribute__((always_inline)) void prefetch(const void* p) {
+  asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(p)));
+}
 
 // e^x to about 2e-7 relative, 0 below -87 (what a softmax needs); NaN stays NaN.
 inline Floats exp(Floats x) {
