@@ -274,6 +274,7 @@ class Core:
         for item in scheduled:
             if item.request.admitted is None:
                 item.request.admitted = Stamp.now()
+                self._tell_prefill(item.request)
         try:
             logits = forward()
             if logits is None:
@@ -365,6 +366,7 @@ class Core:
                     phase="prefill",
                     done=active.num_computed,
                     total=active.num_prompt + len(active.request.continue_from),
+                    mono_ns=active.admitted.mono_ns if active.admitted else 0,
                 )
             )
 

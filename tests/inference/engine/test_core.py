@@ -13,6 +13,7 @@ from inference.contract import (
     PRIORITY_BATCH,
     PRIORITY_PERSON,
     GenerationRequest,
+    Progress,
     Result,
     SamplingParams,
     Stamp,
@@ -86,6 +87,28 @@ def asked(data: st.DataObject, n: int, attempt: int = 1) -> GenerationRequest:
         expires_s=data.draw(st.sampled_from([600.0, 0.0])),
         echo_logprobs=data.draw(st.sampled_from([None, None, 1])),
     )
+
+
+def test_the_first_thing_told_of_a_request_is_when_it_was_admitted(runner):
+    """A short prompt, too: of an answer that loses its worker nothing else tells."""
+    config, model = runner
+    core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
+    core.admit(
+        GenerationRequest(
+            request_id="r",
+            model="small",
+            prompt_token_ids=(7, 8),
+            sampling=SamplingParams(max_tokens=2, temperature=0),
+            received=Stamp.now(),
+        ),
+        Stamp.now(),
+    )
+    core.step()
+    core.step()
+    told, result = core.events[0], core.events[-1]
+    assert isinstance(told, Progress) and isinstance(result, Result)
+    assert told.phase == "prefill" and result.admitted is not None
+    assert told.mono_ns == result.admitted.mono_ns
 
 
 @settings(
