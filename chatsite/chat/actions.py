@@ -125,6 +125,13 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
 
     def write() -> Accepted:
         _check_free(user, answer.conversation)
+        now = Message.objects.select_for_update().filter(pk=answer.pk).first()
+        if now is None or now.token_ids != answer.token_ids:
+            raise ChatError(
+                "not_continuable",
+                _("This answer has changed meanwhile. Look at it again."),
+                status=409,
+            )
         answer.client_id = client_id
         _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
         return Accepted(answer.conversation, [answer])
@@ -290,9 +297,15 @@ def _request(
 
 
 def _too_long(error: client.PromptTooLong) -> str:
-    return _(
-        "This is too long for the model: %(prompt)s tokens, and its context holds %(context)s."
-    ) % {"prompt": f"{error.prompt_tokens:,}", "context": f"{error.context_length:,}"}
+    counted = (
+        _("This is too long for the model: %(prompt)s tokens, and its context holds %(context)s.")
+        if error.is_exact
+        else _(
+            "This is too long for the model: more than %(prompt)s tokens, and its context holds "
+            "%(context)s."
+        )
+    )
+    return counted % {"prompt": f"{error.prompt_tokens:,}", "context": f"{error.context_length:,}"}
 
 
 def _check_free(user: User, conversation: Conversation) -> None:
@@ -342,7 +355,8 @@ def _open_answer(
     conversation.active_leaf = answer
     conversation.model_slug, conversation.preset_slug = model.slug, preset.slug
     conversation.updated_at = timezone.now()
-    conversation.save()
+    # Only these: what was read before counting tokens may be old by now, the title for one.
+    conversation.save(update_fields=["active_leaf", "model_slug", "preset_slug", "updated_at"])
 
 
 def _store_and_submit(user: User, client_id: UUID, request: GenerationRequest, write) -> Accepted:
@@ -353,8 +367,9 @@ def _store_and_submit(user: User, client_id: UUID, request: GenerationRequest, w
             announce.messages_accepted(
                 user.id, accepted.conversation.id, [m.id for m in accepted.messages]
             )
-    except IntegrityError:
-        if (known := _already(user, client_id)) is not None:  # the same frame, twice at once
+    except (IntegrityError, ChatError):
+        # The same frame, twice at once: the later one finds the conversation busy with the earlier.
+        if (known := _already(user, client_id)) is not None:
             return known
         raise
     accepted.messages[-1].refresh_from_db()

@@ -74,13 +74,19 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 if time.monotonic() - session_checked > SESSION_EVERY_S:
                     session_checked = time.monotonic()
                     user = await get_user(self.scope)
-                    if not (user.is_authenticated and user.is_active):
+                    if not (user.is_authenticated and user.is_active and await self._has_session()):
                         await self.close(frames.CLOSE_SIGNED_OUT)
                         return
                 await self._end_stored()
             except Exception as error:  # database or Redis away: look again
                 logger.warning("socket watch: %s", type(error).__name__)
             await asyncio.sleep(CHECK_EVERY_S)
+
+    async def _has_session(self) -> bool:
+        """Whether the session is still stored: the one in the scope was read when it connected."""
+        session = self.scope.get("session")
+        key = session.session_key if session is not None else None
+        return key is None or await session.aexists(key)
 
     # --- frames in ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ the task that was told, by the reaper, or by the page that watched.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from uuid import UUID
 
 from django.db import transaction
@@ -44,6 +45,10 @@ def submit(request: GenerationRequest) -> bool:
         state=Message.State.QUEUED
     )
     metrics.mark_submitted(request_id, request.received, Stamp.now())
+    generation = Generation.objects.filter(request_id=request_id).first()
+    if generation is None or generation.is_terminal:  # stopped or deleted while it was sent
+        with suppress(client.RedisUnavailable):
+            client.cancel(request.request_id)
     return True
 
 

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_AFTER_EVERY_S = 1.0
 OUTBOX_AFTER = dt.timedelta(seconds=2)
+LOOK_AFTER_LOCK_S = 5
+"""So long a light worker that dies in mid-look holds up the next. Every move is conditional."""
 FORGOTTEN_AFTER = dt.timedelta(seconds=15)
 
 
@@ -41,7 +43,7 @@ def store_reply(request_id: str, attempt: int = 0) -> None:
 def look_after() -> None:
     """Store what ended unheard, rescue what lost its worker, send what waits, checkpoint."""
     try:
-        with client.one_at_a_time("look_after", seconds=30) as mine:
+        with client.one_at_a_time("look_after", seconds=LOOK_AFTER_LOCK_S) as mine:
             if mine:
                 store_unheard()
                 rescue_lost()

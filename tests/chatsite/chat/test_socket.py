@@ -266,3 +266,69 @@ async def test_deleting_a_conversation_in_mid_answer_leaves_nothing_dangling(
     assert await Message.objects.acount() == 0
     assert [g.state async for g in Generation.objects.all()] == ["cancelled"]
     await socket.disconnect()
+
+
+async def test_a_resend_that_overtakes_its_first_send_gets_the_same_question(
+    alice: User, catalog: Any, monkeypatch: Any
+) -> None:
+    """Once the later one was told that the conversation is busy, with itself."""
+    from chatsite.chat import actions
+
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("One?"))
+    accepted = await frame_of(socket, "accepted")
+    stop = {"type": "stop", "message": accepted["messages"][1]["id"]}
+    await socket.send_to(text_data=json.dumps(stop))
+    await frame_of(socket, "ended")
+    client_id, conversation = uuid.uuid4(), uuid.UUID(accepted["conversation"]["id"])
+
+    def send_twice() -> tuple[Any, Any]:
+        again = {"client_id": client_id, "text": "Two?", "conversation_id": conversation}
+        first = actions.send_message(alice, **again)
+        already, looks = actions._already, iter([False])
+
+        def unaware_at_first(*of: Any) -> Any:
+            return already(*of) if next(looks, True) else None
+
+        monkeypatch.setattr(actions, "_already", unaware_at_first)
+        return first, actions.send_message(alice, **again)
+
+    first, later = await sync_to_async(send_twice)()
+    assert [m.id for m in later.messages] == [m.id for m in first.messages]
+    assert await Message.objects.acount() == 4
+    await socket.disconnect()
+
+
+async def test_a_title_given_meanwhile_is_kept(alice: User, catalog: Any, monkeypatch: Any) -> None:
+    from chatsite.chat import actions
+
+    fit = actions.client.fit
+
+    def rename_meanwhile(*args: Any, **options: Any) -> Any:
+        Conversation.objects.update(title="Mine", is_titled_by_owner=True)
+        return fit(*args, **options)
+
+    conversation = await Conversation.objects.acreate(owner=alice, title="Its own")
+    monkeypatch.setattr(actions.client, "fit", rename_meanwhile)
+    await sync_to_async(actions.send_message)(
+        alice, client_id=uuid.uuid4(), text="Hi", conversation_id=conversation.id
+    )
+    await conversation.arefresh_from_db()
+    assert (conversation.title, conversation.is_titled_by_owner) == ("Mine", True)
+    assert conversation.active_leaf_id is not None
+
+
+async def test_a_session_that_ended_unheard_closes_its_sockets(
+    alice: User, monkeypatch: Any
+) -> None:
+    from django.contrib.sessions.models import Session
+
+    from chatsite.chat import consumers
+
+    monkeypatch.setattr(consumers, "SESSION_EVERY_S", 0.1)
+    socket = await open_socket(alice)
+    await frame_of(socket, "welcome")
+    await Session.objects.all().adelete()  # as sign-out does; its message was lost with Redis
+    while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
+        pass
+    assert output["code"] == frames.CLOSE_SIGNED_OUT
