@@ -112,6 +112,14 @@ class Found:
         return [Column.of(name, label, css, self.sort) for name, label, css in COLUMNS]
 
 
+def _shifted(day: dt.date, days: int) -> dt.date:
+    """So many days later, or the day itself at either end of the calendar."""
+    try:
+        return day + dt.timedelta(days=days)
+    except OverflowError:
+        return day
+
+
 def find(user: User, query: QueryDict) -> Found:
     """One page of `user`'s own conversations. Seven queries at most, however many there are."""
     form = HistoryForm(query)
@@ -125,10 +133,10 @@ def find(user: User, query: QueryDict) -> Found:
     if wish.get("state"):
         understood.wheres.append(search.by_state(wish["state"]))
     if wish.get("after"):  # the fields are inclusive, as date fields read
-        day_before = wish["after"] - dt.timedelta(days=1)
+        day_before = _shifted(wish["after"], -1)
         understood.wheres.append(search.by_date("gte")(day_before.isoformat()))
     if wish.get("before"):
-        day_after = wish["before"] + dt.timedelta(days=1)
+        day_after = _shifted(wish["before"], 1)
         understood.wheres.append(search.by_date("lt")(day_after.isoformat()))
     own = Conversation.objects.filter(owner=user)
     sort = wish.get("sort") or DEFAULT_SORT

@@ -207,6 +207,12 @@ def test_after_an_action_one_lands_in_the_history_and_nowhere_else(alice, signed
     assert response["Location"] == URL
 
 
+@pytest.mark.parametrize("query", ["after=0001-01-01", "before=9999-12-31"])
+def test_the_calendar_may_end(alice, signed_in, query):
+    talk(alice, "Tides", "The moon pulls.")
+    assert b"Tides" in signed_in(alice).get(f"{URL}?{query}").content
+
+
 def test_it_wants_a_person_a_token_and_the_right_verb(alice, signed_in, client):
     from django.test import Client
 
