@@ -38,10 +38,10 @@ BOUNDS = {
 def complaint(error: ValidationError, body: Any) -> ApiError:
     """The one fault to tell: of the first field at fault, the deepest place."""
     details = error.errors(include_url=False)
-    if unknown := [d for d in details if d["type"] == "extra_forbidden" and len(d["loc"]) == 1]:
-        details = [d for d in details if d not in unknown]
-        if not details:  # OpenAI tells of unknown arguments when nothing else is wrong
-            return _unrecognized([str(d["loc"][0]) for d in unknown])
+    unknown = [d for d in details if _is_unknown_argument(d)]
+    if len(unknown) == len(details):  # OpenAI tells of unknown arguments when nothing else is wrong
+        return _unrecognized([str(d["loc"][0]) for d in unknown])
+    details = [d for d in details if not _is_unknown_argument(d)]
     placed = [(_real_path(d, body), d) for d in details]
     first = placed[0][0][:1]
     placed = [(path, d) for path, d in placed if path[:1] == first]
@@ -58,6 +58,10 @@ def complaint(error: ValidationError, body: Any) -> ApiError:
     wanted = kinds[0] if len(kinds) == 1 else f"one of {' or '.join(kinds)}"
     what = f"Invalid type for '{name}'" if name else "Invalid type of the request's body"
     return _invalid(name, f"{what}: expected {wanted}, but got {got} instead.", "invalid_type")
+
+
+def _is_unknown_argument(detail: ErrorDetails) -> bool:
+    return detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1
 
 
 def _unrecognized(names: list[str]) -> ApiError:

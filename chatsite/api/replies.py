@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 
 from chatsite.api.errors import ApiError, internal
@@ -76,12 +77,17 @@ async def _events(run: Run, form: Format, options: StreamOptions) -> AsyncGenera
         return _event(chunk)
 
     pieces = run.pieces()
+    clock = asyncio.get_running_loop().time
+    said = clock()
     try:
         async for item in pieces:
             if item is None:
                 yield f": {run.note}\n\n".encode()
                 continue
             if form.waits_for_end:
+                if clock() - said > settings.API_HEARTBEAT_S:
+                    said = clock()
+                    yield b": writing\n\n"
                 continue
             choice, piece = item
             if choice.index not in opened:

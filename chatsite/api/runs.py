@@ -82,19 +82,24 @@ class Run:
     async def pieces(self) -> AsyncGenerator[tuple[Choice, Piece] | None, None]:
         """What becomes visible, as it does; None when nothing has for a heartbeat's time.
 
+        What happens unseen meanwhile (a place in line, a chunk of prefill) is no sign of life.
+
         Left early, by an error or because the client went away, it stops what still runs.
         """
         queue: asyncio.Queue[Item] = asyncio.Queue()
         pumps = [asyncio.create_task(_pump(choice, queue)) for choice in self.choices]
         left = len(pumps)
         noted = False
+        clock = asyncio.get_running_loop().time
+        silent_until = clock() + settings.API_HEARTBEAT_S
         try:
             while left:
                 try:
-                    async with asyncio.timeout(settings.API_HEARTBEAT_S):
+                    async with asyncio.timeout_at(silent_until):
                         item = await queue.get()
                 except TimeoutError:
                     yield None
+                    silent_until = clock() + settings.API_HEARTBEAT_S
                     continue
                 if isinstance(item, Exception):
                     raise item
@@ -107,6 +112,7 @@ class Run:
                 left -= choice.result is event
                 if piece is not None:
                     yield choice, piece
+                    silent_until = clock() + settings.API_HEARTBEAT_S
         finally:
             for pump in pumps:
                 pump.cancel()

@@ -38,7 +38,7 @@ def tokenize(caller: Caller, body: TokenizeBody) -> Tokenized:
     text = _text(caller, body.model)
     tokens: list[int]
     if body.messages is not None:
-        turns = prompts.turns_of(body.messages)
+        turns = prompts.turns_of(body.messages, system_prompt=_system_prompt(body.model))
         tokens = list(prompts.chat_tokens(text, turns, variables=body.chat_template_kwargs))
     else:
         special = body.add_special_tokens is not False
@@ -64,10 +64,18 @@ def detokenize(caller: Caller, body: DetokenizeBody) -> Detokenized:
     return {"prompt": text.decode(body.tokens)}
 
 
+def _system_prompt(name: str) -> str:
+    """What a chat with that model begins with; a vocabulary without a model has none."""
+    model = LanguageModel.objects.filter(slug=name).first()
+    return model.system_prompt if model else ""
+
+
 def _text(caller: Caller, name: str) -> client.TextModel:
     """An enabled model's vocabulary, or one that belongs to no model. Raises ApiError 404."""
     if LanguageModel.objects.filter(slug=name).exists():
         return prompts.text_of_model(caller.model(name))
+    if "/" in name or not caller.may_use(name):  # a path would lead to models of any state
+        raise no_such_model(name)
     try:
         return client.load_text(name)
     except client.ClientError:

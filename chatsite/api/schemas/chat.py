@@ -28,7 +28,7 @@ class ChatMessage(Body):
     """One turn. Text only: images, audio and tool calls aren't served."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
     name: str | None = Field(default=None, max_length=64, description="Taken and ignored.")
     refusal: None = None
     audio: None = None
@@ -41,7 +41,7 @@ class ChatMessage(Body):
 
 
 class ChatBody(GenerationBody):
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     max_completion_tokens: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Default: what the context has room for."
     )

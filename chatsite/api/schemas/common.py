@@ -7,9 +7,9 @@ which are taken only with the value that changes nothing. A name that is in neit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from inference.contract import SamplingParams
@@ -153,3 +153,11 @@ class GenerationBody(Body):
     truncate_prompt_tokens: None = None
     prompt_logprobs: None = None
     logits_processors: None = None
+
+    @model_validator(mode="after")
+    def _stream_options_need_a_stream(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise together(
+                "stream_options", "'stream_options' is only allowed when 'stream' is true."
+            )
+        return self

@@ -13,15 +13,18 @@ from chatsite.api.schemas.replies import FinishReason, Timings, Usage
 MAX_PROMPT_TOKENS = 1_000_000
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
-TokenPrompt = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_TOKENS)]
+# A list of a million faults is told by its first.
+TokenPrompt = Annotated[
+    list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_TOKENS, fail_fast=True)
+]
 
 
 class CompletionBody(GenerationBody):
     prompt: (
         str
         | TokenPrompt
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)]
-        | Annotated[list[TokenPrompt], Field(min_length=1, max_length=MAX_CHOICES)]
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES, fail_fast=True)]
+        | Annotated[list[TokenPrompt], Field(min_length=1, max_length=MAX_CHOICES, fail_fast=True)]
     ) = Field(description="A text, token ids, or a list of either.")
     max_tokens: int | None = Field(
         default=None, ge=0, le=1_000_000, description="Default 16. 0 only with `echo`."

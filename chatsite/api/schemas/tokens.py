@@ -18,7 +18,9 @@ class TokenizeBody(Body):
         min_length=1, max_length=200, description="A model, or a vocabulary without one."
     )
     prompt: str | None = None
-    messages: list[ChatMessage] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
+    messages: list[ChatMessage] | None = Field(
+        default=None, min_length=1, max_length=MAX_MESSAGES, fail_fast=True
+    )
     add_special_tokens: bool | None = None
     add_generation_prompt: Literal[True] | None = None
     continue_final_message: Literal[False] | None = None
@@ -34,7 +36,7 @@ class TokenizeBody(Body):
 
 class DetokenizeBody(Body):
     model: str = Field(min_length=1, max_length=200)
-    tokens: list[TokenId] = Field(max_length=MAX_TOKENS)
+    tokens: list[TokenId] = Field(max_length=MAX_TOKENS, fail_fast=True)
 
 
 class Tokenized(TypedDict):

@@ -51,6 +51,7 @@ def told(body: Any, kind: type = ChatBody) -> ApiError:
         ({"messages": [{"role": "user", "content": "", "foo": 1}]}, "messages[0].foo",
          "unknown_parameter", "Unknown parameter: 'messages[0].foo'."),
         ({"stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter", "Unknown"),
+        ({"stream_options": {}}, "stream_options", "invalid_value", "when 'stream' is true"),
         ({"response_format": {}}, "response_format.type", "missing_required_parameter", "Missing"),
         ({"response_format": {"type": "x"}}, "response_format.type", "invalid_value", "'text'"),
         ({"logit_bias": {"5": 101}}, "logit_bias.5", "integer_above_max_value", "<= 100"),

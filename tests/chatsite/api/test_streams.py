@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import socket
+import time
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from tests.support.stack import SLUG
+from tests.support.stack import MODELS, SLUG
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -94,6 +95,33 @@ def test_bodies_that_are_none(http, content, kind, status, code):
     reply = http.post("/chat/completions", content=content, headers=headers)
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
     assert reply.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/tokenize", b"{" + b",".join(b'"k%d":0' % n for n in range(60_000)) + b"}"),
+        ("/chat/completions", b'{"messages":[{"role":"user","content":[%s0]}]}' % (b"0," * 3_900_000)),
+        ("/completions", b'{"model":"x","prompt":[%s""]}' % (b'"",' * 2_000_000)),
+        ("/detokenize", b'{"model":"x","tokens":[%s""]}' % (b'"",' * 900_000)),
+    ],
+    ids=["unknown arguments", "parts", "prompts", "tokens"],
+)  # fmt: skip
+def test_a_body_of_countless_faults_is_refused_by_the_first(http, path, content):
+    headers = {"Content-Type": "application/json"}
+    began = time.monotonic()
+    reply = http.post(path, content=content, headers=headers)
+    assert reply.status_code == 400
+    assert len(reply.content) < 2000
+    assert time.monotonic() - began < 15  # quadratic, or a record of each fault, took minutes
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/detokenize"])
+def test_a_path_is_no_models_name(http, stack, path):
+    folder = str(MODELS / SLUG)
+    more = {"prompt": "x"} if path == "/tokenize" else {"tokens": [1]}
+    assert http.post(path, json={"model": folder, **more}).status_code == 404
+    assert http.post(path, json={"model": SLUG, **more}).status_code == 200
 
 
 def test_a_body_of_claimed_gigabytes_is_refused_before_it_comes(stack, secret):
