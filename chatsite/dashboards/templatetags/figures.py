@@ -69,6 +69,18 @@ def rate(value: float | None) -> str:
 
 
 @register.filter
+def how_often(per_s: float | None) -> str:
+    """Times per second → "12.4 per second", "3.5 per minute", "2.0 per day"."""
+    if per_s is None:
+        return no_data()
+    units = ((1, _("per second")), (60, _("per minute")), (3600, _("per hour")))
+    for seconds, unit in units:
+        if per_s * seconds >= 1:
+            return f"{written(per_s * seconds, 1)} {unit}"
+    return f"{written(per_s * 86_400, 1)} {_('per day')}"
+
+
+@register.filter
 def percent(value: float | None) -> str:
     """A share of 1 → "1.2 %"."""
     if value is None:
