@@ -231,7 +231,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
                             frames.Phase(request, event.phase, done=event.done, total=event.total)
                         )
                     case client.Place():
-                        await self._emit(frames.Phase(request, "queued", place=event.place))
+                        loading = await _in_thread(_is_model_loading, request)
+                        phase = "loading" if loading else "queued"
+                        await self._emit(frames.Phase(request, phase, place=event.place))
                     case contract.Started() if event.attempt > 1:
                         await self._emit(frames.Phase(request, "recovering"))
                     case contract.Result():
@@ -303,6 +305,17 @@ def _accepted_elsewhere(conversation: UUID, ids: list[UUID]) -> frames.Accepted 
     messages = [found[i] for i in ids if i in found]
     client_id = next((m.client_id for m in messages if m.client_id), None)
     return frames.Accepted(client_id, view, queries.message_views(messages))
+
+
+def _is_model_loading(request: UUID) -> bool:
+    """Whether this answer waits for its model: workers have it, and none has it loaded yet."""
+    message = Message.objects.filter(request_id=request).only("model_slug").first()
+    if message is None:
+        return False
+    with suppress(client.RedisUnavailable):
+        states = {w.state for w in client.workers() if w.model == message.model_slug}
+        return bool(states) and states <= {"loading", "warming"}
+    return False
 
 
 def _ended_views(user_id: int, ids: list[UUID]) -> list[frames.MessageView]:

@@ -332,3 +332,16 @@ async def test_a_session_that_ended_unheard_closes_its_sockets(
     while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
         pass
     assert output["code"] == frames.CLOSE_SIGNED_OUT
+
+
+async def test_who_waits_for_a_model_that_loads_is_told_so(alice: User, catalog: Any) -> None:
+    from inference.contract import WorkerSnapshot
+    from inference.streams import snapshots
+
+    about = {"host": "h", "pid": 1, "started_us": 1, "seen_us": 1, "model": "smollm2-135m-instruct"}
+    loads = WorkerSnapshot(worker="w", state="loading", **about)
+    await sync_to_async(snapshots.tell)(loads)
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("Is it there?"))
+    assert (await frame_of(socket, "phase"))["phase"] == "loading"
+    await socket.disconnect()
