@@ -193,7 +193,7 @@ def test_prefill_progress_is_told(llama, bench):
     engine.listener.result(request_id)
     steps = engine.listener.progress(request_id)
     told = [(p.done, p.total) for p in steps if p.phase == "prefill"]
-    assert told == [(32, 100), (64, 100), (96, 100)]
+    assert told == [(0, 100), (32, 100), (64, 100), (96, 100)]
 
 
 def test_logprobs_and_echo(llama, bench):
