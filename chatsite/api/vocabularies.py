@@ -35,10 +35,10 @@ def _model(model: LanguageModel) -> Model:
 
 
 def tokenize(caller: Caller, body: TokenizeBody) -> Tokenized:
-    text = _text(caller, body.model)
+    text, system_prompt = _text(caller, body.model)
     tokens: list[int]
     if body.messages is not None:
-        turns = prompts.turns_of(body.messages, system_prompt=_system_prompt(body.model))
+        turns = prompts.turns_of(body.messages, system_prompt=system_prompt)
         tokens = list(prompts.chat_tokens(text, turns, variables=body.chat_template_kwargs))
     else:
         special = body.add_special_tokens is not False
@@ -54,7 +54,7 @@ def tokenize(caller: Caller, body: TokenizeBody) -> Tokenized:
 
 
 def detokenize(caller: Caller, body: DetokenizeBody) -> Detokenized:
-    text = _text(caller, body.model)
+    text, _system_prompt = _text(caller, body.model)
     if body.tokens and (highest := max(body.tokens)) >= text.vocab_size:
         message = (
             f"Invalid 'tokens': token id {highest} is not in the vocabulary. Expected ids from 0 "
@@ -64,19 +64,17 @@ def detokenize(caller: Caller, body: DetokenizeBody) -> Detokenized:
     return {"prompt": text.decode(body.tokens)}
 
 
-def _system_prompt(name: str) -> str:
-    """What a chat with that model begins with; a vocabulary without a model has none."""
-    model = LanguageModel.objects.filter(slug=name).first()
-    return model.system_prompt if model else ""
+def _text(caller: Caller, name: str) -> tuple[client.TextModel, str]:
+    """An enabled model's vocabulary and system prompt, or a vocabulary that belongs to no model.
 
-
-def _text(caller: Caller, name: str) -> client.TextModel:
-    """An enabled model's vocabulary, or one that belongs to no model. Raises ApiError 404."""
+    Raises ApiError 404.
+    """
     if LanguageModel.objects.filter(slug=name).exists():
-        return prompts.text_of_model(caller.model(name))
+        model = caller.model(name)
+        return prompts.text_of_model(model), model.system_prompt
     if "/" in name or not caller.may_use(name):  # a path would lead to models of any state
         raise no_such_model(name)
     try:
-        return client.load_text(name)
+        return client.load_text(name), ""
     except client.ClientError:
         raise no_such_model(name) from None

@@ -42,7 +42,7 @@ Shape shape_for(Format format, int64_t panels_together) {
   return {};
 }
 
-constexpr int64_t FEW_ROWS = 4;
+constexpr int64_t FEW_ROWS = 4;    // up to here a product only waits for memory
 constexpr int64_t ROW_BLOCK = 96;  // at most: rows whose activations stay in the second-level cache
 
 // How a product is cut: units of one or two panels, for one block of rows after the other. Blocks are
