@@ -1,7 +1,7 @@
 """What the engine spends outside the model's arithmetic, per step, at several widths.
 
 Steps the core in this thread with the clock around the backend: everything else (scheduling,
-tensors, sampling, detokenising, events) is overhead. Goal: below 10 % of a step at 16 streams.
+tensors, sampling, records) is overhead. Goal: below 10 % of a step at 16 streams.
 
 Then the same steps while another thread of this process runs Python all the time, and while another
 process does: both want a core, so that their difference is what the interpreter's lock costs.
@@ -81,9 +81,9 @@ def timed_steps(
     while core.active:
         inside, begin = 0.0, time.perf_counter()
         core.step()
-        core.events.clear()
+        core.records.clear()  # what they say is told beside the next step
         step = time.perf_counter() - begin
-        decoding = sum(1 for active in core.scheduler.running if active.decode_steps > 1)
+        decoding = sum(1 for active in core.scheduler.running if active.num_answer > 2)
         if decoding == width:
             steps.append((step * 1e3, (step - inside) * 1e3))
     core.runner.backend.forward = forward  # type: ignore[method-assign]

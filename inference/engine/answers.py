@@ -1,17 +1,32 @@
-"""Turns sampled tokens into what people see: text, stops, and the one Result of each request.
+"""Turns what the core did into what people see: text, stop strings, and one Result per request.
 
-Knows detokenisers, stop rules and stamps. Doesn't know schedules, pages or logits.
+Works through records, in the order in which the core made them, and may lag behind it: the engine
+does this in a thread of its own while the next step runs. Knows detokenisers and stamps. Doesn't
+know schedules, pages or logits.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import collections
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from inference.contract import Delta, FinishReason, GenerationRequest, Result, Stamp, TokenLogprobs
+from inference.contract import (
+    Delta,
+    Event,
+    FinishReason,
+    GenerationRequest,
+    Progress,
+    Result,
+    Stamp,
+    TokenLogprobs,
+)
 from inference.engine.measure import DeviceSpeed
 from inference.engine.request import ActiveRequest, Detokenizer
+
+log = logging.getLogger(__name__)
 
 MakeDetokenizer = Callable[[Sequence[str], int], Detokenizer]
 """From stop strings and the number of tokens before which they don't count."""
@@ -36,116 +51,156 @@ class Served:
     make_detokenizer: MakeDetokenizer | None  # None: a model without a tokenizer; text stays empty
 
 
-def open_answer(active: ActiveRequest, served: Served) -> None:
-    """Give the request its detokeniser and bring it to where `continue_from` ends."""
-    request = active.request
-    if served.make_detokenizer is not None:
-        sampling = request.sampling
-        active.detokenizer = served.make_detokenizer(sampling.stop, sampling.min_tokens)
-        for token in request.continue_from:
-            active.text_offset += len(active.detokenizer.feed(token))
+class Opened(NamedTuple):
+    """A request was taken in."""
+
+    active: ActiveRequest
 
 
-def ended_already(active: ActiveRequest, served: Served) -> FinishReason | None:
-    """Why an answer is over whose last token was given: its worker was lost just behind it."""
-    request, sampling = active.request, active.request.sampling
-    if active.detokenizer is not None and active.detokenizer.stopped is not None:
-        active.stop_string = active.detokenizer.stopped
-        return "stop"
-    ends = frozenset() if sampling.ignore_eos else served.eos_token_ids
-    if request.continue_from and request.continue_from[-1] in ends:
-        return "stop"
-    return "length" if active.num_answer >= sampling.max_tokens else None
+class Given(NamedTuple):
+    """A step of `width` requests gave this one a token."""
+
+    active: ActiveRequest
+    token_id: int
+    mono_ns: int
+    width: int
+    logprobs: TokenLogprobs | None = None
 
 
-def take_token(
-    active: ActiveRequest, token: int, logprobs: TokenLogprobs | None, served: Served
-) -> tuple[Delta, FinishReason | None]:
-    """Add a sampled token to the answer. Returns the Delta, and why the answer ends, if it does.
+class Ended(NamedTuple):
+    """The core is done with a request."""
 
-    The end token itself is counted and sent, but gives no text.
+    active: ActiveRequest
+    reason: FinishReason
+    error_code: str = ""
+    error_text: str = ""
+
+
+Record = Opened | Given | Ended | Progress | Result
+"""What the core hands over. Progress and the Results of refused requests are told as they are."""
+
+
+class Answers:
+    """The answers of one loaded model. All calls come from one thread.
+
+    `over` holds the requests that ended by their text, at a stop string: the core drops them. It
+    may have sampled a few tokens more by then; those are never told.
     """
-    request, sampling = active.request, active.request.sampling
-    now = time.monotonic_ns()
-    position = active.num_answer
-    active.append(token)
-    active.token_mono_ns.append(now)
-    if active.first_token is None:
-        active.first_token = Stamp.now().at_mono(now)
-    if active.grammar is not None:
-        active.grammar.accept(token)
-    reason: FinishReason | None = None
-    text, offset = "", active.text_offset
-    if token in served.eos_token_ids and not sampling.ignore_eos:
-        reason = "stop"
-    elif active.detokenizer is not None:
-        text = active.detokenizer.feed(token)
-        active.text_offset += len(text)
-        if active.detokenizer.stopped is not None:
-            active.stop_string = active.detokenizer.stopped
-            reason = "stop"
-    if reason is None and active.grammar is not None and active.grammar.is_finished:
-        reason = "stop"
-    if reason is None and (
-        active.num_answer >= sampling.max_tokens or len(active.token_ids) >= served.context_length
-    ):
-        reason = "length"
-    delta = Delta(
-        request_id=active.id,
-        attempt=request.attempt,
-        position=position,
-        token_ids=(token,),
-        text=text,
-        text_offset=offset,
-        mono_ns=now,
-        logprobs=() if logprobs is None else (logprobs,),
-    )
-    return delta, reason
 
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self.over: collections.deque[ActiveRequest] = collections.deque()
 
-def close_answer(
-    active: ActiveRequest,
-    served: Served,
-    reason: FinishReason,
-    *,
-    error_code: str = "",
-    error_text: str = "",
-) -> Result:
-    """The Result of a request that the engine had taken in."""
-    tail, offset = "", active.text_offset
-    if active.detokenizer is not None and active.stop_string is None:
-        tail = active.detokenizer.finish()
-        active.text_offset += len(tail)
-        active.stop_string = active.detokenizer.stopped
-    times = tuple(active.token_mono_ns)
-    return Result(
-        request_id=active.id,
-        attempt=active.request.attempt,
-        finish_reason=reason,
-        error_code=error_code,
-        error_text=error_text,
-        stop_string=active.stop_string,
-        text_tail=tail,
-        text_offset=offset,
-        prompt_tokens=active.num_prompt,
-        cached_tokens=active.num_cached_tokens,
-        completion_tokens=active.num_answer,
-        continued_tokens=len(active.request.continue_from),
-        started=active.started,
-        admitted=active.admitted,
-        first_token=active.first_token,
-        last_token=active.first_token.at_mono(times[-1]) if active.first_token else None,
-        token_mono_ns=times,
-        batch_mean=active.batch_sum / active.decode_steps if active.decode_steps else None,
-        worker=served.worker,
-        device=served.device,
-        model_revision=served.model_revision,
-        dtype=served.dtype,
-        tpot_floor_us=_tpot_floor_us(active, served),
-        prefill_floor_us=_prefill_floor_us(active, served),
-        seed=active.seed,
-        echo=tuple(active.echo),
-    )
+    def tell(self, records: Iterable[Record]) -> list[Event]:
+        """The events that these records come to. One answer's error ends that answer alone."""
+        events: list[Event] = []
+        for record in records:
+            if isinstance(record, Progress | Result):
+                events.append(record)
+                continue
+            active = record.active
+            if active.told.is_over:
+                continue
+            try:
+                if isinstance(record, Given):
+                    events.append(self._take(record))
+                elif isinstance(record, Opened):
+                    self._open(active)
+                else:
+                    events.append(self._close(record))
+                    continue
+                if active.told.stop_string is not None:
+                    events.append(self._end(active, "stop"))
+            except Exception:
+                log.exception("the text of an answer could not be made")
+                active.told.detokenizer = None
+                problem = ("engine_error", "The answer's text could not be made.")
+                events.append(self._end(active, "failed", *problem))
+        return events
+
+    def _open(self, active: ActiveRequest) -> None:
+        """Give the request its detokeniser and bring it to where `continue_from` ends."""
+        told, request = active.told, active.request
+        told.num_tokens = len(request.continue_from)
+        if self._served.make_detokenizer is not None:
+            sampling = request.sampling
+            told.detokenizer = self._served.make_detokenizer(sampling.stop, sampling.min_tokens)
+            for token in request.continue_from:
+                told.text_offset += len(told.detokenizer.feed(token))
+            told.stop_string = told.detokenizer.stopped
+
+    def _take(self, record: Given) -> Delta:
+        """Add a token to its answer. The end token is counted and sent, but gives no text."""
+        active, token = record.active, record.token_id
+        told, request = active.told, active.request
+        if told.token_mono_ns:
+            told.batch_sum += record.width
+        else:
+            told.first_token = Stamp.now().at_mono(record.mono_ns)
+        told.token_mono_ns.append(record.mono_ns)
+        text, offset, position = "", told.text_offset, told.num_tokens
+        told.num_tokens += 1
+        is_end = token in self._served.eos_token_ids and not request.sampling.ignore_eos
+        if told.detokenizer is not None and not is_end:
+            text = told.detokenizer.feed(token)
+            told.text_offset += len(text)
+            told.stop_string = told.detokenizer.stopped
+        return Delta(
+            request_id=active.id,
+            attempt=request.attempt,
+            position=position,
+            token_ids=(token,),
+            text=text,
+            text_offset=offset,
+            mono_ns=record.mono_ns,
+            logprobs=() if record.logprobs is None else (record.logprobs,),
+        )
+
+    def _end(
+        self, active: ActiveRequest, reason: FinishReason, error_code: str = "", text: str = ""
+    ) -> Result:
+        """End an answer that the core still works on."""
+        self.over.append(active)
+        return self._close(Ended(active, reason, error_code, text))
+
+    def _close(self, record: Ended) -> Result:
+        """The Result of a request that the engine had taken in."""
+        active, told, served = record.active, record.active.told, self._served
+        told.is_over = True
+        tail, offset = "", told.text_offset
+        if told.detokenizer is not None and told.stop_string is None:
+            tail = told.detokenizer.finish()
+            told.text_offset += len(tail)
+            told.stop_string = told.detokenizer.stopped
+        times, first = tuple(told.token_mono_ns), told.first_token
+        return Result(
+            request_id=active.id,
+            attempt=active.request.attempt,
+            finish_reason=record.reason,
+            error_code=record.error_code,
+            error_text=record.error_text,
+            stop_string=told.stop_string,
+            text_tail=tail,
+            text_offset=offset,
+            prompt_tokens=active.num_prompt,
+            cached_tokens=active.num_cached_tokens,
+            completion_tokens=told.num_tokens,
+            continued_tokens=len(active.request.continue_from),
+            started=active.started,
+            admitted=active.admitted,
+            first_token=first,
+            last_token=first.at_mono(times[-1]) if first else None,
+            token_mono_ns=times,
+            batch_mean=told.batch_sum / (len(times) - 1) if len(times) > 1 else None,
+            worker=served.worker,
+            device=served.device,
+            model_revision=served.model_revision,
+            dtype=served.dtype,
+            tpot_floor_us=_tpot_floor_us(active, served),
+            prefill_floor_us=_prefill_floor_us(active, served),
+            seed=active.seed,
+            echo=tuple(active.echo),
+        )
 
 
 def refuse(
@@ -174,9 +229,10 @@ def refuse(
 
 def _tpot_floor_us(active: ActiveRequest, served: Served) -> float | None:
     """(weights + keys and values read) / bandwidth, at this answer's mean length, batch 1."""
-    if not served.speed.bandwidth_bytes_s or not active.token_mono_ns:
+    told = active.told
+    if not served.speed.bandwidth_bytes_s or not told.token_mono_ns:
         return None
-    mean_context = len(active.token_ids) - len(active.token_mono_ns) / 2
+    mean_context = active.num_prompt + told.num_tokens - len(told.token_mono_ns) / 2
     read = served.weight_bytes + mean_context * served.kv_bytes_per_token
     return read / served.speed.bandwidth_bytes_s * 1e6
 

@@ -1,7 +1,8 @@
-"""One loaded model and the requests in it: takes them in, runs steps, gathers what to tell.
+"""One loaded model and the requests in it: takes them in, runs steps, records what happened.
 
 All calls come from the engine thread; there are no threads, locks or clocks of waiting here. The
-scheduler says what runs, the runner makes logits, the sampler tokens, answers.py text.
+scheduler says what runs, the runner makes logits, the sampler tokens. What the records come to,
+answers.py says, if need be while the next step runs.
 """
 
 from __future__ import annotations
@@ -14,22 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from inference.contract import (
-    Event,
-    FinishReason,
-    GenerationRequest,
-    Progress,
-    Stamp,
-    TokenLogprobs,
-)
-from inference.engine.answers import (
-    Served,
-    close_answer,
-    ended_already,
-    open_answer,
-    refuse,
-    take_token,
-)
+from inference.contract import FinishReason, GenerationRequest, Progress, Stamp, TokenLogprobs
+from inference.engine.answers import Answers, Ended, Given, Opened, Record, Served, refuse
 from inference.engine.config import EngineConfig
 from inference.engine.grammar import BadSchema, JsonGrammar
 from inference.engine.inspection import CHUNK_BESIDE_OTHERS
@@ -48,9 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class Core:
-    """Requests of one model. `events` holds what is to be told after the current turn.
+    """Requests of one model. `records` holds what happened since they were last taken.
 
-    `wake` is called from another thread when a request that was being prepared can go on.
+    Every request that comes in gets an Ended, or a Result that refuses it. Whoever takes the
+    records has `answers` tell them, in order. `wake` is called from another thread when a request
+    that was being prepared can go on.
     """
 
     def __init__(
@@ -65,7 +54,7 @@ class Core:
         self.config = config
         self.runner = runner
         self.text = text
-        self.events: list[Event] = []
+        self.records: list[Record] = []
         self.active: dict[str, ActiveRequest] = {}
         size, sizes = runner.backend.block_tokens, runner.sizes
         self.pool = BlockPool(runner.num_blocks, size, reuse=config.prefix_cache)
@@ -90,6 +79,7 @@ class Core:
             attention_flops_per_pair=sizes.attention_flops_per_pair,
             make_detokenizer=text.make_detokenizer,
         )
+        self.answers = Answers(self.served)
         self._sampler = Sampler(
             vocab_size=sizes.vocab_size,
             eos_token_ids=sorted(text.eos_token_ids),
@@ -167,9 +157,9 @@ class Core:
             line = f"All {self.config.max_waiting} places in line are taken; try again later."
             self._refuse(request, "queue_full", line)
             return
-        open_answer(active, self.served)
         self.active[active.id] = active
-        if (reason := ended_already(active, self.served)) is not None:
+        self.records.append(Opened(active))
+        if active.num_answer and (reason := self._ending(active, tokens[-1])) is not None:
             active.phase = Phase.PREPARING
             self._finish(active, reason)
         elif request.response_schema is None:
@@ -226,6 +216,7 @@ class Core:
     def step(self) -> bool:
         """Run one step, or a slice of what runs between steps. False if nothing could run."""
         scheduler = self.scheduler
+        self._drop_over()
         if self._preparing:
             self._line_up_prepared()
         decoding = sum(1 for active in scheduler.running if active.is_decoding)
@@ -332,7 +323,7 @@ class Core:
         """Give each request its token, and tell about it. Nobody's error is another's."""
         for active, entries in echo.items():
             active.echo += entries
-        width, row = len(scheduled), 0
+        width, row, now = len(scheduled), 0, time.monotonic_ns()
         for item in scheduled:
             active = item.request
             if not item.samples or sampled is None:
@@ -343,23 +334,22 @@ class Core:
             if token < 0:
                 self._fail(active, "bad_logits", "The model's output was not a number.", True)
                 continue
-            if active.token_mono_ns:
-                active.decode_steps += 1
-                active.batch_sum += width
+            active.append(token)
             try:
-                delta, reason = take_token(active, token, logprobs, self.served)
+                if active.grammar is not None:
+                    active.grammar.accept(token)
             except Exception:
-                log.exception("a sampled token could not be taken into its answer")
-                self._fail(active, "engine_error", "The answer's text could not be made.")
+                log.exception("a grammar did not take the token it had allowed")
+                self._fail(active, "engine_error", "The answer left its schema.")
                 continue
-            self.events.append(delta)
-            if reason is not None:
+            self.records.append(Given(active, token, now, width, logprobs))
+            if (reason := self._ending(active, token)) is not None:
                 self._finish(active, reason)
         self._vitals.sampled(row)
 
     def _tell_prefill(self, active: ActiveRequest) -> None:
-        if not active.token_mono_ns:
-            self.events.append(
+        if not active.has_sampled:
+            self.records.append(
                 Progress(
                     request_id=active.id,
                     attempt=active.request.attempt,
@@ -372,10 +362,29 @@ class Core:
 
     # --- endings --------------------------------------------------------------------------------
 
+    def _ending(self, active: ActiveRequest, token: int) -> FinishReason | None:
+        """Why an answer is over with this token, as far as tokens alone can say."""
+        sampling = active.request.sampling
+        if token in self.served.eos_token_ids and not sampling.ignore_eos:
+            return "stop"
+        if active.grammar is not None and active.grammar.is_finished:
+            return "stop"
+        if active.num_answer >= sampling.max_tokens:
+            return "length"
+        return "length" if len(active.token_ids) >= self.served.context_length else None
+
+    def _drop_over(self) -> None:
+        """Let go of requests whose answer ended at a stop string."""
+        while self.answers.over:
+            active = self.answers.over.popleft()
+            if active.phase is not Phase.FINISHED:
+                self.scheduler.finish(active)
+                self._forget(active)
+
     def _finish(self, active: ActiveRequest, reason: FinishReason) -> None:
         self.scheduler.finish(active)
         self._forget(active)
-        self.events.append(close_answer(active, self.served, reason))
+        self.records.append(Ended(active, reason))
 
     def _fail(self, active: ActiveRequest, code: str, text: str, spoiled: bool = False) -> None:
         """End a request as failed. `spoiled` keys and values are wiped and never reused."""
@@ -383,9 +392,7 @@ class Core:
         if spoiled and freed:
             self.runner.backend.clear_blocks(freed)
         self._forget(active)
-        self.events.append(
-            close_answer(active, self.served, "failed", error_code=code, error_text=text)
-        )
+        self.records.append(Ended(active, "failed", code, text))
 
     def _forget(self, active: ActiveRequest) -> None:
         del self.active[active.id]
@@ -417,14 +424,11 @@ class Core:
 
     def _refuse(self, request: GenerationRequest, code: str, text: str) -> None:
         worker = self.config.worker
-        self.events.append(refuse(request, error_code=code, error_text=text, worker=worker))
+        self.records.append(refuse(request, error_code=code, error_text=text, worker=worker))
 
     def close(self, reason: FinishReason, code: str, text: str) -> None:
         """End every request that waits or runs."""
         self._background.shutdown(wait=False, cancel_futures=True)
-        for active in list(self.active.values()):
-            self.events.append(
-                close_answer(active, self.served, reason, error_code=code, error_text=text)
-            )
+        self.records += [Ended(active, reason, code, text) for active in self.active.values()]
         self.active.clear()
         self.inspections.close(text)

@@ -1,4 +1,4 @@
-"""The engine: one thread that takes requests in, runs steps, and tells what happened.
+"""The engine: one thread that takes requests in and runs steps, and one that tells what happened.
 
 `submit`, `cancel` and `status` may be called from any thread and return at once. All torch work,
 from loading on, happens in the engine's own thread: two pools of torch threads on the same cores
@@ -23,6 +23,7 @@ from inference.engine.inspection import Inspection, InspectJob, InspectRequest
 from inference.engine.loading import Source, folder_source
 from inference.engine.model_runner import ModelRunner
 from inference.engine.status import EngineStatus, State
+from inference.engine.teller import Teller
 from inference.engine.tensor_parallel import PartLost
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,10 @@ STATUS_EVERY_S = 0.05
 class Engine:
     """Serves one model. Every submitted request gets exactly one Result through `emit`.
 
-    `emit` is called from the engine thread with all events of a step and must return at once.
-    `source` says where model and tokenizer come from; the model folder by default. `steps` moves
-    with every turn of the loop, idle or not; a step that hangs stops it.
+    `emit` is called from the telling thread with all events of a step and should return soon: a few
+    steps later the engine waits for it. What `submit` can answer by itself it tells from the
+    caller's thread. `source` says where model and tokenizer come from; the model folder by default.
+    `steps` moves with every turn of the loop, idle or not; a step that hangs stops it.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Engine:
     ) -> None:
         self.config = config
         self.steps = 0
-        self._emit = emit
+        self._teller = Teller(emit)
         self._source = source or folder_source(config.model_dir)
         self._inbox: collections.deque[tuple[GenerationRequest, Stamp]] = collections.deque()
         self._cancelled: collections.deque[str] = collections.deque()
@@ -72,6 +74,7 @@ class Engine:
         # go: as long as a step. Half a millisecond costs the other threads nothing to speak of.
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
         self._set_state("loading", "starting")
+        self._teller.start()
         self._thread.start()
 
     def submit(self, request: GenerationRequest) -> None:
@@ -84,11 +87,11 @@ class Engine:
             if not self._closed:
                 self._inbox.append((request, Stamp.now()))
                 if self._status.state in ("loading", "warming"):
-                    self._tell([self._loading(request)])
+                    self._teller.hand_on([self._loading(request)])
                 self._wake.set()
                 return
         text = self._status.state_detail or "The engine has stopped."
-        self._tell([self._refusal(request, "failed", "engine_stopped", text)])
+        self._teller.hand_on([self._refusal(request, "failed", "engine_stopped", text)])
 
     def cancel(self, request_id: str) -> None:
         """End a request within one step. Unknown or finished ones are ignored."""
@@ -152,7 +155,7 @@ class Engine:
                 runner.close()
 
     def _turn(self, core: Core) -> None:
-        """One turn: take in what came, run one step if there is one, tell what happened."""
+        """One turn: take in what came, run one step if there is one, have told what happened."""
         while self._inbox:
             core.admit(*self._inbox.popleft())
         while self._cancelled:
@@ -162,24 +165,17 @@ class Engine:
             core.inspections.add(self._jobs.popleft())
         worked = core.step()
         worked = core.inspect_a_piece() or worked
-        self._flush(core)
         if not worked or time.monotonic() - self._told_s > STATUS_EVERY_S:
             self._status, self._told_s = core.status(), time.monotonic()
+        self._flush(core)
         if not worked:
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()
 
     def _flush(self, core: Core) -> None:
-        if core.events:
-            events, core.events = core.events, []
-            self._tell(events)
-
-    def _tell(self, events: list[Event]) -> None:
-        """Hand events over. A listener's error is logged, and is not ours."""
-        try:
-            self._emit(events)
-        except Exception:
-            log.exception("the listener of the engine's events failed")
+        if core.records:
+            records, core.records = core.records, []
+            self._teller.put(core.answers.tell, records)
 
     def _set_state(self, state: State, detail: str) -> None:
         self._status = EngineStatus(state=state, state_detail=detail)
@@ -200,12 +196,13 @@ class Engine:
         if core is not None:
             core.close(reason, code, text)
             self._flush(core)
+        self._teller.close()
         left = [self._refusal(request, reason, code, text) for request, _ in self._inbox]
         self._inbox.clear()
         while self._jobs:
             self._jobs.popleft().future.set_exception(RuntimeError(text))
         if left:
-            self._tell(left)
+            self._teller.hand_on(left)
 
     def _refusal(
         self, request: GenerationRequest, reason: FinishReason, code: str, text: str

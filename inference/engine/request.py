@@ -68,6 +68,22 @@ class TokenCounts:
         self.counts[place] += 1
 
 
+@dataclass(slots=True)
+class Told:
+    """What has been told of an answer so far. Belongs to answers.py and to the thread it runs in:
+    it lags behind the tokens that the core has sampled.
+    """
+
+    detokenizer: Detokenizer | None = None
+    num_tokens: int = 0  # continue_from included
+    text_offset: int = 0
+    stop_string: str | None = None
+    token_mono_ns: list[int] = field(default_factory=list)
+    first_token: Stamp | None = None
+    batch_sum: int = 0  # of the steps that gave the second and later tokens
+    is_over: bool = False  # its Result is told; whatever else comes is surplus
+
+
 @dataclass(slots=True, eq=False)
 class ActiveRequest:
     """One request from submit to its Result. `eq=False`: it is itself, and can be put in sets."""
@@ -88,19 +104,13 @@ class ActiveRequest:
     is_short: bool = False  # had little to compute when it was admitted
 
     # answer
-    detokenizer: Detokenizer | None = None
     grammar: Grammar | None = None
     counts: TokenCounts | None = None  # None: no penalties
-    text_offset: int = 0
-    stop_string: str | None = None
     echo: list[TokenLogprobs] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
 
     # measured
     admitted: Stamp | None = None
-    first_token: Stamp | None = None
-    token_mono_ns: list[int] = field(default_factory=list)
-    decode_steps: int = 0
-    batch_sum: int = 0
     preemptions: int = 0
 
     def __post_init__(self) -> None:
@@ -133,6 +143,11 @@ class ActiveRequest:
     def num_answer(self) -> int:
         """Tokens of the whole answer so far, continue_from included."""
         return len(self.token_ids) - len(self.request.prompt_token_ids)
+
+    @property
+    def has_sampled(self) -> bool:
+        """Whether this attempt has given a token."""
+        return self.num_answer > len(self.request.continue_from)
 
     @property
     def num_uncomputed(self) -> int:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from inference.contract import (
     PRIORITY_BATCH,
     PRIORITY_PERSON,
+    Delta,
+    Event,
     GenerationRequest,
     Progress,
     Result,
@@ -105,7 +107,8 @@ def test_the_first_thing_told_of_a_request_is_when_it_was_admitted(runner):
     )
     core.step()
     core.step()
-    told, result = core.events[0], core.events[-1]
+    events = core.answers.tell(core.records)
+    told, result = events[0], events[-1]
     assert isinstance(told, Progress) and isinstance(result, Result)
     assert told.phase == "prefill" and result.admitted is not None
     assert told.mono_ns == result.admitted.mono_ns
@@ -119,6 +122,14 @@ def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st
     config, model = runner
     core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
     submitted: list[tuple[str, int]] = []
+    events: list[Event] = []
+
+    def tell() -> None:
+        """Now and then, as a thread beside the steps does."""
+        if data.draw(st.booleans()):
+            records, core.records = core.records, []
+            events.extend(core.answers.tell(records))
+
     for n in range(data.draw(st.integers(1, 14))):
         request = asked(data, n)
         core.admit(request, Stamp.now())
@@ -126,6 +137,7 @@ def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st
         for _ in range(data.draw(st.integers(0, 4))):
             core.expire()
             core.step()
+            tell()
             pool = core.pool
             assert pool.num_free + pool.num_used == pool.num_blocks
         match data.draw(st.sampled_from(["", "", "cancel", "again", "later attempt"])):
@@ -141,8 +153,16 @@ def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st
             break
         core.expire()
         core.step()
-    results = [(e.request_id, e.attempt) for e in core.events if isinstance(e, Result)]
+        tell()
+    events += core.answers.tell(core.records)
+    results = [(e.request_id, e.attempt) for e in events if isinstance(e, Result)]
     assert sorted(results) == sorted(submitted)
+    for result in (e for e in events if isinstance(e, Result)):
+        deltas = [d for d in events if isinstance(d, Delta) and d.attempt == result.attempt]
+        deltas = [d for d in deltas if d.request_id == result.request_id]
+        first = result.continued_tokens
+        assert [d.position for d in deltas] == [*range(first, result.completion_tokens)]
+        assert (result.stop_string == "q") == (result.finish_reason == "stop")
     assert core.pool.num_free == core.pool.num_blocks
     assert not core.scheduler.running
     assert not core.scheduler.waiting
@@ -172,6 +192,7 @@ def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
         core.step()
     while core.active:
         core.step()
-    results = {e.request_id: e.finish_reason for e in core.events if isinstance(e, Result)}
+    events = core.answers.tell(core.records)
+    results = {e.request_id: e.finish_reason for e in events if isinstance(e, Result)}
     assert results == {"program": "failed", "person": "length"}
     assert core.pool.num_free == core.pool.num_blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 
@@ -16,8 +17,9 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
+from inference.engine.loading import Source, TextSide
 
-from .conftest import generate, prompt_of, small_model
+from .conftest import LetterDetokenizer, generate, prompt_of, small_model
 
 
 def letters(tokens: list[int]) -> str:
@@ -173,6 +175,49 @@ def test_a_stop_string_ends_the_answer_and_is_not_shown(llama, bench):
     assert engine.listener.text(request_id) == letters(tokens)[:end]
     assert (result.finish_reason, result.stop_string) == ("stop", stop)
     assert result.completion_tokens == end + 3
+
+
+def test_the_next_step_runs_while_text_is_made(llama, bench):
+    """Each piece of text waits for one more step; a stop found late shows nothing surplus."""
+    ran_on: list[bool] = []
+
+    class Slow(LetterDetokenizer):
+        def feed(self, token_id: int) -> str:
+            at, until = engine.engine.steps, time.monotonic() + 5
+            while engine.engine.steps == at and time.monotonic() < until:
+                time.sleep(0.001)
+            ran_on.append(engine.engine.steps > at)
+            return super().feed(token_id)
+
+    side = TextSide(make_detokenizer=Slow)
+    engine = bench(llama, source=Source(lambda *_: copy.deepcopy(llama), lambda: side))
+    tokens = generate(llama, prompt_of(9), 20)
+    stop = letters(tokens[6:9])
+    end = letters(tokens).index(stop)
+    request_id = engine.ask(prompt_of(9), max_tokens=20, stop=(stop,))
+    result = engine.listener.result(request_id)
+    assert all(ran_on)
+    assert len(ran_on) == result.completion_tokens == end + 3
+    assert engine.listener.tokens(request_id) == tokens[: end + 3]
+    assert engine.listener.text(request_id) == letters(tokens)[:end]
+    assert len(result.token_mono_ns) == end + 3
+    engine.listener.wait(lambda: engine.engine.status().kv_blocks_used == 0 or None)
+
+
+def test_text_that_cannot_be_made_fails_its_answer_alone(llama, bench):
+    class Breaks(LetterDetokenizer):
+        def feed(self, token_id: int) -> str:
+            if self.stop == ("!",):
+                raise ValueError("no such piece")
+            return super().feed(token_id)
+
+    side = TextSide(make_detokenizer=Breaks)
+    engine = bench(llama, source=Source(lambda *_: copy.deepcopy(llama), lambda: side))
+    other = engine.ask(prompt_of(9), max_tokens=20)
+    broken = engine.ask(prompt_of(9), max_tokens=20, stop=("!",))
+    result = engine.listener.result(broken)
+    assert (result.finish_reason, result.error_code) == ("failed", "engine_error")
+    assert engine.listener.tokens(other) == generate(llama, prompt_of(9), 20)
 
 
 def test_the_end_token_ends_the_answer_without_text(llama, bench):
