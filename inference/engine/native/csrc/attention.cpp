@@ -34,15 +34,35 @@ struct PageReader {
   }
 };
 
-// ROWS rows against COUNT key tiles: scores (ROWS, CHUNK) at the tiles' places.
+// What the next unit of work reads: positions `begin` to `end` of its context.
+struct NextUnit {
+  PageReader pages;
+  int64_t begin, end;
+};
+
+void ask_for(const bf16* tile, int64_t dim) {
+  for (int64_t i = 0; i < KEYS * dim; i += 32) prefetch(tile + i);
+}
+
+// Sixteen tokens each.
+struct Tiles {
+  const bf16 *keys[CHUNK / KEYS], *values[CHUNK / KEYS];
+};
+
+// ROWS rows against COUNT key tiles: scores (ROWS, CHUNK) at the tiles' places. With each line that is
+// read, the line at its place `ahead` is asked for.
 template <int ROWS, int COUNT>
-void score(const bf16* query, const bf16* const* keys, int64_t dim, float scale, float* scores) {
+void score(const bf16* query, const bf16* const* keys, const bf16* const* ahead, int64_t dim, float scale,
+           float* scores) {
   Floats sum[ROWS][COUNT];
   _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)
     _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) sum[r][c] = all(0.f);
   for (int64_t d = 0; d < dim; d += 2) {
     Words k[COUNT];
-    _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) k[c] = load_words(keys[c] + d * KEYS);
+    _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) {
+      k[c] = load_words(keys[c] + d * KEYS);
+      prefetch_far(ahead[c] + d * KEYS);
+    }
     _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) {
       const Words q = repeat4(query + r * dim + d);
       _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) dot_bf16(sum[r][c], q, k[c]);
@@ -56,8 +76,8 @@ void score(const bf16* query, const bf16* const* keys, int64_t dim, float scale,
 
 // Add weights (ROWS, CHUNK) times the values of `tiles` tiles, COUNT vectors of dimensions at `d`.
 template <int ROWS, int COUNT>
-void add_values(const bf16* weights, const bf16* const* values, int tiles, int64_t dim, int64_t d, const float* decay,
-                float* out) {
+void add_values(const bf16* weights, const bf16* const* values, const bf16* const* ahead, int tiles, int64_t dim,
+                int64_t d, const float* decay, float* out) {
   Floats sum[ROWS][COUNT];
   _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)
     _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++)
@@ -65,8 +85,10 @@ void add_values(const bf16* weights, const bf16* const* values, int tiles, int64
   for (int t = 0; t < tiles; t++)
     for (int pair = 0; pair < KEYS / 2; pair++) {
       Words v[COUNT];
-      _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++)
+      _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) {
         v[c] = load_words(values[t] + (pair * dim + d + c * LANES) * 2);
+        prefetch_far(ahead[t] + (pair * dim + d + c * LANES) * 2);
+      }
       _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) {
         const Words w = repeat4(weights + r * CHUNK + t * KEYS + pair * 2);
         _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) dot_bf16(sum[r][c], w, v[c]);
@@ -107,9 +129,13 @@ float soften(float* scores, bf16* weights, int count, int64_t chunk, int64_t beg
   return shrink;
 }
 
-// The rows against a segment of the context. What another unit has read just before lies in a cache.
+// The rows against a segment of the context. The next unit mostly reads as much: while a tile is
+// computed with, the next unit's tile at the same place is asked for, so that the memory is kept as
+// busy as the arithmetic and not in turn with it. Where there is none, the own one is, which is at hand.
+// A unit that nobody asked for (`is_cold`) asks for its own tiles besides.
 template <int ROWS>
-void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool reads_first, float scale, float softcap) {
+void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_cold, const NextUnit& ahead, float scale,
+                 float softcap) {
   alignas(64) float scores[ROWS * CHUNK];
   alignas(64) bf16 weights[ROWS * CHUNK];
   const int64_t dim = pages.dim;
@@ -125,33 +151,35 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool read
   end = std::min(end, (segment + 1) * SEGMENT);
   for (int64_t chunk = begin; chunk < end; chunk += CHUNK) {
     const int tiles = int((std::min<int64_t>(CHUNK, end - chunk) + KEYS - 1) / KEYS);
-    const bf16 *keys[CHUNK / KEYS], *values[CHUNK / KEYS];
+    Tiles own, next;
     for (int t = 0; t < tiles; t++) {
-      const int64_t at = pages.offset(chunk + t * KEYS);
-      keys[t] = pages.keys + at;
-      values[t] = pages.values + at;
+      const int64_t at = pages.offset(chunk + t * KEYS), then = ahead.begin + chunk - begin + t * KEYS;
+      next.keys[t] = own.keys[t] = pages.keys + at;
+      next.values[t] = own.values[t] = pages.values + at;
+      if (then < ahead.end) {
+        const int64_t next_at = ahead.pages.offset(then);
+        next.keys[t] = ahead.pages.keys + next_at;
+        next.values[t] = ahead.pages.values + next_at;
+      }
     }
-    for (int t = 0; reads_first && t < tiles; t++)  // values arrive while scores are computed
-      for (int64_t i = 0; i < KEYS * dim; i += 32) prefetch(values[t] + i);
+    for (int t = 0; is_cold && t < tiles; t++) ask_for(own.values[t], dim);  // they come during the scores
     int t = 0;
-    for (; t + 4 <= tiles; t += 4) score<ROWS, 4>(rows.query, keys + t, dim, scale, scores + t * KEYS);
-    for (; t < tiles; t++) score<ROWS, 1>(rows.query, keys + t, dim, scale, scores + t * KEYS);
+    for (; t + 4 <= tiles; t += 4) score<ROWS, 4>(rows.query, own.keys + t, next.keys + t, dim, scale, scores + t * KEYS);
+    for (; t < tiles; t++) score<ROWS, 1>(rows.query, own.keys + t, next.keys + t, dim, scale, scores + t * KEYS);
     float decay[ROWS];
     for (int r = 0; r < ROWS; r++)
       decay[r] = soften(scores + r * CHUNK, weights + r * CHUNK, tiles * KEYS, chunk, rows.begin[r], rows.end[r],
                         softcap, rows.max[r], rows.weight[r]);
-    if (reads_first && chunk + CHUNK < end)  // and the next keys while values are added
-      for (int64_t next = chunk + CHUNK; next < std::min(end, chunk + 2 * CHUNK); next += KEYS) {
-        const bf16* at = pages.keys + pages.offset(next);
-        for (int64_t i = 0; i < KEYS * dim; i += 32) prefetch(at + i);
-      }
+    for (int64_t at = chunk + CHUNK; is_cold && at < std::min(end, chunk + 2 * CHUNK); at += KEYS)
+      ask_for(pages.keys + pages.offset(at), dim);
     int64_t d = 0;
-    for (; d + 4 * LANES <= dim; d += 4 * LANES) add_values<ROWS, 4>(weights, values, tiles, dim, d, decay, rows.sum);
-    for (; d < dim; d += LANES) add_values<ROWS, 1>(weights, values, tiles, dim, d, decay, rows.sum);
+    for (; d + 4 * LANES <= dim; d += 4 * LANES)
+      add_values<ROWS, 4>(weights, own.values, next.values, tiles, dim, d, decay, rows.sum);
+    for (; d < dim; d += LANES) add_values<ROWS, 1>(weights, own.values, next.values, tiles, dim, d, decay, rows.sum);
   }
 }
 
-using AttendRows = void (*)(Rows&, const PageReader&, int64_t, bool, float, float);
+using AttendRows = void (*)(Rows&, const PageReader&, int64_t, bool, const NextUnit&, float, float);
 constexpr AttendRows ATTEND[MAX_ROWS] = {attend_rows<1>, attend_rows<2>, attend_rows<3>,
                                          attend_rows<4>, attend_rows<5>, attend_rows<6>};
 
@@ -262,12 +290,11 @@ const AttentionPlan::Units& AttentionPlan::units(int64_t window, int64_t page_to
     made.pages.insert(made.pages.end(), table + unseen / page_tokens, table + seen / page_tokens + 1);
     for (int64_t segment = from(first); segment < end; segment++)
       for (int64_t head = 0; head < kv_heads_; head++) {
-        bool reads_first = true;
         for (size_t t = first; t < last; t++)
           if (from(t) <= segment && segment <= to(t)) {
             const auto [part, count] = made.parts[t];
             const int64_t place = count > 0 ? part + segment - from(t) : -1;
-            made.units.push_back({int64_t(t), segment, head, place, std::exchange(reads_first, false)});
+            made.units.push_back({int64_t(t), segment, head, place});
           }
       }
   }
@@ -298,15 +325,27 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const A
     finish_row(parts, count, rule.sinks ? rule.sinks + head : nullptr, dim, out, to, token, head * dim / GROUP);
   };
 
-  worker.for_each(int64_t(units.units.size()), [&](int64_t i) {
+  const auto reader_of = [&](const AttentionPlan::Unit& unit) {
+    const int64_t offset = unit.head * pages.page_tokens * dim, row = step.rows[plan.tiles[unit.tile].first];
+    return PageReader{pages.keys + offset, pages.values + offset, step.block_table + row * step.table_width,
+                      pages.page_elements(), pages.page_tokens, dim};
+  };
+  const auto ahead_of = [&](const AttentionPlan::Unit& unit) {
+    const AttentionPlan::Tile& tile = plan.tiles[unit.tile];
+    const int64_t seen = rule.window > 0 ? step.positions[tile.first] + 1 - rule.window : 0;
+    return NextUnit{reader_of(unit), std::max(std::max<int64_t>(0, seen) / CHUNK * CHUNK, unit.segment * SEGMENT),
+                 std::min(step.positions[tile.last - 1] + 1, (unit.segment + 1) * SEGMENT)};
+  };
+  const int64_t num_units = units.units.size();
+  worker.for_each_next(num_units, [&](int64_t i, int64_t next) {
     const AttentionPlan::Unit& unit = units.units[i];
     const AttentionPlan::Tile& tile = plan.tiles[unit.tile];
     const int64_t head = unit.head, count = (tile.last - tile.first) * group;
     static thread_local Rows rows;
-    const int64_t offset = head * pages.page_tokens * dim;
-    const PageReader reader{pages.keys + offset, pages.values + offset,
-                            step.block_table + step.rows[tile.first] * step.table_width, pages.page_elements(),
-                            pages.page_tokens, dim};
+    static thread_local int64_t asked_for = -1;  // the unit whose tiles this thread has asked for
+    const bool is_cold = std::exchange(asked_for, next) != i;
+    const PageReader reader = reader_of(unit);
+    const NextUnit ahead = next < num_units ? ahead_of(units.units[next]) : NextUnit{reader, 0, 0};
     for (int64_t first = 0; first < count; first += MAX_ROWS) {
       const int64_t some = std::min<int64_t>(MAX_ROWS, count - first);
       for (int64_t r = 0; r < some; r++) {
@@ -315,7 +354,7 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const A
         rows.end[r] = step.positions[token] + 1;
         rows.begin[r] = rule.window > 0 ? std::max<int64_t>(0, rows.end[r] - rule.window) : 0;
       }
-      ATTEND[some - 1](rows, reader, unit.segment, unit.reads_first && first == 0, rule.scale, rule.softcap);
+      ATTEND[some - 1](rows, reader, unit.segment, is_cold && first == 0, ahead, rule.scale, rule.softcap);
       for (int64_t r = 0; r < some; r++) {
         Part here{rows.sum + r * dim, rows.max + r, rows.weight + r};
         if (unit.part < 0) {

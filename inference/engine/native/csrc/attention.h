@@ -74,7 +74,6 @@ class AttentionPlan {
   };
   struct Unit {  // one tile and key-value head over one segment of the tile's context
     int64_t tile, segment, head, part;  // part: where its result goes; -1 if it is the only one
-    bool reads_first;                   // no unit before it has read these keys and values
   };
   struct Units {
     std::vector<Unit> units;                         // those that read the same keys side by side

@@ -44,6 +44,13 @@ int64_t steps_of(const Layer& layer) {
   return 0;
 }
 
+// The tokens whose logits are wanted, and where their rows of the residual stream go.
+struct Kept {
+  const int64_t* at;
+  int64_t count;
+  float* x;
+};
+
 class LayerRun {
  public:
   LayerRun(const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step, int64_t width,
@@ -68,16 +75,20 @@ class LayerRun {
     space.gated.resize(quantised, step.tokens, gated);
   }
 
-  void run(Worker& worker, Span span, float* x) {
+  // With `kept`, the last layer attends for all tokens and goes on with those alone: what it would make
+  // of the others nobody reads.
+  void run(Worker& worker, Span span, float* x, const Kept* kept = nullptr) {
     const auto upcoming = [&](int64_t i) { return i < span.end && step_.tokens > FEW ? &upcoming_[i] : nullptr; };
     for (int64_t i = span.begin; i < span.end; i++)
-      run_layer(worker, layers_[i], ropes_[i], *units_[i], upcoming(i), upcoming(i + 1), x);
+      run_layer(worker, layers_[i], ropes_[i], *units_[i], upcoming(i), upcoming(i + 1), x,
+                i + 1 == span.end ? kept : nullptr);
   }
 
  private:
   void run_layer(Worker& worker, const Layer& layer, const Rope& rope, const AttentionPlan::Units& units, Upcoming* own,
-                 Upcoming* next, float* x) {
-    const int64_t tokens = step_.tokens, dim = layer.pages.dim, kv_heads = layer.pages.kv_heads;
+                 Upcoming* next, float* x, const Kept* kept) {
+    int64_t tokens = step_.tokens;
+    const int64_t dim = layer.pages.dim, kv_heads = layer.pages.kv_heads;
     const int64_t stride = layer.qkv.outputs, keys = layer.query_heads * dim, values = keys + kv_heads * dim;
     const Norm& first = layer.before_attention;
     rms_norm(worker, x, tokens, width_, first.weight, first.epsilon, space_.normed);
@@ -86,7 +97,17 @@ class LayerRun {
     if (layer.key) norm_heads(worker, qkv_ + keys, tokens, stride, kv_heads, dim, layer.key);
     const Heads heads{qkv_, qkv_ + keys, qkv_ + values, stride, stride, stride, layer.query_heads};
     attend(worker, step_, plan_, units, heads, rope, layer.rule, layer.pages, space_.parts, &space_.attended, nullptr);
-    add_product(worker, space_.attended, tokens, layer.out, layer.after_attention, layer.residual_scale, delta_, x, next);
+    const Activations* attended = &space_.attended;
+    if (kept) {
+      worker.for_each(kept->count, [&](int64_t i) {
+        space_.kept.copy_row(i, space_.attended, kept->at[i]);
+        std::copy_n(x + kept->at[i] * width_, width_, kept->x + i * width_);
+      });
+      attended = &space_.kept;
+      tokens = kept->count;
+      x = kept->x;
+    }
+    add_product(worker, *attended, tokens, layer.out, layer.after_attention, layer.residual_scale, delta_, x, next);
 
     const Norm& second = layer.before_mlp;
     rms_norm(worker, x, tokens, width_, second.weight, second.epsilon, space_.normed);
@@ -142,13 +163,13 @@ void run_decoder(int threads, const Embedding& embedding, const std::vector<Laye
   static thread_local Activations last;
   Activations& chosen = last;  // the lambda below runs on other threads, whose own `last` is another
   chosen.resize(head.is_quantised(), num_logits, width);
-  float* picked = Workspace::floats(space.picked, num_logits * width);
+  const Kept kept{logits_at, num_logits, Workspace::floats(space.picked, num_logits * width)};
+  if (is_last) space.kept.resize(space.attended.quantised, num_logits, space.attended.width);
   run_team(threads, [&](Worker& worker) {
     if (span.begin == 0) embed(worker, embedding, token_ids, step.tokens, x);
-    run.run(worker, span, x);
+    run.run(worker, span, x, is_last ? &kept : nullptr);
     if (!is_last) return;
-    worker.for_each(num_logits, [&](int64_t i) { std::copy_n(x + logits_at[i] * width, width, picked + i * width); });
-    rms_norm(worker, picked, num_logits, width, last_norm.weight, last_norm.epsilon, chosen);
+    rms_norm(worker, kept.x, num_logits, width, last_norm.weight, last_norm.epsilon, chosen);
     linear(worker, chosen, num_logits, head, logits);
   });
 }

@@ -36,7 +36,7 @@ struct Embedding {
 
 // Buffers between the phases of a step; grown as needed and kept.
 struct Workspace {
-  Activations normed, attended, gated;
+  Activations normed, attended, kept, gated;
   std::vector<float> qkv, delta, parts, hidden, picked;
 
   static float* floats(std::vector<float>& buffer, int64_t size) {

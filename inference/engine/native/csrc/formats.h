@@ -21,7 +21,9 @@
 //
 // Activations (M rows x K) are bf16 row by row, or signed bytes with one scale per group of 32.
 #pragma once
+#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <vector>
 
 #include "vec.h"
@@ -79,6 +81,15 @@ class Activations {
 
   uint8_t* row(int64_t r) { return data.data() + r * row_bytes; }
   const uint8_t* row(int64_t r) const { return data.data() + r * row_bytes; }
+
+  // Take row `r` of others of the same shape as row `to`.
+  void copy_row(int64_t to, const Activations& from, int64_t r) {
+    std::memcpy(row(to), from.row(r), row_bytes);
+    if (!quantised) return;
+    std::copy_n(&from.scales[r * groups], groups, &scales[to * groups]);
+    std::copy_n(&from.totals[r * groups], groups, &totals[to * groups]);
+    std::copy_n(&from.excess[r * groups], groups, &excess[to * groups]);
+  }
 
   bool quantised = false;
   int64_t width = 0, groups = 0, row_bytes = 0;

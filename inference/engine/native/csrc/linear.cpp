@@ -53,12 +53,17 @@ class Units {
     int64_t first, second;  // the same where it is one
   };
 
-  Units(const Weights& w, int64_t rows) : w_(w), blocks_((rows + ROW_BLOCK - 1) / ROW_BLOCK) {
+  Units(const Weights& w, int64_t rows, int team) : w_(w), blocks_((rows + ROW_BLOCK - 1) / ROW_BLOCK) {
     const int64_t n = panels(w.outputs);
     // Few rows: one panel at a time, so that the threads' shares come out even. Many: pairs, which a
-    // BF16 tile multiplies with fewer loads.
+    // BF16 tile multiplies with fewer loads. Where the pairs don't come out even, one is taken apart
+    // and its halves are the first and the last unit: one in each half of the runs.
     together_ = !w.gated && rows > 8 && w.format == Format::Bf16 ? 2 : 1;
     per_block_ = w.gated ? n / 2 : (n + together_ - 1) / together_;
+    if (together_ == 2 && n % 2 == 0 && per_block_ % team != 0) {
+      lone_ = 1;
+      per_block_++;
+    }
     height_ = (rows + blocks_ - 1) / std::max<int64_t>(1, blocks_);
   }
 
@@ -67,14 +72,16 @@ class Units {
   int64_t height() const { return height_; }
 
   Panels panels_of(int64_t unit) const {
-    const int64_t i = unit % per_block_;
+    const int64_t i = unit % per_block_, n = panels(w_.outputs);
     if (w_.gated) return {i, i + per_block_};
-    return {i * together_, std::min(i * together_ + together_, panels(w_.outputs)) - 1};
+    const int64_t first = std::max<int64_t>(0, i * together_ - lone_);
+    const int64_t end = std::min((i + 1) * together_ - lone_, n);
+    return {first, end - 1};
   }
 
  private:
   const Weights& w_;
-  int64_t blocks_, together_, per_block_, height_;
+  int64_t blocks_, together_, per_block_, height_, lone_ = 0;
 };
 
 // Where the panels lie of the unit that this thread will probably multiply with next; from `count`
@@ -87,7 +94,7 @@ void look_ahead(const Worker& worker, const Weights& w, const Units& units, int6
   if (next < count) {
     p = units.panels_of(next);
   } else {
-    const Units following(in, rows);
+    const Units following(in, rows, worker.team_size());
     p = following.panels_of(next == count ? 0 : worker.first_run(following.count()));
   }
   at[0] = in.panel(p.first);
@@ -133,7 +140,7 @@ void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, 
 template <class Finish>
 void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Upcoming* upcoming,
                Finish&& finish) {
-  const Units units(w, rows);
+  const Units units(w, rows, worker.team_size());
   worker.for_runs(units.count(), [&](int64_t unit, int64_t next) {
     const int64_t row = units.first_row(unit), end = std::min(rows, row + units.height());
     const Units::Panels panels = units.panels_of(unit);

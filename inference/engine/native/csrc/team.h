@@ -49,6 +49,14 @@ class Worker {
     });
   }
 
+  // The same, as `work(i, next)`: `next` is what this thread will probably do then; `count` if nothing.
+  template <class Work>
+  void for_each_next(int64_t count, Work&& work) {
+    phase(count, [&](int64_t left) { return first_run(left / 2); }, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) work(i, i + 1 < end ? i + 1 : upcoming(count));
+    });
+  }
+
   // The same for items of one size, as `work(i, next)`: `next` is what this thread will probably do
   // then. From `count` on it means the first (count) or second (count + 1) run of a later phase.
   template <class Work>
