@@ -26,7 +26,6 @@ from inference import client
 
 logger = logging.getLogger(__name__)
 
-LOOK_AFTER_EVERY_S = 1.0
 OUTBOX_AFTER = dt.timedelta(seconds=2)
 LOOK_AFTER_LOCK_S = 5
 """So long a light worker that dies in mid-look holds up the next. Every move is conditional."""
@@ -47,11 +46,12 @@ def look_after() -> None:
             if mine:
                 store_unheard()
                 rescue_lost()
+                store_unheard()  # what that ended: a look later is a second of the ten promised
                 send_pending()
                 checkpoint_running()
                 end_forgotten()
     except client.RedisUnavailable:
-        logger.warning("Redis is away; looking again in %g s", LOOK_AFTER_EVERY_S)
+        logger.warning("Redis is away; looking again in %g s", client.LOOK_EVERY_S)
 
 
 def store_unheard() -> None:
@@ -124,4 +124,4 @@ def _alone(request_id: str) -> Iterator[None]:
 
 @app.on_after_finalize.connect
 def _schedule(sender, **_kwargs) -> None:
-    sender.add_periodic_task(LOOK_AFTER_EVERY_S, look_after.s(), name="look after requests")
+    sender.add_periodic_task(client.LOOK_EVERY_S, look_after.s(), name="look after requests")

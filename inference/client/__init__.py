@@ -37,7 +37,7 @@ from inference.client.texts import context_length, count, describe, fit, load_te
 from inference.client.workers import load_model, unload_model, workers
 from inference.streams.broker import broker_options
 from inference.streams.hub import Place, SlowReader, StreamHub
-from inference.streams.settings import broker_url
+from inference.streams.settings import LOOK_EVERY_S, broker_url
 from inference.text import (
     BadMessage,
     Fitted,
@@ -49,6 +49,7 @@ from inference.text import (
 )
 
 __all__ = [
+    "LOOK_EVERY_S",
     "BadMessage",
     "ClientError",
     "Fitted",

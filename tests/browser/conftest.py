@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from tests.browser.visit import Visit
+from tests.browser.visit import Visit, add_presets, signed_in
 from tests.support.stack import Stack
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-PASSWORD = "a long pass phrase"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,33 +40,13 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def presets(stack: Stack) -> None:
-    """Presets whose answers don't depend on chance: a few words, and more than a test waits for."""
-    stack.python(
-        "from chatsite.catalog.models import SamplingPreset as P\n"
-        "P.objects.create(slug='brief', name='Brief', temperature=0, max_tokens=12)\n"
-        "P.objects.create(slug='endless', name='Endless', temperature=1, max_tokens=1500,"
-        " repetition_penalty=1.2, seed=7)\n"
-    )
+    add_presets(stack)
 
 
 @pytest.fixture(scope="package")
 def sign_in(stack: Stack, browser: Browser, presets: None) -> Callable[[str], Any]:
-    """A new person's browser state, signed in by the site's own form."""
-
-    def state_of(name: str) -> Any:
-        stack.add_user(name, password=PASSWORD)
-        context = browser.new_context(base_url=stack.url)
-        page = context.new_page()
-        page.goto("/accounts/sign-in/")
-        page.fill("[name=username]", name)
-        page.fill("[name=password]", PASSWORD)
-        page.click("button.primary")
-        page.wait_for_selector("#text")
-        state = context.storage_state()
-        context.close()
-        return state
-
-    return state_of
+    """A new person's browser state."""
+    return lambda name: signed_in(stack, browser, name)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,32 @@ from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 from tests.support.stack import Stack
 
 ANSWER_MS = 60_000
+PASSWORD = "a long pass phrase"
+
+
+def add_presets(stack: Stack) -> None:
+    """Presets whose answers don't depend on chance: a few words, and more than a test waits for."""
+    stack.python(
+        "from chatsite.catalog.models import SamplingPreset as P\n"
+        "P.objects.create(slug='brief', name='Brief', temperature=0, max_tokens=12)\n"
+        "P.objects.create(slug='endless', name='Endless', temperature=1, max_tokens=1500,"
+        " repetition_penalty=1.2, seed=7)\n"
+    )
+
+
+def signed_in(stack: Stack, browser: Browser, name: str) -> Any:
+    """The browser state of a new person, who signs in by the site's own form."""
+    stack.add_user(name, password=PASSWORD)
+    context = browser.new_context(base_url=stack.url)
+    page = context.new_page()
+    page.goto("/accounts/sign-in/")
+    page.fill("[name=username]", name)
+    page.fill("[name=password]", PASSWORD)
+    page.click("button.primary")
+    page.wait_for_selector("#text")
+    state = context.storage_state()
+    context.close()
+    return state
 
 
 class Visit:

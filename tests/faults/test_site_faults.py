@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
 
+from tests.support.page import PASSWORD, PRESETS, Page, ended, question, sign_in
 from tests.support.stack import Stack
-
-PASSWORD = "a long pass phrase"
 
 
 @pytest.fixture(scope="module")
@@ -24,84 +20,13 @@ def site(default_model_dir: Path) -> Iterator[Stack]:
     """A site of its own: these tests stop parts of it."""
     with Stack() as running:
         running.add_user("alice", password=PASSWORD)
-        running.python(
-            "from chatsite.catalog.models import SamplingPreset as P\n"
-            "P.objects.update(temperature=0, max_tokens=40, repetition_penalty=1.0)\n"
-            "P.objects.create(slug='long', name='Long', temperature=0, max_tokens=300)\n"
-            "P.objects.create(slug='longer', name='Longer', temperature=0, max_tokens=1200)\n"
-        )
+        running.python(PRESETS)
         yield running
 
 
 @pytest.fixture
 def alice(site: Stack) -> httpx.Client:
-    client = httpx.Client(base_url=site.url, follow_redirects=True)
-    page = client.get("/accounts/sign-in/")
-    token = client.cookies["csrftoken"]
-    form = {"username": "alice", "password": PASSWORD, "csrfmiddlewaretoken": token}
-    page = client.post("/accounts/sign-in/", data=form, headers={"Referer": site.url})
-    assert page.status_code == 200
-    return client
-
-
-class Page:
-    """What a browser tab does, without a browser: one socket, the delta rule, replay by position."""
-
-    def __init__(self, site: Stack, client: httpx.Client) -> None:
-        self.site = site
-        self.cookies = "; ".join(f"{k}={v}" for k, v in client.cookies.items())
-        self.text, self.tokens, self.request = "", 0, ""
-        self.frames: list[dict[str, Any]] = []
-
-    def open(self) -> Any:
-        return connect(
-            self.site.url.replace("http", "ws") + "/ws/chat/",
-            origin=self.site.url,  # type: ignore[arg-type]
-            additional_headers={"Cookie": self.cookies},
-        )
-
-    async def read(self, socket: Any, *, until: str, enough: int = 10**9) -> dict[str, Any]:
-        """Take frames until one of that type comes, or so many tokens are there."""
-        while True:
-            frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 90))
-            self.frames.append(frame)
-            if frame["type"] == "accepted" and not self.request:
-                self.request = frame["messages"][-1]["request"]
-            if frame["type"] == "delta" and frame["request"] == self.request:
-                if frame["position"] + frame["count"] > self.tokens:
-                    assert frame["position"] == self.tokens, "a token is missing"
-                    self.text = self.text[: frame["offset"]] + frame["text"]
-                    self.tokens += frame["count"]
-                if self.tokens >= enough:
-                    return frame
-            if frame["type"] == "ended" and frame["request"] == self.request:
-                self._take_whole(frame["message"])
-            if frame["type"] == until and frame.get("request", self.request) == self.request:
-                return frame
-
-    def _take_whole(self, answer: dict[str, Any]) -> None:
-        """An answer that ended while nobody looked comes as a whole, and begins as it did."""
-        assert answer["text"].startswith(self.text)
-        self.text, self.tokens = answer["text"], answer["position"]
-
-
-def question(text: str, **more: Any) -> str:
-    return json.dumps({"type": "send", "client_id": str(uuid.uuid4()), "text": text} | more)
-
-
-def stored(client: httpx.Client, conversation: str) -> dict[str, Any]:
-    messages = client.get(f"/conversations/{conversation}/").json()["messages"]
-    return next(m for m in messages if m["role"] == "assistant")
-
-
-def ended(client: httpx.Client, conversation: str, *, within_s: float = 60) -> dict[str, Any]:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        answer = stored(client, conversation)
-        if answer["state"] == "done":
-            return answer
-        time.sleep(0.2)
-    raise AssertionError(f"not stored within {within_s} s: {stored(client, conversation)}")
+    return sign_in(site, "alice")
 
 
 def test_a_question_asked_while_redis_is_away_is_kept_and_answered_later(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from inference.streams.settings import StreamSettings, broker_url
+from inference.streams.settings import (
+    LOOK_EVERY_S,
+    RECOVERY_MARGIN_S,
+    StreamSettings,
+    broker_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +34,14 @@ def test_a_value_that_cannot_be_is_refused(
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATSITE_MAX_WAITING", "")
     assert StreamSettings.from_env().max_waiting == StreamSettings().max_waiting
+
+
+def test_a_lost_request_has_ended_within_the_promised_time_with_a_second_in_hand() -> None:
+    """Renewed just before the kill, noticed at the latest, nobody comes, ended at the latest."""
+    kept = StreamSettings()
+    longest_s = kept.lease_s + LOOK_EVERY_S + kept.recovery_wait_s + LOOK_EVERY_S
+    assert longest_s <= kept.recover_within_s - RECOVERY_MARGIN_S
+    assert RECOVERY_MARGIN_S >= 1.0
 
 
 @pytest.mark.parametrize(

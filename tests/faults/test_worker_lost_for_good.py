@@ -1,0 +1,108 @@
+"""The worker is killed in mid-answer and nobody starts another: the promise of ten seconds.
+
+This site runs with the default CHATSITE_RECOVER_WITHIN_S, which tests/environment.py lengthens for
+the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from inference.streams.settings import StreamSettings
+from tests.support.page import PASSWORD, PRESETS, Page, ended, question, sign_in
+from tests.support.stack import Stack
+
+PROMISED_S = StreamSettings().recover_within_s
+
+
+@pytest.fixture(scope="module")
+def site(default_model_dir: Path) -> Iterator[Stack]:
+    with Stack(environment={"CHATSITE_RECOVER_WITHIN_S": ""}) as running:
+        running.add_user("alice", password=PASSWORD)
+        running.python(PRESETS)
+        yield running
+
+
+@pytest.fixture
+def alice(site: Stack) -> httpx.Client:
+    """Alice, and a worker that has its model."""
+    if "worker" not in site.processes:
+        site.start_worker()
+    site._wait("the model", site._is_ready, seconds=120)
+    return sign_in(site, "alice")
+
+
+async def begin(site: Stack, alice: httpx.Client, text: str) -> tuple[Page, Any, str]:
+    """An answer in the middle, its open socket, and its conversation."""
+    page = Page(site, alice)
+    socket = await page.open()
+    await socket.send(question(text, preset="endless"))
+    accepted = await page.read(socket, until="accepted")
+    await page.read(socket, until="ended", enough=10)
+    return page, socket, str(accepted["conversation"]["id"])
+
+
+def test_an_open_page_is_told_within_ten_seconds_and_can_continue_later(
+    site: Stack, alice: httpx.Client
+) -> None:
+    async def lose() -> tuple[Page, dict[str, Any], str, float]:
+        page, socket, conversation = await begin(site, alice, "Tell me about the sea.")
+        async with socket:
+            await asyncio.to_thread(site.end, "worker", how=9)
+            killed_at = time.monotonic()
+            frame = await page.read(socket, until="ended")
+            return page, frame["message"], conversation, time.monotonic() - killed_at
+
+    async def go_on(answer: dict[str, Any]) -> dict[str, Any]:
+        page = Page(site, alice)
+        page.text, page.tokens = answer["text"], answer["position"]
+        async with page.open() as socket:
+            frame = {"type": "continue", "client_id": str(uuid.uuid4()), "message": answer["id"]}
+            await socket.send(json.dumps(frame))
+            await page.read(socket, until="accepted")
+            await page.read(socket, until="ended", enough=answer["position"] + 10)
+            await socket.send(json.dumps({"type": "stop", "message": answer["id"]}))
+            return (await page.read(socket, until="ended"))["message"]
+
+    page, told, conversation, took_s = asyncio.run(lose())
+    print(f"interrupted {took_s:.1f} s after the kill")
+    assert took_s < PROMISED_S
+    answer = ended(alice, conversation, within_s=0.5)
+    assert (answer["finish_reason"], answer["error_code"]) == ("interrupted", "worker_lost")
+    assert answer["text"] == told["text"] == page.text
+    assert answer["position"] == page.tokens >= 10
+
+    site.start_worker()
+    site._wait("the model", site._is_ready, seconds=120)
+    longer = asyncio.run(go_on(answer))
+    assert longer["id"] == answer["id"]
+    assert longer["text"].startswith(answer["text"])
+    assert longer["position"] >= answer["position"] + 10
+
+
+def test_an_answer_that_nobody_watches_is_stored_within_ten_seconds(
+    site: Stack, alice: httpx.Client
+) -> None:
+    async def lose() -> tuple[Page, str, float]:
+        page, socket, conversation = await begin(site, alice, "Tell me about deserts.")
+        await socket.close()
+        await asyncio.to_thread(site.end, "worker", how=9)
+        return page, conversation, time.monotonic()
+
+    page, conversation, killed_at = asyncio.run(lose())
+    answer = ended(alice, conversation, within_s=PROMISED_S + 5)
+    took_s = time.monotonic() - killed_at
+    print(f"stored {took_s:.1f} s after the kill")
+    assert took_s < PROMISED_S
+    assert answer["finish_reason"] == "interrupted"
+    assert answer["text"].startswith(page.text)
+    assert answer["position"] >= page.tokens
