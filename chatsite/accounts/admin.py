@@ -35,6 +35,15 @@ class PeopleAdmin(UserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A person goes with all that is theirs, though nobody may change it otherwise.
+
+        It is counted, not listed: titles are not for whoever looks after people.
+        """
+        _listed, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        people = User._meta.verbose_name
+        return [str(person) for person in objs], counts, forbidden & {people}, protected
+
 
 def _may_touch(request: HttpRequest, person: User | None) -> bool:
     return person is None or not person.is_superuser or request.user.is_superuser
