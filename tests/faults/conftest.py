@@ -12,7 +12,9 @@ import pytest
 from chatsite.chat.transcript import Transcript
 from inference import client
 from inference.contract import GenerationRequest, SamplingParams, Stamp
+from tests.support.page import PASSWORD, PRESETS
 from tests.support.redis import RedisServer
+from tests.support.stack import Stack
 from tests.support.worker import MODEL, Worker
 
 Ask = Callable[..., GenerationRequest]
@@ -27,6 +29,15 @@ def worker(
     made = Worker(log).start().wait_ready()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="package")
+def site(default_model_dir: Path) -> Iterator[Stack]:
+    """A site of these tests' own: they stop parts of it."""
+    with Stack() as running:
+        running.add_user("alice", password=PASSWORD)
+        running.python(PRESETS)
+        yield running
 
 
 @pytest.fixture

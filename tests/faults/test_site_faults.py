@@ -5,23 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.page import PASSWORD, PRESETS, Page, ended, question, sign_in
+from tests.support.page import Page, ended, question, sign_in
 from tests.support.stack import Stack
-
-
-@pytest.fixture(scope="module")
-def site(default_model_dir: Path) -> Iterator[Stack]:
-    """A site of its own: these tests stop parts of it."""
-    with Stack() as running:
-        running.add_user("alice", password=PASSWORD)
-        running.python(PRESETS)
-        yield running
 
 
 @pytest.fixture
@@ -65,10 +54,42 @@ def test_an_answer_whose_page_is_gone_is_stored_without_the_write_back_message(
     site.end("light")
     conversation = asyncio.run(ask())
     time.sleep(4)
-    site.redis.client().delete("chatsite:celery:web", "web")  # the message, wherever it waits
+    redis, queue = site.redis.client(), "chatsite:celery:web"
+    waiting = [json.loads(message)["headers"]["task"] for message in redis.lrange(queue, 0, -1)]
+    assert waiting.count("chatsite.chat.store_reply") == 1, "there is no message to lose"
+    redis.delete(queue)
     site.start_light_worker()
     answer = ended(alice, conversation)
     assert answer["finish_reason"] in ("stop", "length")
+
+
+def test_an_answer_goes_on_by_itself_when_redis_is_stopped_and_started(
+    site: Stack, alice: httpx.Client
+) -> None:
+    async def ask() -> tuple[Page, str]:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await socket.send(question("Tell me about islands.", preset="longer"))
+            accepted = await page.read(socket, until="accepted")
+            await page.read(socket, until="ended", enough=20)
+            await asyncio.to_thread(site.redis.stop)
+            await asyncio.sleep(1.5)
+            await asyncio.to_thread(site.redis.start)
+            await page.read(socket, until="delta")
+            await page.read(socket, until="ended")
+            await socket.send(question("And who answers now?"))
+            await page.read(socket, until="accepted")
+            return page, str(accepted["conversation"]["id"])
+
+    page, conversation = asyncio.run(ask())
+    answer = ended(alice, conversation)
+    assert answer["finish_reason"] in ("stop", "length")
+    assert answer["position"] > 60, "it had ended before Redis was stopped"
+    assert page.text == answer["text"]
+    assert page.tokens == answer["position"]
+    later = alice.get("/conversations/").json()["items"][0]
+    assert later["title"] == "And who answers now?"
+    assert ended(alice, later["id"])["text"]
 
 
 @pytest.mark.parametrize("enough", [1, 7])
