@@ -129,12 +129,22 @@ class Generation(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="ttft_is_queue_plus_prefill",
-                condition=Q(ttft_us=None) | Q(ttft_us=F("queue_us") + F("prefill_us")),
+                condition=Q(ttft_us=None)
+                | Q(
+                    ttft_us=F("queue_us") + F("prefill_us"),
+                    queue_us__isnull=False,  # or a sum with NULL, which is unknown, would pass
+                    prefill_us__isnull=False,
+                ),
             ),
             models.CheckConstraint(
                 name="latency_is_ttft_plus_decode_plus_recovery",
                 condition=Q(latency_us=None)
-                | Q(latency_us=F("ttft_us") + F("decode_us") + F("recovery_us")),
+                | Q(
+                    latency_us=F("ttft_us") + F("decode_us") + F("recovery_us"),
+                    ttft_us__isnull=False,
+                    decode_us__isnull=False,
+                    recovery_us__isnull=False,
+                ),
             ),
         ]
         verbose_name = _("request")
