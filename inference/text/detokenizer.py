@@ -1,8 +1,9 @@
 """Turns the tokens of one answer into text as they come.
 
 Never gives half a character: bytes wait until their UTF-8 sequence is complete or can't become
-valid any more (then they are U+FFFD). Never gives part of a stop string. The state depends on the
-tokens alone, so a resumed answer is rebuilt by feeding it the tokens it has.
+valid any more (then they are U+FFFD). Never gives part of a stop string, nor a NUL, which no
+database takes: it is U+FFFD, as in people's own text. The state depends on the tokens alone, so a
+resumed answer is rebuilt by feeding it the tokens it has.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
+from inference.text.clean import REPLACEMENT
 from inference.text.pieces import Pieces
 from inference.text.stops import StopSearch
 
@@ -35,7 +37,7 @@ class Detokenizer:
 
     def feed(self, token_id: int) -> str:
         """The text that this token completes; often the token's own, sometimes none or more."""
-        text = self._decoder.decode(self._pieces[token_id])
+        text = self._decoder.decode(self._pieces[token_id]).replace("\0", REPLACEMENT)
         if self._strip_space and text:
             self._strip_space = False
             text = text.removeprefix(" ")

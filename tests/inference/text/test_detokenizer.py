@@ -42,8 +42,13 @@ def test_parts_together_are_the_decoded_whole(family: Path, data: st.DataObject)
     tokens = data.draw(st.lists(st.integers(0, text.vocab_size + 3), max_size=40))
     detokenizer = text.detokenizer()
     parts = feed_all(detokenizer, tokens)
-    assert "".join(parts) == text.decode(tokens)
+    assert "".join(parts) == text.decode(tokens).replace("\0", "\ufffd")
     assert detokenizer.offset == len("".join(parts))
+
+
+def test_a_nul_that_a_model_says_is_given_as_people_s_are(text: TextModel) -> None:
+    parts = feed_all(text.detokenizer(), text.encode("a\0b"))
+    assert "".join(parts) == "a\ufffdb"
 
 
 @settings(max_examples=300, deadline=None)
