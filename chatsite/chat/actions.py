@@ -66,10 +66,9 @@ def send_message(
 
     def write() -> Accepted:
         nonlocal conversation
+        _wait_for_own_turn(user)
         if conversation is None:
             conversation = Conversation.objects.create(owner=user, title=auto_title(text))
-        else:
-            Conversation.objects.select_for_update().get(pk=conversation.pk)
         _check_free(user, conversation)
         question = Message.objects.create(
             conversation=conversation,
@@ -99,6 +98,7 @@ def regenerate_answer(
     request, trimmed = _request(model, preset, _turns(old.parent), received)
 
     def write() -> Accepted:
+        _wait_for_own_turn(user)
         _check_free(user, old.conversation)
         answer = Message(conversation=old.conversation, parent=old.parent, client_id=client_id)
         _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
@@ -124,6 +124,7 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
     )
 
     def write() -> Accepted:
+        _wait_for_own_turn(user)
         _check_free(user, answer.conversation)
         now = Message.objects.select_for_update().filter(pk=answer.pk).first()
         if now is None or now.token_ids != answer.token_ids:
@@ -183,10 +184,7 @@ def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversa
 
 def clean_text(text: str, *, field: str = "text") -> str:
     """NUL and lone surrogates become U+FFFD: no database and no tokenizer takes them."""
-    text = text.replace("\x00", "\ufffd")
-    text = (
-        "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text) if _odd(text) else text
-    )
+    text = client.clean(text)
     if not text.strip():
         raise ChatError("empty", _("Write something first."), field=field)
     if len(text) > MAX_TEXT_CHARS:
@@ -197,14 +195,6 @@ def clean_text(text: str, *, field: str = "text") -> str:
             field=field,
         )
     return text
-
-
-def _odd(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def auto_title(text: str) -> str:
@@ -306,6 +296,14 @@ def _too_long(error: client.PromptTooLong) -> str:
         )
     )
     return counted % {"prompt": f"{error.prompt_tokens:,}", "context": f"{error.context_length:,}"}
+
+
+def _wait_for_own_turn(user: User) -> None:
+    """Hold the person's row: of two frames at once, the later one counts what the earlier wrote.
+
+    Call first in the transaction. SQLite's transactions come one after the other anyway.
+    """
+    User.objects.select_for_update().only("pk").get(pk=user.pk)
 
 
 def _check_free(user: User, conversation: Conversation) -> None:

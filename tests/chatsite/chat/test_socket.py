@@ -102,6 +102,74 @@ async def test_a_second_question_while_one_is_answered_is_refused_and_named(
     await socket.disconnect()
 
 
+async def test_one_answer_more_than_a_person_may_have_at_once_is_refused_in_words(
+    alice: User, catalog: Any
+) -> None:
+    socket = await open_socket(alice)
+    accepted = []
+    for n in range(settings.MAX_CONCURRENT_ANSWERS):
+        await socket.send_to(text_data=sent(f"Number {n}?"))
+        accepted.append(await frame_of(socket, "accepted"))
+    frame = sent("One more?")
+    await socket.send_to(text_data=frame)
+    refused = await frame_of(socket, "error")
+    assert refused["code"] == "too_many_answers"
+    assert refused["client_id"] == json.loads(frame)["client_id"]
+    assert refused["text"] == (
+        "At most 4 answers are written for you at once. Wait for one or stop it."
+    )
+    assert await Message.objects.filter(text="One more?").acount() == 0
+    stop = {"type": "stop", "message": accepted[0]["messages"][1]["id"]}
+    await socket.send_to(text_data=json.dumps(stop))
+    await frame_of(socket, "ended")
+    await socket.send_to(text_data=frame)
+    assert await frame_of(socket, "accepted")
+    await socket.disconnect()
+
+
+async def test_of_many_questions_at_the_same_moment_as_many_are_taken_as_may_be(
+    alice: User, catalog: Any
+) -> None:
+    from chatsite.chat import actions
+    from chatsite.errors import ChatError
+
+    async def ask(n: int) -> str:
+        try:
+            send = sync_to_async(actions.send_message, thread_sensitive=False)
+            await send(alice, client_id=uuid.uuid4(), text=f"Number {n}?")
+        except ChatError as error:
+            return error.code
+        return "taken"
+
+    came = sorted(await asyncio.gather(*(ask(n) for n in range(9))))
+    assert came == ["taken"] * 4 + ["too_many_answers"] * 5
+    assert await Conversation.objects.acount() == 4
+
+
+async def test_an_answer_says_how_many_messages_were_left_out_of_its_prompt(
+    alice: User, catalog: Any
+) -> None:
+    conversation = await Conversation.objects.acreate(owner=alice, title="Long")
+    parent = None
+    for n in range(12):
+        parent = await Message.objects.acreate(
+            conversation=conversation,
+            parent=parent,
+            role="assistant" if n % 2 else "user",
+            text=f"{n}: " + "many words " * 450,
+            author=alice,
+        )
+    socket = await open_socket(alice)
+    ask = sent("And now?", conversation=str(conversation.id), parent=str(parent.id))
+    await socket.send_to(text_data=ask)
+    question, answer = (await frame_of(socket, "accepted"))["messages"]
+    assert question["trimmed_messages"] == 0
+    assert answer["trimmed_messages"] == 4  # the two oldest turns, whole
+    stored = await Message.objects.aget(id=answer["id"])
+    assert stored.trimmed_messages == 4
+    await socket.disconnect()
+
+
 async def test_stopping_a_waiting_answer_ends_it_as_cancelled(alice: User, catalog: Any) -> None:
     socket = await open_socket(alice)
     await socket.send_to(text_data=sent("Stop me"))
