@@ -262,3 +262,28 @@ def test_a_prompt_longer_than_the_context_is_refused_before_it_is_queued_and_kep
     expect(alice.page.locator("#text")).to_have_value(text)
     expect(alice.page.locator(".message")).to_have_count(0)
     alice.page.fill("#text", "")
+
+
+def test_an_answer_to_a_trimmed_conversation_says_how_much_was_left_out(visit, stack):
+    alice = visit()
+    alice.ask_and_wait(BRIEF)
+    stack.python(
+        "from chatsite.chat.models import Message\n"
+        f"last = Message.objects.get(conversation='{alice.conversation}', role='assistant')\n"
+        "for n in range(8):\n"
+        "    last = Message.objects.create(conversation_id=last.conversation_id, parent=last,\n"
+        "        role='assistant' if n % 2 else 'user', text='many words ' * 1200, author_id=last.author_id)\n"
+        "last.conversation.active_leaf = last\n"
+        "last.conversation.save()\n"
+    )
+    alice.reload()
+    alice.ask_and_wait("And now?")
+    trimmed = alice.answer().locator(".trimmed")
+    expect(trimmed).to_be_visible()
+    left_out = alice.stored()[-1]["trimmed_messages"]
+    assert left_out >= 2
+    expect(trimmed).to_have_text(
+        f"The {left_out} oldest messages were left out: the conversation is longer than the model's context."
+    )
+    alice.reload()
+    expect(trimmed).to_be_visible()
