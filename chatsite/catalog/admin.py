@@ -101,7 +101,7 @@ class LanguageModelAdmin(EntryAdmin):
         except ValidationError as error:
             return " ".join(error.messages)
         except client.ModelUnknown as error:
-            return str(error)
+            return gettext("This model can't be described: %(why)s") % {"why": error}
         return render_to_string("admin/catalog/made_of.html", {"anatomy": described})
 
     @admin.display(description=_("workers"))

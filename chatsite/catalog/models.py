@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from chatsite.wording import field_sentence
 from inference.contract import InvalidField, SamplingParams
 
 slug_rule = RegexValidator(
@@ -194,7 +195,7 @@ class SamplingPreset(models.Model):
     def sampling(self) -> SamplingParams:
         """What the engine is told. Raises InvalidField when the row doesn't hold valid values."""
         if not isinstance(self.stop, list):
-            raise InvalidField("stop", str(_("stop must be a list of strings.")))
+            raise InvalidField("stop", "stop must be a list of strings.")
         values = {name: getattr(self, name) for name in self.SAMPLING_FIELDS}
         return SamplingParams(stop=tuple(self.stop), **values)
 
@@ -204,4 +205,4 @@ class SamplingPreset(models.Model):
         try:
             self.sampling()
         except InvalidField as error:
-            raise ValidationError({error.field: str(error)}) from error
+            raise ValidationError({error.field: field_sentence(error)}) from error

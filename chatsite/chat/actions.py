@@ -24,6 +24,7 @@ from chatsite.chat.frames import MAX_TEXT_CHARS
 from chatsite.chat.models import Conversation, Message
 from chatsite.errors import ChatError
 from chatsite.metrics import actions as metrics
+from chatsite.wording import error_sentence, field_sentence
 from inference import client
 from inference.contract import GenerationRequest, InvalidField, Stamp
 
@@ -270,11 +271,11 @@ def _request(
             model.slug, turns, max_tokens=sampling.max_tokens, continued_tokens=len(continue_from)
         )
     except InvalidField as error:
-        raise ChatError("bad_preset", str(error), field=error.field) from error
+        raise ChatError("bad_preset", field_sentence(error), field=error.field) from error
     except client.PromptTooLong as error:
         raise ChatError("prompt_too_long", _too_long(error), field="text") from error
     except client.ClientError as error:
-        raise ChatError(error.code, str(error), status=503) from error
+        raise ChatError(error.code, error_sentence(error.code), status=503) from error
     request = GenerationRequest(
         request_id=uuid4().hex,
         model=model.slug,

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.chat.models import Conversation, Message
+from chatsite.wording import error_sentence
 
 SHOWN_MESSAGES = 200
 
@@ -73,5 +74,5 @@ def _message_line(message: Message) -> tuple[str, SafeString, SafeString]:
         url = reverse("latency:request", args=[message.request_id])
         link = format_html(' · <a href="{}">{}</a>', url, _t("its latency"))
     first = format_html('<p class="thread-head">{}{}</p>', " · ".join(head), link)
-    text = message.text or message.error_text
+    text = message.text or error_sentence(message.error_code)
     return message.role, first, format_html('<p class="thread-text">{}</p>', text)

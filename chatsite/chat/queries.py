@@ -14,6 +14,7 @@ from chatsite.chat.frames import ConversationView, MessageView
 from chatsite.chat.models import Conversation, Message
 from chatsite.metrics.actions import figures_ms
 from chatsite.metrics.models import Generation
+from chatsite.wording import error_sentence
 
 PAGE_SIZE = 40
 MAX_PAGE_SIZE = 100
@@ -99,7 +100,7 @@ def _message_view(message: Message, generation: Generation | None) -> MessageVie
         state=message.state,
         finish_reason=message.finish_reason,
         error_code=message.error_code,
-        error_text=message.error_text,
+        error_text=error_sentence(message.error_code),
         client_id=message.client_id,
         request=message.request_id,
         position=len(message.token_ids),

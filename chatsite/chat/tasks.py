@@ -14,7 +14,6 @@ from uuid import UUID
 
 from celery import shared_task
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from chatsite.celery import app
 from chatsite.chat import actions, requests
@@ -107,7 +106,7 @@ def end_forgotten() -> None:
                 request_id,
                 "interrupted",
                 code="queue_lost",
-                text=_("The queue lost this request. What was written is kept."),
+                text="The queue knows nothing of this request any more.",
             )
 
 

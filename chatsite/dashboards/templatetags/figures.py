@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from chatsite.metrics.stats import Summary
+from chatsite.wording import error_sentence
 
 register = template.Library()
 
@@ -56,6 +57,12 @@ def checkable_ms(us: float) -> str:
 @register.filter
 def count(value: float | None) -> str:
     return no_data() if value is None else written(value, 0)
+
+
+@register.filter
+def error_words(code: str) -> str:
+    """An error code in words."""
+    return error_sentence(code)
 
 
 @register.filter

@@ -49,7 +49,10 @@ export class Chart {
   #data;
   #plot = null;
 
-  /** `options(data)` gives uPlot's; it's asked again for new data and for a new theme. */
+  /**
+   * `options(data, words)` gives uPlot's; it's asked again for new data and for a new theme.
+   * `words` are the element's data attributes: the page's own, in its language.
+   */
   constructor(element, options, data) {
     this.#element = element;
     this.#options = options;
@@ -66,7 +69,7 @@ export class Chart {
   }
 
   draw() {
-    const { columns, ...options } = this.#options(this.#data);
+    const { columns, ...options } = this.#options(this.#data, this.#element.dataset);
     if (columns.slice(1).every((column) => column.every((v) => v === null))) {
       this.#sayEmpty();
       return;
@@ -126,11 +129,11 @@ function overTime(board, zoom) {
   };
 }
 
-const TIME = { label: "time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" };
+const time = (words) => ({ label: words.time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}" });
 
 /** p50, p95 and p99 of one figure ("ttft" or "tpot"). p99 of few requests carries a ≈. */
 export function percentiles(figure, zoom) {
-  return (board) => {
+  return (board, words) => {
     const s = board.series;
     const line = (p, width, dash) => ({
       label: p,
@@ -146,7 +149,7 @@ export function percentiles(figure, zoom) {
     return {
       ...overTime(board, zoom),
       axes: axes(),
-      series: [TIME, line("p50", 2), line("p95", 1.5), line("p99", 1.25, [4, 3])],
+      series: [time(words), line("p50", 2), line("p95", 1.5), line("p99", 1.25, [4, 3])],
       columns: [s.start_s, ...["p50", "p95", "p99"].map((p) => s[`${figure}_${p}_ms`])],
     };
   };
@@ -163,7 +166,7 @@ const PHASES = ["queue", "prefill", "decode", "recovery", "delivery"];
 
 /** Mean queue, prefill, decode, recovery and delivery as bars on top of each other. */
 export function phases(zoom) {
-  return (board) => {
+  return (board, words) => {
     const s = board.series;
     const raw = PHASES.map((name) => s[`${name}_mean_ms`]);
     const bars = uPlot.paths.bars({ size: [0.85, 48], align: 1, radius: 0 });
@@ -175,9 +178,9 @@ export function phases(zoom) {
       ...overTime(board, zoom),
       axes: axes(),
       series: [
-        TIME,
+        time(words),
         ...names.map((name, i) => ({
-          label: name,
+          label: words[name],
           stroke: colour(`--${name}`),
           fill: colour(`--${name}`),
           width: 0,

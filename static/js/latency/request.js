@@ -10,14 +10,14 @@ if (element) {
   const tokens = gaps.map((_, i) => i + 2);
   new Chart(
     element,
-    () => ({
+    (_, words) => ({
       scales: { x: { time: false }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       cursor: { drag: { x: true, y: false } },
       axes: axes({ x: { values: (_, ticks) => ticks.map((v) => v.toLocaleString()) } }),
       series: [
-        { label: "token" },
+        { label: words.token },
         {
-          label: "gap",
+          label: words.gap,
           stroke: colour("--decode"),
           width: gaps.length > 300 ? 1 : 1.5,
           points: { show: gaps.length <= 300, size: 4, fill: colour("--decode") },
