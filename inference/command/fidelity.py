@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inference.command.session import DTYPES, CommandError, find_model, say
 from inference.text import DEFAULT_SLUG, load_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def add_parser(commands: Any) -> None:
@@ -49,45 +46,14 @@ def run(options: argparse.Namespace) -> None:
             )
 
 
-def _logits(folder: Path, tokens: list[int], *, dtype: str, backend: str) -> Tensor:
+def _logits(folder: Path, tokens: list[int], *, dtype: str, backend: str) -> Any:
     """Logits (T, V) of the text under the engine's own arithmetic for that dtype."""
-    import torch
-
-    from inference.contract import GenerationRequest, SamplingParams, Stamp
     from inference.engine.backend import Unsupported
-    from inference.engine.config import EngineConfig
-    from inference.engine.loading import folder_source
-    from inference.engine.model_runner import ModelRunner
-    from inference.engine.request import ActiveRequest
-    from inference.engine.scheduler import Scheduled
+    from inference.engine.logits import logits_of
 
     try:
-        config = EngineConfig(
-            model_dir=folder, dtype=dtype, backend=backend, measure=False, warm_up=False,
-            kv_cache_bytes=256 << 20,
-        )  # fmt: skip
-        runner = ModelRunner(config, load=folder_source(folder).load_model)
+        logits, path = logits_of(folder, tokens, dtype=dtype, backend=backend)
     except (Unsupported, ValueError) as error:
         raise CommandError(str(error)) from error
-    if runner.dtype != dtype:
-        raise CommandError(f"{dtype} can't be served here: {'; '.join(runner.backend.notes)}")
-    say(f"{dtype} by {runner.backend.name}")
-    request = GenerationRequest(
-        request_id="fidelity",
-        model=folder.name,
-        prompt_token_ids=tuple(tokens),
-        sampling=SamplingParams(),
-        received=Stamp.now(),
-        echo_logprobs=0,  # asks for the logits of every prompt token
-    )
-    size = runner.backend.block_tokens
-    active = ActiveRequest(
-        request=request,
-        token_ids=list(tokens),
-        arrival=0,
-        seed=0,
-        started=Stamp.now(),
-        blocks=list(range(1, 2 + len(tokens) // size)),
-    )
-    with torch.no_grad():
-        return runner.step([Scheduled(active, len(tokens), True)]).cpu()
+    say(f"{dtype} by {path}")
+    return logits
