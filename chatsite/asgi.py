@@ -16,10 +16,12 @@ from django.conf import settings  # noqa: E402
 from chatsite.api.asgi import ApiHandler  # noqa: E402
 from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
 from chatsite.origin import SameOriginOnly  # noqa: E402
+from chatsite.socket_bounds import bound_sockets  # noqa: E402
 from chatsite.web_bounds import bound_requests  # noqa: E402
 from inference.client import ModelUnknown, load_text  # noqa: E402
 
 bound_requests()
+bound_sockets()
 
 
 def _read_vocabulary() -> None:

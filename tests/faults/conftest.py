@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from chatsite.chat.transcript import Transcript
 from inference import client
 from inference.contract import GenerationRequest, SamplingParams, Stamp
-from tests.support.page import PASSWORD, PRESETS
+from tests.support.page import PASSWORD, PRESETS, sign_in
 from tests.support.redis import RedisServer
 from tests.support.stack import Stack
 from tests.support.worker import MODEL, Worker
@@ -38,6 +39,11 @@ def site(default_model_dir: Path) -> Iterator[Stack]:
         running.add_user("alice", password=PASSWORD)
         running.python(PRESETS)
         yield running
+
+
+@pytest.fixture
+def alice(site: Stack) -> httpx.Client:
+    return sign_in(site, "alice")
 
 
 @pytest.fixture

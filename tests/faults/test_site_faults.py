@@ -9,13 +9,8 @@ import time
 import httpx
 import pytest
 
-from tests.support.page import Page, ended, question, sign_in
+from tests.support.page import Page, ended, question
 from tests.support.stack import Stack
-
-
-@pytest.fixture
-def alice(site: Stack) -> httpx.Client:
-    return sign_in(site, "alice")
 
 
 def test_a_question_asked_while_redis_is_away_is_kept_and_answered_later(
