@@ -55,6 +55,7 @@ def strings() -> dict[str, str]:
         "context": _("context {share} %"),
         "context_title": _("{used} of the {length} tokens that the model's context holds"),
         "too_long": _("A message has at most {limit} characters; this one has {length}."),
+        "too_large": _("This message is too large to be sent. It is back where you wrote it; shorten it."),
         "sent_later": _("There is no connection. It is sent when it comes back."),
         "reconnecting": _("Connecting again …"),
         "offline": _("Offline"),

@@ -43,6 +43,7 @@ class ChatPage {
     outbox: this.#outbox,
     onFrame: (frame) => this.#take(frame),
     onState: (isOpen) => this.#connected(isOpen),
+    onTooLarge: (frame) => this.#tooLarge(frame),
   });
   #answers = new Answers(this.#socket, this.#thread);
   #questions = new Questions({ outbox: this.#outbox, socket: this.#socket, answers: this.#answers });
@@ -103,7 +104,9 @@ class ChatPage {
   async #ask(text, editing) {
     if (this.#conversation.unfinished()) return this.#composer.note(say("busy"));
     this.#composer.clear();
+    const { id } = this.#room;
     await this.#room.isReady;
+    if (this.#room.id !== id) return this.#composer.giveBack(id, text); // another was chosen meanwhile
     const parent = editing ? editing.parent : (this.#conversation.branch().at(-1)?.id ?? null);
     this.#questions.send(this.#conversation, { parent, text, choice: this.#composer.choice });
     this.#composer.note("");
@@ -165,7 +168,9 @@ class ChatPage {
   }
 
   async #stop() {
+    const { id } = this.#room;
     await this.#room.isReady;
+    if (this.#room.id !== id) return;
     const answer = this.#conversation.unfinished();
     const live = answer && this.#answers.get(answer.request);
     if (!live || live.isStopping) return;
@@ -265,6 +270,14 @@ class ChatPage {
       this.#takeBack(this.#questions.settle(client_id));
       this.#composer.note(text);
     }
+  }
+
+  /** The site won't take a frame of this size, however often it is sent. */
+  #tooLarge({ client_id, conversation, text }) {
+    const asked = this.#questions.settle(client_id);
+    if (text) this.#composer.giveBack(conversation, text);
+    if (asked?.conversation === this.#conversation) this.#room.draw();
+    this.#composer.note(say("too_large"));
   }
 
   /** After a gap whatever was missed is asked for: deltas by the socket, the rest here. */

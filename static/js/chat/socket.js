@@ -5,6 +5,7 @@ const RETRY_MS = [300, 600, 1200, 2500, 5000, 8000];
 const PING_MS = 15_000;
 const SILENCE_MS = 40_000;
 const SIGNED_OUT = 4401;
+const NOT_TAKEN = [1009, 1003]; // too large, and of a kind that the site doesn't take
 const RELOADED_FOR = "reloaded-for";
 
 export class ChatSocket {
@@ -16,13 +17,18 @@ export class ChatSocket {
   #version;
   #onFrame;
   #onState;
+  #onTooLarge;
 
-  /** `onFrame(frame)` gets every frame; `onState(isOpen)` each change of the connection. */
-  constructor({ version, outbox, onFrame, onState }) {
+  /**
+   * `onFrame(frame)` gets every frame, `onState(isOpen)` each change of the connection, and
+   * `onTooLarge(frame)` a frame of the outbox that the site won't take.
+   */
+  constructor({ version, outbox, onFrame, onState, onTooLarge }) {
     this.#version = version;
     this.#outbox = outbox;
     this.#onFrame = onFrame;
     this.#onState = onState;
+    this.#onTooLarge = onTooLarge;
     setInterval(() => this.#check(), PING_MS);
     addEventListener("online", () => this.#reconnectNow());
     addEventListener("offline", () => this.#onState(false));
@@ -104,8 +110,18 @@ export class ChatSocket {
       location.assign(`/accounts/sign-in/?next=${encodeURIComponent(location.pathname)}`);
       return;
     }
+    if (NOT_TAKEN.includes(code)) this.#dropLargest();
     const wait = RETRY_MS[Math.min(this.#tries++, RETRY_MS.length - 1)];
     setTimeout(() => this.#socket ?? this.#open(), wait * (0.8 + 0.4 * Math.random()));
+  }
+
+  /** The code names no frame. Sent again, the same one would close every further socket. */
+  #dropLargest() {
+    const size = (frame) => JSON.stringify(frame).length;
+    const [largest] = this.#outbox.frames.sort((a, b) => size(b) - size(a));
+    if (!largest) return;
+    this.#outbox.remove(largest.client_id);
+    this.#onTooLarge(largest);
   }
 
   #check() {
