@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 from channels.auth import get_user
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils.translation import gettext as _
 
@@ -54,6 +55,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
             return
         await self._emit(frames.Welcome(frames.VERSION, self.user.get_username()))
         self._watch = asyncio.create_task(self._keep_watch())
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Whatever goes wrong beside a frame closes this socket; its page opens another one."""
+        try:
+            await super().dispatch(message)
+        except StopConsumer:
+            raise
+        except Exception:
+            logger.exception("%s failed", message["type"])
+            with suppress(Exception):  # it may be closed already
+                await self.close(frames.CLOSE_BROKEN)
 
     async def disconnect(self, code: int) -> None:
         tasks = [*self._followed.values(), *([self._watch] if self._watch else [])]
@@ -245,7 +257,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             raise
         except Exception:
             logger.exception("stream of %s broke", request.hex[:8])
-            await self.close(1011)  # the page opens a new socket and goes on where it was
+            await self.close(frames.CLOSE_BROKEN)  # the page goes on from where it was
 
     async def _end_stored(self) -> None:
         """Say `ended` for every followed request that the database knows as ended."""

@@ -13,6 +13,7 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
+from django.db import OperationalError
 from django.test import Client
 
 from chatsite.accounts.models import User
@@ -303,6 +304,29 @@ async def test_bob_gets_the_same_answer_for_alices_ids_as_for_nobodys(
         nobodys = await refusal(type=kind, **{name: str(uuid.uuid4())}, **extra)
         assert theirs == nobodys
     await socket.disconnect()
+
+
+async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
+    alice: User, thread: Conversation, monkeypatch: Any
+) -> None:
+    """What the channel layer brings is read in the database, which may be away just then."""
+    from channels.layers import get_channel_layer
+
+    from chatsite.announcer import group_of
+    from chatsite.chat import queries
+
+    def away(*_: Any) -> None:
+        raise OperationalError("the database is away")
+
+    socket = await open_socket(alice)
+    await frame_of(socket, "welcome")
+    await asyncio.sleep(0.3)  # it joins the person's group
+    monkeypatch.setattr(queries, "one_conversation", away)
+    message = {"type": "conversation.changed", "conversation": str(thread.id)}
+    await get_channel_layer().group_send(group_of(alice.pk), message)
+    while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
+        pass
+    assert output["code"] == frames.CLOSE_BROKEN
 
 
 async def test_deactivation_closes_open_sockets(alice: User) -> None:
