@@ -65,6 +65,7 @@ def end_without_worker(request_id: UUID, reason: str, *, code: str = "", text: s
         finish_reason=reason,  # type: ignore[arg-type]
         error_code=code,
         error_text=text,
+        completion_tokens=len(transcript.token_ids),
     )
     transcript.result = result
     return _write(generation, transcript)

@@ -69,6 +69,8 @@ def close_generation(
     received = received_of(generation)
     figures = figures_of(received, attempts)
     sampled = sum(len(a.tokens) for a in attempts)
+    # A lost Redis takes the stamps of tokens that a checkpoint has.
+    kept = result.completion_tokens - generation.continued_tokens
     closed = Generation.objects.filter(
         request_id=generation.request_id, state__in=UNFINISHED
     ).update(
@@ -79,7 +81,7 @@ def close_generation(
         dtype=result.dtype[:16],
         prompt_tokens=result.prompt_tokens or None,
         cached_tokens=result.cached_tokens if result.admitted else None,
-        completion_tokens=sampled,
+        completion_tokens=max(sampled, kept),
         batch_mean=result.batch_mean,
         tpot_floor_us=result.tpot_floor_us,
         prefill_floor_us=result.prefill_floor_us,

@@ -329,6 +329,34 @@ async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
     assert output["code"] == frames.CLOSE_BROKEN
 
 
+async def test_a_checkpointed_answer_that_the_queue_lost_keeps_its_count_of_tokens(
+    alice: User, catalog: Any
+) -> None:
+    from chatsite.chat import requests
+    from chatsite.metrics.models import Generation
+
+    socket = await open_socket(alice)
+    await socket.send_to(text_data=sent("Count."))
+    answer = (await frame_of(socket, "accepted"))["messages"][1]
+    rows = Message.objects.filter(id=answer["id"])
+    await rows.aupdate(text="one two three", token_ids=[1, 2, 3], state="running")
+    end = sync_to_async(requests.end_without_worker)
+    assert await end(uuid.UUID(answer["request"]), "interrupted", code="queue_lost")
+    stored = await Generation.objects.aget(request_id=answer["request"])
+    assert (stored.state, stored.completion_tokens) == ("interrupted", 3)
+    assert (await rows.aget()).text == "one two three"
+    again = {"type": "continue", "client_id": str(uuid.uuid4()), "message": answer["id"]}
+    await socket.send_to(text_data=json.dumps(again))
+    longer = answer["request"]
+    while longer == answer["request"]:  # what tells other tabs of the first one comes, too
+        longer = (await frame_of(socket, "accepted"))["messages"][-1]["request"]
+    await rows.aupdate(text="one two three four", token_ids=[1, 2, 3, 4], state="running")
+    assert await end(uuid.UUID(longer), "interrupted", code="queue_lost")
+    stored = await Generation.objects.aget(request_id=longer)
+    assert (stored.continued_tokens, stored.completion_tokens) == (3, 1)
+    await socket.disconnect()
+
+
 async def test_deactivation_closes_open_sockets(alice: User) -> None:
     socket = await open_socket(alice)
     await frame_of(socket, "welcome")
