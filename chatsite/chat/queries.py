@@ -22,10 +22,17 @@ SNIPPET_CHARS = 90
 
 
 def conversation_rows(
-    user: User, *, text: str = "", before: dt.datetime | None = None, limit: int = PAGE_SIZE
+    user: User,
+    *,
+    text: str = "",
+    before: dt.datetime | None = None,
+    before_id: UUID | None = None,
+    limit: int = PAGE_SIZE,
 ) -> tuple[list[dict[str, Any]], bool]:
     """A person's conversations, newest first, and whether there are more. At most two queries.
 
+    `before` and `before_id` are the last row's of the page before this one: conversations of one
+    and the same moment stand in the order of their ids, so that none is skipped between two pages.
     With `text` those whose title or messages hold it, each with a snippet around the first hit.
     """
     rows = _with_state(Conversation.objects.filter(owner=user))
@@ -33,9 +40,12 @@ def conversation_rows(
         hits = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=text)
         rows = rows.filter(Q(title__icontains=text) | Exists(hits))
     if before is not None:
-        rows = rows.filter(updated_at__lt=before)
+        follows = Q(updated_at__lt=before)
+        if before_id is not None:
+            follows |= Q(updated_at=before, id__lt=before_id)
+        rows = rows.filter(follows)
     limit = max(1, min(limit, MAX_PAGE_SIZE))
-    page = list(rows.order_by("-updated_at")[: limit + 1])
+    page = list(rows.order_by("-updated_at", "-id")[: limit + 1])
     shown = page[:limit]
     snippets = _snippets(shown, text) if text else {}
     items = [

@@ -115,6 +115,14 @@ def _text_field(body: dict[str, Any], name: str) -> str:
     return value
 
 
+def _id_field(value: str, name: str) -> UUID | None:
+    try:
+        return UUID(value) if value else None
+    except ValueError:
+        text = _("“%(name)s” must be an id.") % {"name": name}
+        raise ChatError("bad_field", text, field=name) from None
+
+
 def _conversations(request: HttpRequest) -> Any:
     before: dt.datetime | None = None
     if request.GET.get("before"):
@@ -126,13 +134,14 @@ def _conversations(request: HttpRequest) -> Any:
             raise ChatError(
                 "bad_field", _("“before” must be a time with its zone."), field="before"
             )
+    before_id = _id_field(request.GET.get("before_id", ""), "before_id")
     limit = request.GET.get("limit", str(queries.PAGE_SIZE))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= queries.MAX_PAGE_SIZE):
         text = _("“limit” must lie between 1 and %(most)d.") % {"most": queries.MAX_PAGE_SIZE}
         raise ChatError("bad_field", text, field="limit")
     text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     items, more = queries.conversation_rows(
-        request.user, text=text, before=before, limit=int(limit)
+        request.user, text=text, before=before, before_id=before_id, limit=int(limit)
     )
     return {"items": items, "more": more}
 

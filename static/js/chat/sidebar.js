@@ -18,7 +18,7 @@ export class Sidebar {
   #items = new Map(); // id → view
   #rows = new Map(); // id → element
   #query = "";
-  #oldest = null; // updated_at of the last row that the site gave
+  #oldest = null; // the last row that the site gave
   #isComplete = false;
   #loading = null; // query that is on its way
   #current = null;
@@ -69,7 +69,7 @@ export class Sidebar {
   /** A conversation was made, renamed or moved on. */
   put(view) {
     const known = this.#items.get(view.id);
-    const isBeyond = !this.#isComplete && this.#oldest !== null && view.updated_at < this.#oldest;
+    const isBeyond = !this.#isComplete && this.#oldest !== null && view.updated_at < this.#oldest.updated_at;
     if (!known && (this.#query || isBeyond)) return;
     const isNews = known?.is_writing && !view.is_writing && view.id !== this.#current;
     this.#items.set(view.id, { ...known, ...view, has_news: isNews || (known?.has_news ?? false) });
@@ -93,12 +93,15 @@ export class Sidebar {
 
   // --- what the site has -----------------------------------------------------------------------
 
-  /** The first rows, or with `before` those that follow. */
+  /** The first rows, or those that follow the row `before`. */
   async #load(before = null) {
     const query = this.#query;
     const wanted = (this.#loading = { query });
     const parameters = new URLSearchParams({ q: query });
-    if (before) parameters.set("before", before);
+    if (before) {
+      parameters.set("before", before.updated_at);
+      parameters.set("before_id", before.id);
+    }
     try {
       const { items, more } = await get(`/conversations/?${parameters}`);
       if (this.#loading !== wanted) return;
@@ -108,7 +111,7 @@ export class Sidebar {
         this.#list.scrollTop = 0;
       }
       for (const item of items) this.#items.set(item.id, { ...this.#items.get(item.id), ...item });
-      this.#oldest = items.at(-1)?.updated_at ?? before;
+      this.#oldest = items.at(-1) ?? before;
       this.#isComplete = !more;
       this.#draw();
     } catch {

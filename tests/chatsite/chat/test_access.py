@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from chatsite.accounts.models import User
 from chatsite.chat.models import Conversation
@@ -109,7 +111,29 @@ def test_a_list_takes_a_bounded_number_of_queries(
         assert len(client.get("/conversations/?q=n&limit=20").json()["items"]) == 20
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=999", "limit=x", "limit=²", "before=soon"])
+def test_conversations_of_the_same_moment_are_all_on_some_page(client: Client, alice: User) -> None:
+    moment = timezone.now()
+    made = {
+        str(Conversation.objects.create(owner=alice, title=f"{n}", updated_at=moment).id)
+        for n in range(7)
+    }
+    client.force_login(alice)
+    found: list[str] = []
+    query = "limit=3"
+    while True:
+        page = client.get(f"/conversations/?{query}").json()
+        found += [item["id"] for item in page["items"]]
+        if not page["more"]:
+            break
+        last = page["items"][-1]
+        query = urlencode({"limit": 3, "before": last["updated_at"], "before_id": last["id"]})
+    assert len(found) == 7
+    assert set(found) == made
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=999", "limit=x", "limit=²", "before=soon", "before_id=7"]
+)
 def test_a_bad_query_names_its_field(client: Client, alice: User, query: str) -> None:
     client.force_login(alice)
     response = client.get(f"/conversations/?{query}")
