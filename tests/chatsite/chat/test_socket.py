@@ -15,11 +15,13 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.db import OperationalError
 from django.test import Client
+from django.utils import timezone
 
 from chatsite.accounts.models import User
 from chatsite.asgi import application
 from chatsite.chat import frames
 from chatsite.chat.models import Conversation, Message
+from chatsite.metrics.models import Generation
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
 ORIGIN = (b"origin", b"http://localhost")
@@ -295,6 +297,7 @@ async def test_bob_gets_the_same_answer_for_alices_ids_as_for_nobodys(
         ("continue", "message", answer.id),
         ("watch", "request", answer.request_id),
         ("send", "conversation", thread.id),
+        ("send", "parent", answer.id),
     ):
         extra = (
             {"client_id": str(uuid.uuid4())} if kind in ("regenerate", "continue", "send") else {}
@@ -303,7 +306,48 @@ async def test_bob_gets_the_same_answer_for_alices_ids_as_for_nobodys(
         theirs = await refusal(type=kind, **{name: str(real)}, **extra)
         nobodys = await refusal(type=kind, **{name: str(uuid.uuid4())}, **extra)
         assert theirs == nobodys
+
+    # A parent of somebody else's, in a conversation of one's own.
+    own = await Conversation.objects.acreate(owner=bob)
+    foreign = {"text": "x", "conversation": str(own.id)}
+    theirs = await refusal(
+        type="send", client_id=str(uuid.uuid4()), parent=str(answer.id), **foreign
+    )
+    nobodys = await refusal(
+        type="send", client_id=str(uuid.uuid4()), parent=str(uuid.uuid4()), **foreign
+    )
+    assert theirs == nobodys
+    assert theirs[0] == "no_such_parent"
+
+    # These two say nothing in any case; and nothing of Alice's changes.
+    generation = await Generation.objects.acreate(
+        request_id=answer.request_id, user=alice, state="stop", received_at=timezone.now()
+    )
+    for request in (answer.request_id, uuid.uuid4()):
+        painted = {"request": str(request), "first_paint_us": 1, "last_paint_us": 2}
+        await socket.send_to(text_data=json.dumps({"type": "painted", **painted}))
+        await socket.send_to(text_data=json.dumps({"type": "unwatch", "request": str(request)}))
+        await socket.send_to(text_data='{"type":"ping"}')
+        assert json.loads(await socket.receive_from(timeout=5)) == {"type": "pong"}
+    await generation.arefresh_from_db()
+    assert generation.user_ttft_us is None
     await socket.disconnect()
+
+
+async def test_another_person_does_not_stop_who_watches(
+    alice: User, bob: User, catalog: Any
+) -> None:
+    """`unwatch` names a request, and ends one's own following of it alone."""
+    hers, his = await open_socket(alice), await open_socket(bob)
+    await hers.send_to(text_data=sent("Stop me later"))
+    answer = (await frame_of(hers, "accepted"))["messages"][1]
+    await his.send_to(text_data=json.dumps({"type": "unwatch", "request": answer["request"]}))
+    await his.send_to(text_data='{"type":"ping"}')
+    await frame_of(his, "pong")
+    await hers.send_to(text_data=json.dumps({"type": "stop", "message": answer["id"]}))
+    assert (await frame_of(hers, "ended"))["request"] == answer["request"]
+    await hers.disconnect()
+    await his.disconnect()
 
 
 async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
@@ -333,7 +377,6 @@ async def test_a_checkpointed_answer_that_the_queue_lost_keeps_its_count_of_toke
     alice: User, catalog: Any
 ) -> None:
     from chatsite.chat import requests
-    from chatsite.metrics.models import Generation
 
     socket = await open_socket(alice)
     await socket.send_to(text_data=sent("Count."))
@@ -370,8 +413,6 @@ async def test_deactivation_closes_open_sockets(alice: User) -> None:
 async def test_deleting_a_conversation_in_mid_answer_leaves_nothing_dangling(
     alice: User, catalog: Any
 ) -> None:
-    from chatsite.metrics.models import Generation
-
     socket = await open_socket(alice)
     await socket.send_to(text_data=sent("Delete me"))
     accepted = await frame_of(socket, "accepted")
