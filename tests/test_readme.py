@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.support.chromium import NAMES
+
 ROOT = Path(__file__).resolve().parent.parent
 READ = re.compile(
     r"""(?:environ(?:\.get\(|\[)|env_(?:str|bool|int|list|choice)\(|number\()\s*"([A-Z][A-Z_]+)\""""
@@ -24,3 +26,9 @@ def test_every_picture_of_the_readme_is_there():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert pictures
     assert [name for name in pictures if not (ROOT / name).is_file()] == []
+
+
+def test_the_browser_tests_take_every_chromium_that_make_test_is_content_with() -> None:
+    script = (ROOT / "deploy" / "ensure_chromium.sh").read_text()
+    (names,) = re.findall(r"for name in ([\w -]+);", script)
+    assert tuple(names.split()) == NAMES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -15,8 +14,7 @@ from chatsite.chat.models import Conversation
 from tests.chatsite.dashboards import rows
 from tests.chatsite.dashboards.conftest import person
 from tests.chatsite.dashboards.test_history import talk
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+from tests.support.chromium import CHROMIUM
 
 pytestmark = [
     pytest.mark.browser,
