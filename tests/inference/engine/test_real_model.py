@@ -33,7 +33,7 @@ QUESTIONS = [
     "Name the planets in order from the sun.",
     "Give me a recipe for pancakes with very few ingredients. " * 4,
 ]
-NEW = 16
+NEW = 48
 
 
 @pytest.fixture(scope="module")
