@@ -6,6 +6,8 @@ from django.urls import include, path
 from chatsite import health
 from chatsite.accounts.views import admin_sign_in
 
+admin.site.site_url = None  # the site's own navigation stands in the admin's header
+
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("health", health.healthz),  # where clients of vLLM look before they begin

@@ -27,6 +27,18 @@ def test_on_a_phone_other_pages_fit_and_their_head_takes_two_lines(visit, path):
     assert head and head["height"] < 100
 
 
+def test_every_page_of_ones_own_has_the_same_head_and_says_where_one_is(visit):
+    page = visit().page
+    heads = set()
+    for path, here in (("/history/", "History"), ("/settings/keys/", "API keys")):
+        page.goto(path)
+        expect(page.locator(".site-head [aria-current=page]")).to_have_text(here)
+        words = page.locator(".site-head :is(a, button)").all_inner_texts()
+        border = page.locator(".site-head button").evaluate("e => getComputedStyle(e).border")
+        heads.add((*words, border))
+    assert len(heads) == 1
+
+
 def test_a_stranger_is_asked_to_sign_in_and_comes_back_to_where_he_wanted(browser, stack, person):
     context = browser.new_context(base_url=stack.url)
     page = context.new_page()

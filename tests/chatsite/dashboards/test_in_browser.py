@@ -154,6 +154,17 @@ def test_deleting_asks_first(alice, visit):
     expect(page.get_by_role("link", name="Kept")).to_be_visible()
 
 
+def test_on_a_phone_the_admins_fields_keep_off_the_edges(dana, visit):
+    page = visit(dana, viewport={"width": 390, "height": 844}).page
+    page.goto("/admin/catalog/samplingpreset/add/")
+    for name in ("name", "description", "temperature", "stop"):
+        panel = page.locator("fieldset", has=page.locator(f"#id_{name}")).bounding_box()
+        field = page.locator(f"#id_{name}").bounding_box()
+        assert field["x"] >= panel["x"] + 12, name
+        assert field["x"] + field["width"] <= panel["x"] + panel["width"] - 12, name
+    expect(page.locator(".site-nav [aria-current=page]")).to_have_text("Administration")
+
+
 PAGES = (
     "/admin/", "/admin/latency/", "/admin/workers/", "/admin/catalog/samplingpreset/",
     "/admin/catalog/samplingpreset/add/", "/history/?q=word",
