@@ -7,6 +7,7 @@ import uPlot from "../../vendor/uplot/uPlot.esm.js";
 
 const HEIGHT = 232;
 const ROUGH_BELOW = 1000;
+const language = document.documentElement.lang; // numbers as the page's own are written
 
 /** The value of a CSS custom property of the page, or an equivalent colour. */
 export function colour(name) {
@@ -18,7 +19,7 @@ export function written(ms) {
   if (ms === null || ms === undefined) return "–";
   if (Math.abs(ms) >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
   const digits = Math.abs(ms) < 10 ? 2 : Math.abs(ms) < 100 ? 1 : 0;
-  return `${ms.toLocaleString(undefined, { maximumFractionDigits: digits })} ms`;
+  return `${ms.toLocaleString(language, { maximumFractionDigits: digits })} ms`;
 }
 
 // uPlot's own table of tick formats, for a clock of 24 hours and days in ISO order:
@@ -31,6 +32,11 @@ const CLOCK = [
   [1, "{HH}:{mm}:{ss}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
 ];
 
+/** Ticks as the page's language writes them; of the form that uPlot asks for. */
+export function localised(_plot, ticks) {
+  return ticks.map((value) => value.toLocaleString(language));
+}
+
 export function axes(over = {}) {
   const stroke = colour("--quiet");
   const grid = { stroke: colour("--line"), width: 1 };
@@ -38,7 +44,7 @@ export function axes(over = {}) {
   const common = { stroke, grid, ticks: { show: false }, font };
   return [
     { ...common, grid: { show: false }, space: 70, values: CLOCK, ...over.x },
-    { ...common, size: 56, space: 36, values: (_, ticks) => ticks.map((v) => v.toLocaleString()), ...over.y },
+    { ...common, size: 56, space: 36, values: localised, ...over.y },
   ];
 }
 

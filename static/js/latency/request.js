@@ -1,6 +1,6 @@
 // The page of one request: the gap before each of its tokens.
 
-import { axes, Chart, colour, written } from "./charts.js";
+import { axes, Chart, colour, localised, written } from "./charts.js";
 
 const element = document.getElementById("itl-chart");
 
@@ -13,7 +13,7 @@ if (element) {
     (_, words) => ({
       scales: { x: { time: false }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       cursor: { drag: { x: true, y: false } },
-      axes: axes({ x: { values: (_, ticks) => ticks.map((v) => v.toLocaleString()) } }),
+      axes: axes({ x: { values: localised } }),
       series: [
         { label: words.token },
         {
