@@ -37,6 +37,7 @@ FRAMES_BURST = 60.0
 MAX_FOLLOWED = 32
 CHECK_EVERY_S = 3.0
 SESSION_EVERY_S = 10.0
+BEHIND_S = 0.5
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -250,7 +251,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                         await self._emit(frames.Phase(request, "recovering"))
                     case contract.Result():
                         await _in_thread(requests.store, request)
-            await self._end_stored()
+            await self._emit_ended([request])
         except client.SlowReader:
             await self.close(frames.CLOSE_SLOW_READER)
         except asyncio.CancelledError:
@@ -260,9 +261,18 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.close(frames.CLOSE_BROKEN)  # the page goes on from where it was
 
     async def _end_stored(self) -> None:
-        """Say `ended` for every followed request that the database knows as ended."""
-        if self._followed:
-            await self._emit_ended(list(self._followed))
+        """Say `ended` for every followed request that the database knows as ended.
+
+        A stream that is only a moment behind goes first, so that its last tokens come as tokens.
+        Not to be called by a stream: it would wait for itself.
+        """
+        if not self._followed:
+            return
+        views = await _in_thread(_ended_views, self.user.pk, list(self._followed))
+        behind = [self._followed[v.request] for v in views if v.request in self._followed]
+        if behind:
+            await asyncio.wait(behind, timeout=BEHIND_S)
+            await self._emit_ended([v.request for v in views if v.request in self._followed])
 
     async def _emit_ended(self, ids: list[UUID]) -> None:
         for view in await _in_thread(_ended_views, self.user.pk, ids):

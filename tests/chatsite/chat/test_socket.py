@@ -373,6 +373,51 @@ async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
     assert output["code"] == frames.CLOSE_BROKEN
 
 
+async def test_the_last_tokens_come_before_the_end_though_it_was_stored_first(
+    alice: User, catalog: Any, monkeypatch: Any
+) -> None:
+    """The task that stores may be quicker than this socket's way: at 64 streams two answers were."""
+    from channels.layers import get_channel_layer
+
+    from chatsite.announcer import group_of
+    from chatsite.chat import consumers
+    from inference.contract import Delta, Result
+
+    is_stored = asyncio.Event()
+
+    class SlowHub:
+        async def follow(self, request_id: str, *, position: int = 0) -> AsyncIterator[Any]:
+            await is_stored.wait()
+            for n, text in enumerate("abc"):
+                await asyncio.sleep(0.05)
+                yield Delta(request_id=request_id, attempt=1, position=n, token_ids=(n,),
+                            text=text, text_offset=n, mono_ns=n)  # fmt: skip
+            yield Result(request_id=request_id, attempt=1, finish_reason="stop")
+
+    monkeypatch.setattr(consumers.client, "hub", SlowHub)
+    monkeypatch.setattr(consumers.requests, "store", lambda request: True)
+    socket = await open_socket(alice)
+    await frame_of(socket, "welcome")
+    await asyncio.sleep(0.3)  # it joins the person's group
+    await socket.send_to(text_data=sent("Count."))
+    accepted = await frame_of(socket, "accepted")
+    rows = Message.objects.filter(id=accepted["messages"][1]["id"])
+    await rows.aupdate(text="abc", token_ids=[0, 1, 2], state="done", finish_reason="stop")
+    changed = {
+        "type": "conversation.changed",
+        "conversation": accepted["conversation"]["id"],
+        "deleted": False,
+    }
+    is_stored.set()
+    await get_channel_layer().group_send(group_of(alice.pk), changed)
+    told: list[str] = []
+    while "ended" not in told:
+        frame = json.loads(await socket.receive_from(timeout=5))
+        told.append(frame.get("text", "") if frame["type"] == "delta" else frame["type"])
+    assert [t for t in told if t in "abc" or t == "ended"] == ["a", "b", "c", "ended"]
+    await socket.disconnect()
+
+
 async def test_a_checkpointed_answer_that_the_queue_lost_keeps_its_count_of_tokens(
     alice: User, catalog: Any
 ) -> None:
