@@ -25,8 +25,10 @@ FinishReason = Literal["stop", "length", "cancelled", "failed", "interrupted"]
 
 Source = Literal["chat", "api"]
 
+GrammarKind = Literal["schema", "regex", "grammar"]
+
 PRIORITY_PERSON = 0
-PRIORITY_BATCH = 10
+PRIORITY_BATCH = 1001  # with up to 1000 either way: never before a person
 
 
 class InvalidField(ValueError):
@@ -84,9 +86,9 @@ def offset_us(origin: Stamp, moment: Stamp) -> tuple[int, bool]:
 class SamplingParams:
     """How the next token is chosen, and when to stop.
 
-    Applied in this order: logit bias, repetition, presence and frequency penalties, temperature,
-    top-k, top-p, min-p. `temperature` 0 is greedy: the other samplers don't change the choice.
-    Raises InvalidField naming the field and its range.
+    Applied in this order: logit bias and bans, repetition, presence and frequency penalties,
+    temperature, top-k, top-p, min-p. `temperature` 0 is greedy: the other samplers don't change the
+    choice. Raises InvalidField naming the field and its range.
     """
 
     temperature: float = 1.0
@@ -103,6 +105,11 @@ class SamplingParams:
     ignore_eos: bool = False
     logprobs: int | None = None  # None: no log-probabilities; n: the chosen token's and the top n
     logit_bias: tuple[tuple[int, float], ...] = ()
+    stop_token_ids: tuple[int, ...] = ()  # end the answer, also where ignore_eos is set
+    allowed_token_ids: tuple[int, ...] | None = None  # no other may come, not even the end token
+    bad_token_ids: tuple[tuple[int, ...], ...] = ()  # sequences that the answer may not complete
+    skip_special_tokens: bool = True  # False: the text spells them out
+    keeps_first_space: bool = False  # the answer goes on in the middle of the prompt's text
 
     RANGES: ClassVar[dict[str, tuple[float, float]]] = {
         "temperature": (0.0, 2.0),
@@ -120,6 +127,10 @@ class SamplingParams:
     MAX_STOP_STRINGS: ClassVar[int] = 16
     MAX_STOP_CHARS: ClassVar[int] = 256
     MAX_LOGIT_BIAS: ClassVar[int] = 1024
+    MAX_STOP_TOKENS: ClassVar[int] = 256
+    MAX_ALLOWED_TOKENS: ClassVar[int] = 10_000
+    MAX_BAD_WORDS: ClassVar[int] = 256
+    MAX_BAD_WORD_CHARS: ClassVar[int] = 256
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.RANGES.items():
@@ -152,6 +163,24 @@ class SamplingParams:
                 raise InvalidField(
                     "logit_bias", "logit_bias maps token ids to numbers from -100 to 100."
                 )
+        _check_ids("stop_token_ids", self.stop_token_ids, self.MAX_STOP_TOKENS)
+        if self.allowed_token_ids is not None:
+            _check_ids("allowed_token_ids", self.allowed_token_ids, self.MAX_ALLOWED_TOKENS)
+            if not self.allowed_token_ids:
+                raise InvalidField("allowed_token_ids", "allowed_token_ids must not be empty.")
+        if len(self.bad_token_ids) > 2 * self.MAX_BAD_WORDS:  # each with and without a space before
+            raise InvalidField("bad_words", f"bad_words takes at most {self.MAX_BAD_WORDS} words.")
+        for word in self.bad_token_ids:
+            if not word:
+                raise InvalidField("bad_words", "each of bad_words must have a token.")
+            _check_ids("bad_words", word, 4 * self.MAX_BAD_WORD_CHARS)
+
+
+def _check_ids(name: str, ids: tuple[int, ...], most: int) -> None:
+    if len(ids) > most:
+        raise InvalidField(name, f"{name} takes at most {most} token ids.")
+    if any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in ids):
+        raise InvalidField(name, f"{name} takes token ids, whole numbers from 0 on.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +204,18 @@ class GenerationRequest:
     expires_s: float = 600.0  # waiting longer than this ends the request as failed: "expired"
     echo_logprobs: int | None = None  # top n log-probabilities of the prompt's own tokens
     response_schema: str | None = None  # JSON schema the answer must follow; "{}" is any object
+    response_regex: str | None = None  # or a regular expression that it must match as a whole
+    response_grammar: str | None = None  # or a grammar, in Lark's notation or in GBNF
+    cache_salt: str = ""  # keys and values are shared only with requests of the same salt
+
+    @property
+    def constraint(self) -> tuple[GrammarKind, str] | None:
+        """What the answer must follow, if it isn't free."""
+        if self.response_schema is not None:
+            return "schema", self.response_schema
+        if self.response_regex is not None:
+            return "regex", self.response_regex
+        return None if self.response_grammar is None else ("grammar", self.response_grammar)
 
     def next_attempt(self, *, continue_from: tuple[int, ...]) -> GenerationRequest:
         return dataclasses.replace(self, attempt=self.attempt + 1, continue_from=continue_from)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from inference.contract import (
     GenerationRequest,
     Progress,
     Result,
+    SamplingParams,
     Stamp,
     TokenLogprobs,
 )
@@ -28,8 +29,8 @@ from inference.engine.request import ActiveRequest, Detokenizer
 
 log = logging.getLogger(__name__)
 
-MakeDetokenizer = Callable[[Sequence[str], int], Detokenizer]
-"""From stop strings and the number of tokens before which they don't count."""
+MakeDetokenizer = Callable[[SamplingParams], Detokenizer]
+"""By stop strings, the number of tokens before which they don't count, and what text shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,12 @@ class Served:
     kv_bytes_per_token: int
     attention_flops_per_pair: int
     make_detokenizer: MakeDetokenizer | None  # None: a model without a tokenizer; text stays empty
+
+    def is_end(self, token_id: int, sampling: SamplingParams) -> bool:
+        """Whether an answer ends with this token, which then gives no text."""
+        if token_id in sampling.stop_token_ids:
+            return True
+        return token_id in self.eos_token_ids and not sampling.ignore_eos
 
 
 class Opened(NamedTuple):
@@ -123,8 +130,7 @@ class Answers:
         told, request = active.told, active.request
         told.num_tokens = len(request.continue_from)
         if self._served.make_detokenizer is not None:
-            sampling = request.sampling
-            told.detokenizer = self._served.make_detokenizer(sampling.stop, sampling.min_tokens)
+            told.detokenizer = self._served.make_detokenizer(request.sampling)
             for token in request.continue_from:
                 told.text_offset += len(told.detokenizer.feed(token))
             told.stop_string = told.detokenizer.stopped
@@ -140,7 +146,7 @@ class Answers:
         told.token_mono_ns.append(record.mono_ns)
         text, offset, position = "", told.text_offset, told.num_tokens
         told.num_tokens += 1
-        is_end = token in self._served.eos_token_ids and not request.sampling.ignore_eos
+        is_end = self._served.is_end(token, request.sampling)
         if told.detokenizer is not None and not is_end:
             text = told.detokenizer.feed(token)
             told.text_offset += len(text)

@@ -18,7 +18,8 @@ import torch
 from inference.contract import FinishReason, GenerationRequest, Progress, Stamp, TokenLogprobs
 from inference.engine.answers import Answers, Ended, Given, Opened, Record, Served, refuse
 from inference.engine.config import EngineConfig
-from inference.engine.grammar import BadSchema, JsonGrammar
+from inference.engine.draws import NOT_FINITE
+from inference.engine.grammar import AnswerGrammar, BadSchema
 from inference.engine.inspection import CHUNK_BESIDE_OTHERS
 from inference.engine.inspections import Inspections
 from inference.engine.kv_cache import BlockPool
@@ -26,7 +27,7 @@ from inference.engine.loading import TextSide
 from inference.engine.model_runner import ModelRunner, Sliced, num_logits
 from inference.engine.pace import Pace
 from inference.engine.request import ActiveRequest, Phase
-from inference.engine.sampler import Sampled, Sampler
+from inference.engine.sampler import WHY_NONE, Sampled, Sampler
 from inference.engine.scheduler import Scheduled, Scheduler
 from inference.engine.tensors import to_device
 from inference.engine.vitals import Vitals
@@ -99,7 +100,7 @@ class Core:
         self.inspections = Inspections(
             runner.make_inspector, background=self._background, wake=wake
         )
-        self._preparing: dict[ActiveRequest, Future[JsonGrammar]] = {}
+        self._preparing: dict[ActiveRequest, Future[AnswerGrammar]] = {}
         self._vitals = Vitals(runner, self.scheduler, self.served, text)
         self.status = self._vitals.status
         self._arrivals = 0
@@ -162,15 +163,15 @@ class Core:
         if active.num_answer and (reason := self._ending(active, tokens[-1])) is not None:
             active.phase = Phase.PREPARING
             self._finish(active, reason)
-        elif request.response_schema is None:
+        elif request.constraint is None:
             self.scheduler.add(active)
         elif self._grammars is None:
             active.phase = Phase.PREPARING
-            self._fail(active, "bad_schema", "This model has no tokenizer to follow a schema with.")
+            self._fail(active, "bad_schema", "Without a tokenizer no grammar can be followed.")
         else:
             active.phase = Phase.PREPARING
             work = self._background.submit(
-                self._grammars.start, request.response_schema, request.continue_from
+                self._grammars.start, *request.constraint, request.continue_from
             )
             self._preparing[active] = work
             work.add_done_callback(lambda _: self._wake())
@@ -187,6 +188,9 @@ class Core:
                 active.grammar = work.result()
             except BadSchema as error:
                 self._fail(active, "bad_schema", str(error))
+                continue
+            if active.grammar.is_finished:  # its worker was lost just behind the last token
+                self._finish(active, "stop")
                 continue
             active.phase = Phase.WAITING
             self.scheduler.add(active)
@@ -332,7 +336,7 @@ class Core:
             token, logprobs = sampled.token_ids[row], sampled.logprobs[row]
             row += 1
             if token < 0:
-                self._fail(active, "bad_logits", "The model's output was not a number.", True)
+                self._fail(active, *WHY_NONE[token], spoiled=token == NOT_FINITE)
                 continue
             active.append(token)
             try:
@@ -365,7 +369,7 @@ class Core:
     def _ending(self, active: ActiveRequest, token: int) -> FinishReason | None:
         """Why an answer is over with this token, as far as tokens alone can say."""
         sampling = active.request.sampling
-        if token in self.served.eos_token_ids and not sampling.ignore_eos:
+        if self.served.is_end(token, sampling):
             return "stop"
         if active.grammar is not None and active.grammar.is_finished:
             return "stop"

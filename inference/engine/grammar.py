@@ -1,4 +1,4 @@
-"""Answers that follow a JSON schema: at every step, the tokens that keep the answer valid.
+"""Answers that follow a JSON schema, a regular expression or a grammar: what may come next.
 
 A thin face over llguidance, which is imported when the first such request comes. The state is
 rebuilt by feeding it the tokens an answer already has.
@@ -16,12 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inference.contract import GrammarKind
+
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One fixed way to space JSON; free white space lets a small model write blanks for ever."""
 
 
+NAMES: dict[GrammarKind, str] = {
+    "schema": "schema",
+    "regex": "regular expression",
+    "grammar": "grammar",
+}
+
+
 class BadSchema(ValueError):
-    """The schema can't be followed; the text says why, for whoever wrote it."""
+    """The schema, expression or grammar can't be followed; the text says why, for its author."""
 
 
 class Grammars:
@@ -34,31 +43,22 @@ class Grammars:
         self._tokenizer: Any = None
         self._building = threading.Lock()
 
-    def start(self, schema: str, answer: Sequence[int] = ()) -> JsonGrammar:
-        """The state behind `answer`, tokens that the answer has already. "{}" is any object.
+    def start(self, kind: GrammarKind, text: str, answer: Sequence[int] = ()) -> AnswerGrammar:
+        """The state behind `answer`, tokens that the answer has already. Schema "{}" is any object.
 
         Takes milliseconds, for a very large schema up to a second, without the interpreter lock.
-        Raises BadSchema for text that is no JSON schema, and for an answer that breaks it.
+        Raises BadSchema for text that isn't of its kind, and for an answer that breaks it.
         """
-        try:
-            parsed = json.loads(schema)
-        except (ValueError, RecursionError) as error:
-            raise BadSchema(f"The schema is not JSON: {error}") from error
-        if not isinstance(parsed, (dict, bool)):
-            raise BadSchema("The schema must be a JSON object.")
         try:
             from llguidance import LLMatcher
         except ImportError as error:
-            raise BadSchema("Schemas need the package llguidance on the worker.") from error
-        if parsed == {}:
-            parsed = {"type": "object"}
-        grammar = LLMatcher.grammar_from_json_schema(json.dumps(parsed), overrides=LAYOUT)  # type: ignore[arg-type]
-        matcher = LLMatcher(self._load_tokenizer(), grammar, log_level=0)
+            raise BadSchema("Grammars need the package llguidance on the worker.") from error
+        matcher = LLMatcher(self._load_tokenizer(), _compiled(kind, text), log_level=0)
         if matcher.is_error():
-            raise BadSchema(f"The schema can't be followed: {matcher.get_error()}")
+            raise BadSchema(f"The {NAMES[kind]} can't be followed: {matcher.get_error()}")
         if answer and not matcher.consume_tokens(list(answer)):
-            raise BadSchema("The answer so far doesn't follow the schema.")
-        return JsonGrammar(matcher, self._vocab_size)
+            raise BadSchema(f"The answer so far doesn't follow the {NAMES[kind]}.")
+        return AnswerGrammar(matcher, self._vocab_size)
 
     def _load_tokenizer(self) -> Any:
         from llguidance import LLTokenizer
@@ -73,7 +73,29 @@ class Grammars:
             return self._tokenizer
 
 
-class JsonGrammar:
+def _compiled(kind: GrammarKind, text: str) -> str:
+    """llguidance's own form of the text. GBNF is told from Lark as llguidance tells it."""
+    from llguidance import LLMatcher, grammar_from
+
+    if kind == "schema":
+        return LLMatcher.grammar_from_json_schema(_schema(text), overrides=LAYOUT)  # type: ignore[arg-type]
+    try:
+        return grammar_from(kind, text)
+    except (ValueError, RecursionError) as error:
+        raise BadSchema(f"The {NAMES[kind]} can't be read: {error}") from error
+
+
+def _schema(text: str) -> str:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadSchema(f"The schema is not JSON: {error}") from error
+    if not isinstance(parsed, (dict, bool)):
+        raise BadSchema("The schema must be a JSON object.")
+    return json.dumps({"type": "object"} if parsed == {} else parsed)
+
+
+class AnswerGrammar:
     """Where one answer stands in its grammar."""
 
     def __init__(self, matcher: Any, vocab_size: int) -> None:
@@ -90,7 +112,7 @@ class JsonGrammar:
     def accept(self, token_id: int) -> None:
         """Go on behind this token. Raises BadSchema if the grammar forbids it."""
         if not self._matcher.consume_token(token_id):
-            raise BadSchema(f"Token {token_id} breaks the schema.")
+            raise BadSchema(f"Token {token_id} breaks the grammar.")
 
     @property
     def is_finished(self) -> bool:

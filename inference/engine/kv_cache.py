@@ -17,6 +17,11 @@ ROOT = b""
 """The digest before the first block."""
 
 
+def salted_root(salt: str) -> bytes:
+    """The digest before the first block of those who share theirs under that salt alone."""
+    return hashlib.blake2b(salt.encode(), digest_size=16).digest() if salt else ROOT
+
+
 def block_digest(parent: bytes, token_ids: Sequence[int]) -> bytes:
     """Name a full block by its tokens and all before them; 16 bytes, so no two meet by chance."""
     return hashlib.blake2b(array("q", token_ids).tobytes(), key=parent, digest_size=16).digest()
@@ -55,15 +60,16 @@ class BlockPool:
         """How many blocks hold that many tokens."""
         return -(-num_tokens // self.block_tokens)
 
-    def match(self, token_ids: Sequence[int]) -> list[tuple[int, bytes]]:
+    def match(self, token_ids: Sequence[int], root: bytes = ROOT) -> list[tuple[int, bytes]]:
         """Blocks (and digests) that already hold the beginning of `token_ids`, without taking them.
 
-        The last token is never among them: its logits are what the request came for.
+        Only those that began from the same `root`. The last token is never among them: its logits
+        are what the request came for.
         """
         found: list[tuple[int, bytes]] = []
         if not self.reuse:
             return found
-        size, digest = self.block_tokens, ROOT
+        size, digest = self.block_tokens, root
         for start in range(0, (len(token_ids) - 1) // size * size, size):
             digest = block_digest(digest, token_ids[start : start + size])
             block = self._block_of.get(digest)

@@ -65,7 +65,12 @@ def _text_side(model_dir: Path) -> TextSide:
     text = load_text(model_dir)
     return TextSide(
         eos_token_ids=frozenset(text.eos_token_ids),
-        make_detokenizer=lambda stop, least: text.detokenizer(stop=stop, min_tokens=least),
+        make_detokenizer=lambda sampling: text.detokenizer(
+            stop=sampling.stop,
+            min_tokens=sampling.min_tokens,
+            skip_special_tokens=sampling.skip_special_tokens,
+            keeps_first_space=sampling.keeps_first_space,
+        ),
         make_grammars=lambda vocab_size: Grammars(
             model_dir / "tokenizer.json",
             vocab_size=vocab_size,

@@ -15,6 +15,8 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from inference.contract import GenerationRequest, Stamp, TokenLogprobs
+from inference.engine.kv_cache import ROOT, salted_root
+from inference.engine.restrictions import Restrictions
 
 
 class Phase(enum.Enum):
@@ -97,6 +99,7 @@ class ActiveRequest:
 
     # pages
     blocks: list[int] = field(default_factory=list)
+    root: bytes = ROOT  # the digest before the first block
     digests: list[bytes] = field(default_factory=list)  # of the published or matched blocks
     num_dropped: int = 0  # leading blocks given back because every layer's window has passed them
     num_computed: int = 0  # tokens whose keys and values lie in the pages
@@ -106,6 +109,7 @@ class ActiveRequest:
     # answer
     grammar: Grammar | None = None
     counts: TokenCounts | None = None  # None: no penalties
+    restrictions: Restrictions | None = None  # None: any token may come
     echo: list[TokenLogprobs] = field(default_factory=list)
     told: Told = field(default_factory=Told)
 
@@ -120,6 +124,8 @@ class ActiveRequest:
             self.counts = TokenCounts(prompt if repeats else ())
             for token in self.token_ids[len(prompt) :]:
                 self.counts.add(token)
+        self.restrictions = Restrictions.of(sampling)
+        self.root = salted_root(self.request.cache_salt)
 
     def append(self, token_id: int) -> None:
         """Take a token into the answer."""
@@ -160,6 +166,12 @@ class ActiveRequest:
         if self.request.echo_logprobs is None:
             return False
         return len(self.echo) < self.num_prompt - 1
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether its own rules may leave no token."""
+        early = self.num_answer < self.request.sampling.min_tokens
+        return early or self.grammar is not None or self.restrictions is not None
 
     @property
     def is_decoding(self) -> bool:

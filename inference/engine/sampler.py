@@ -19,9 +19,16 @@ import torch
 from torch import Tensor
 
 from inference.contract import TokenLogprobs
-from inference.engine.draws import Draws, Rule, TorchDraws
+from inference.engine.draws import NOT_FINITE, Draws, Rule, TorchDraws
 from inference.engine.request import ActiveRequest
 from inference.engine.tensors import move, to_device
+
+NOTHING_LEFT = -2
+"""Stands for the token of a row whose request has ruled every token out."""
+WHY_NONE = {
+    NOT_FINITE: ("bad_logits", "The model's output was not a number."),
+    NOTHING_LEFT: ("nothing_allowed", "The request's rules leave no token that may come next."),
+}
 
 Change = tuple[Tensor | slice, Tensor]
 """Places in the flattened logits, and what stood there."""
@@ -29,7 +36,7 @@ Change = tuple[Tensor | slice, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What a step's rows chose. `token_ids[i]` is -1 where `is_finite[i]` is False."""
+    """What a step's rows chose; below 0 is why a row has none (WHY_NONE)."""
 
     token_ids: list[int]
     is_finite: list[bool]
@@ -63,6 +70,10 @@ class Sampler:
         tokens, logp = self._draws.draw(
             logits, [_rule(request) for request in requests], wants_logp=bool(told)
         )
+        is_finite = [token >= 0 for token in tokens]
+        for i, active in enumerate(requests):
+            if tokens[i] < 0 and active.is_restricted and bool((logits[i] == -math.inf).all()):
+                tokens[i] = NOTHING_LEFT
         found: list[TokenLogprobs | None] = [None] * len(requests)
         if told:
             for at, before in reversed(changed):  # what is told are the raw ones
@@ -72,7 +83,7 @@ class Sampler:
             entries = self._draws.logprobs(rows, [max(tokens[i], 0) for i in told], top)
             for i, entry in zip(told, entries, strict=True):
                 found[i] = dataclasses.replace(entry, sampled=logp[i])
-        return Sampled(tokens, [token >= 0 for token in tokens], found)
+        return Sampled(tokens, is_finite, found)
 
     def logprobs(
         self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]
@@ -83,11 +94,20 @@ class Sampler:
     def _tensor(self, values: Sequence[Any], dtype: torch.dtype = torch.int64) -> Tensor:
         return to_device(values, dtype, self.device)
 
-    def _is_early(self, request: ActiveRequest) -> bool:
-        """Whether the answer may not end yet. A grammar may allow nothing but the end."""
+    def _banned(self, request: ActiveRequest) -> set[int]:
+        """What may not come next: the end before min_tokens, and what completes a bad word.
+
+        A grammar may allow nothing but the end, so with one it may come early.
+        """
         sampling = request.request.sampling
-        early = request.num_answer < sampling.min_tokens and request.grammar is None
-        return early and not sampling.ignore_eos
+        banned: set[int] = set()
+        if request.num_answer < sampling.min_tokens and request.grammar is None:
+            banned |= set(sampling.stop_token_ids)
+            if not sampling.ignore_eos:
+                banned |= set(self.eos_token_ids)
+        if request.restrictions is not None:
+            banned |= request.restrictions.banned(request.token_ids, request.num_answer)
+        return banned
 
     def _adjust(self, logits: Tensor, requests: Sequence[ActiveRequest]) -> list[Change]:
         """Bias, bans and penalties, only where asked for, with one gather and scatter for all.
@@ -102,9 +122,9 @@ class Sampler:
                 if token < self.vocab_size:
                     at.append(base + token)
                     add.append(bias)
-            if self._is_early(request):
-                at += [base + token for token in self.eos_token_ids]
-                add += [-math.inf] * len(self.eos_token_ids)
+            banned = [token for token in self._banned(request) if token < self.vocab_size]
+            at += [base + token for token in banned]
+            add += [-math.inf] * len(banned)
         flat = logits.view(-1)
         changed: list[Change] = []
         if at:
@@ -113,12 +133,25 @@ class Sampler:
             flat.index_add_(0, where, self._tensor(add, torch.float32))
         changed += self._penalise(flat, requests)
         for row, request in enumerate(requests):
+            allowed = request.restrictions and request.restrictions.allowed
+            if request.grammar is None and not allowed:
+                continue
+            if request.request.sampling.logprobs is not None:
+                whole = slice(row * self.vocab_size, (row + 1) * self.vocab_size)
+                changed.append((whole, flat[whole].clone()))
             if request.grammar is not None:
-                if request.request.sampling.logprobs is not None:
-                    whole = slice(row * self.vocab_size, (row + 1) * self.vocab_size)
-                    changed.append((whole, flat[whole].clone()))
                 logits[row].masked_fill_(request.grammar.forbidden().to(self.device), -math.inf)
+            if allowed:
+                self._keep_only(logits[row], allowed)
         return changed
+
+    def _keep_only(self, row: Tensor, allowed: array[int]) -> None:
+        """Rule out all of a row, (V,), but these ids. A row that isn't finite stays so."""
+        ids = torch.frombuffer(allowed, dtype=torch.int64)
+        at = move(ids[ids < self.vocab_size], self.device)
+        kept = row[at]
+        row.masked_fill_(~row.isnan(), -math.inf)
+        row[at] = kept
 
     def _penalise(self, flat: Tensor, requests: Sequence[ActiveRequest]) -> list[Change]:
         """Repetition: Keskar et al., 2019; presence and frequency as in OpenAI's API."""

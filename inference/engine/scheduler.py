@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from inference.engine.kv_cache import ROOT, BlockPool, block_digest
+from inference.engine.kv_cache import BlockPool, block_digest
 from inference.engine.pace import Allowance
 from inference.engine.request import ActiveRequest, Phase
 
@@ -85,7 +85,7 @@ class Scheduler:
             request.num_computed += item.num_tokens
             while (len(request.digests) + 1) * size <= request.num_computed:
                 n = len(request.digests)
-                parent = request.digests[-1] if n else ROOT
+                parent = request.digests[-1] if n else request.root
                 digest = block_digest(parent, request.token_ids[n * size : (n + 1) * size])
                 request.digests.append(digest)
                 self.pool.publish(request.blocks[n], digest)
@@ -105,6 +105,8 @@ class Scheduler:
         """Throw a running request back in line. Its tokens stay, its blocks go."""
         self.running.remove(request)
         self._release(request)
+        if request.wants_echo:  # it begins again with the first token
+            request.echo.clear()
         request.phase = Phase.WAITING
         request.preemptions += 1
         self.waiting.append(request)
@@ -146,7 +148,7 @@ class Scheduler:
             return False
         pool = self.pool
         # Who wants the log-probabilities of the prompt needs its logits, which pages don't hold.
-        matched = [] if request.wants_echo else pool.match(request.token_ids)
+        matched = [] if request.wants_echo else pool.match(request.token_ids, request.root)
         shared = [block for block, _ in matched]
         missing = pool.blocks_for(len(request.token_ids)) - len(shared)
         # Leave those who run a block each to grow into, or this one would be thrown back at once.

@@ -20,16 +20,26 @@ class Detokenizer:
     """One answer's text. `offset` counts the code points given so far.
 
     `stopped` is the stop string that ended the text; it and what follows are never given. The text
-    of the first `min_tokens` tokens is not searched for stop strings.
+    of the first `min_tokens` tokens is not searched for stop strings. Special tokens give no text
+    unless `skip_special_tokens` is False. With `keeps_first_space` the text goes on in the middle
+    of another, and a space at its beginning is one.
     """
 
-    def __init__(self, pieces: Pieces, *, stop: Sequence[str] = (), min_tokens: int = 0) -> None:
+    def __init__(
+        self,
+        pieces: Pieces,
+        *,
+        stop: Sequence[str] = (),
+        min_tokens: int = 0,
+        skip_special_tokens: bool = True,
+        keeps_first_space: bool = False,
+    ) -> None:
         self.offset = 0
-        self._pieces = pieces
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._search = StopSearch(stop)
         self._unsearched = min_tokens
-        self._strip_space = pieces.strips_first_space
+        self._strip_space = pieces.strips_first_space and not keeps_first_space
+        self._piece = pieces.__getitem__ if skip_special_tokens else pieces.spelled
 
     @property
     def stopped(self) -> str | None:
@@ -37,7 +47,7 @@ class Detokenizer:
 
     def feed(self, token_id: int) -> str:
         """The text that this token completes; often the token's own, sometimes none or more."""
-        text = self._decoder.decode(self._pieces[token_id]).replace("\0", REPLACEMENT)
+        text = self._decoder.decode(self._piece(token_id)).replace("\0", REPLACEMENT)
         if self._strip_space and text:
             self._strip_space = False
             text = text.removeprefix(" ")

@@ -84,8 +84,22 @@ class TextModel:
     def decode(self, token_ids: Iterable[int]) -> str:
         return self.vocabulary.decode(token_ids)
 
-    def detokenizer(self, *, stop: Sequence[str] = (), min_tokens: int = 0) -> Detokenizer:
-        return self.vocabulary.detokenizer(stop=stop, min_tokens=min_tokens)
+    def detokenizer(
+        self,
+        *,
+        stop: Sequence[str] = (),
+        min_tokens: int = 0,
+        skip_special_tokens: bool = True,
+        keeps_first_space: bool = False,
+    ) -> Detokenizer:
+        """See Detokenizer."""
+        return Detokenizer(
+            self.vocabulary.pieces,
+            stop=stop,
+            min_tokens=min_tokens,
+            skip_special_tokens=skip_special_tokens,
+            keeps_first_space=keeps_first_space,
+        )
 
     def fit(
         self,

@@ -51,6 +51,12 @@ class Pieces:
             found = self._known[token_id] = self._bytes(token_id)
         return found
 
+    def spelled(self, token_id: int) -> bytes:
+        """The same, but a special token stands for its own name."""
+        if token_id in self._silent:
+            return (self._tokenizer.id_to_token(token_id) or "").encode()
+        return self[token_id]
+
     def _bytes(self, token_id: int) -> bytes:
         if token_id in self._silent or token_id < 0:
             return b""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,9 @@ class Vocabulary:
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of these tokens, special ones left out."""
-        detokenizer = self.detokenizer()
+        detokenizer = Detokenizer(self.pieces)
         parts = [detokenizer.feed(token) for token in token_ids]
         return "".join(parts) + detokenizer.finish()
-
-    def detokenizer(self, *, stop: Sequence[str] = (), min_tokens: int = 0) -> Detokenizer:
-        return Detokenizer(self.pieces, stop=stop, min_tokens=min_tokens)
 
     def token(self, token_id: int) -> str | None:
         """The token as the vocabulary writes it; None for an id that has no token."""

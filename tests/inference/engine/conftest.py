@@ -74,8 +74,8 @@ def generate(model: Any, prompt: Sequence[int], max_tokens: int) -> list[int]:
 class LetterDetokenizer:
     """Token n is the letter n modulo 26; knows stop strings well enough for the engine's part."""
 
-    def __init__(self, stop: Sequence[str], _min_tokens: int = 0) -> None:
-        self.stop = tuple(stop)
+    def __init__(self, sampling: SamplingParams) -> None:
+        self.stop = sampling.stop
         self.stopped: str | None = None
         self.text = ""
         self.sent = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,48 @@ def test_a_constrained_answer_goes_on_from_its_tokens(writing):
     whole = writing.answer(prompt_of(9), **options)
     rest = writing.answer(prompt_of(9), **options, continue_from=tuple(whole[:7]))
     assert whole[:7] + rest == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "fits"),
+    [
+        ({"response_regex": r"[0-9]{3}-[0-9]{4}"}, r"[0-9]{3}-[0-9]{4}"),
+        ({"response_grammar": 'start: ("ja" | "nein") "!"'}, "(ja|nein)!"),
+        ({"response_grammar": 'root ::= "a"+ ("b" | "c")'}, "a+(b|c)"),
+    ],
+    ids=["regex", "lark", "gbnf"],
+)
+def test_random_weights_keep_to_an_expression_or_a_grammar(writing, options, fits):
+    ids = [
+        writing.ask(prompt_of(9, seed=n), **options, temperature=1.5, seed=n, max_tokens=60)
+        for n in range(4)
+    ]
+    for request_id in ids:
+        result = writing.listener.result(request_id)
+        if result.finish_reason == "stop":
+            assert re.fullmatch(fits, writing.listener.text(request_id))
+        else:
+            assert result.finish_reason == "length", result.error_text
+    whole = writing.listener.tokens(ids[0])
+    again = {**options, "temperature": 1.5, "seed": 0, "max_tokens": 60}
+    rest = writing.answer(prompt_of(9, seed=0), **again, continue_from=tuple(whole[:2]))
+    assert whole[:2] + rest == whole
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"response_regex": "(["},
+        {"response_regex": "a(?=b)"},
+        {"response_grammar": "start: missing"},
+        {"response_grammar": "nonsense ::"},
+        {"response_grammar": "root ::= " + "(" * 5000},
+    ],
+)
+def test_what_is_no_expression_or_grammar_is_refused(writing, options):
+    result = writing.listener.result(writing.ask(prompt_of(9), **options))
+    assert (result.finish_reason, result.error_code) == ("failed", "bad_schema")
+    assert result.error_text
 
 
 @pytest.mark.parametrize(
