@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery
 
-from inference.contract import GenerationRequest
+from inference.contract import PRIORITY_BATCH, PRIORITY_PERSON, GenerationRequest
 from inference.streams.settings import broker_url, connect, settings
 
 GENERATE = "inference.generate"
@@ -76,8 +76,15 @@ def send_store_reply(request_id: str, attempt: int) -> None:
 
 
 def priority_of(request: GenerationRequest) -> int:
-    """0 goes first: answers that had begun, then people, then batches."""
-    return 0 if request.attempt > 1 else min(9, 3 + request.priority)
+    """One of PRIORITY_STEPS: answers that had begun, people, batches, and batches that can wait.
+
+    A finer order, by the request's own priority, is kept among those that a worker has taken.
+    """
+    if request.attempt > 1:
+        return 0
+    if request.priority <= PRIORITY_PERSON:
+        return 3
+    return 6 if request.priority <= PRIORITY_BATCH else 9
 
 
 def queued_requests(model: str) -> set[str]:

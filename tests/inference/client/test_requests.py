@@ -35,9 +35,11 @@ def test_answers_that_had_begun_go_before_people_and_people_before_batches() -> 
     asked = (
         new_request(attempt=2, priority=PRIORITY_BATCH),
         new_request(),
-        new_request(priority=10),
+        new_request(priority=PRIORITY_BATCH - 1000),
+        new_request(priority=PRIORITY_BATCH),
+        new_request(priority=PRIORITY_BATCH + 1),
     )
-    assert [broker.priority_of(one) for one in asked] == [0, 3, 9]
+    assert [broker.priority_of(one) for one in asked] == [0, 3, 6, 6, 9]
 
 
 def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
