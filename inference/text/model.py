@@ -61,18 +61,25 @@ class TextModel:
         messages: Sequence[Message],
         *,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        add_special_tokens: bool = False,
         variables: Mapping[str, Variable] | None = None,
     ) -> list[int]:
         """The prompt's tokens, ready for an answer. Raises BadMessage, TemplateFailed.
 
-        `variables` are further names for the template, such as enable_thinking.
+        `variables` are further names for the template, such as enable_thinking;
+        `continue_final_message` leaves the last message open, `add_special_tokens` puts what the
+        tokenizer wants around a raw prompt here too.
         """
         if self._template is None:
             raise TemplateFailed(f"{self.name} has no chat template, so it can't hold a chat.")
         text = self._template.render(
-            messages, add_generation_prompt=add_generation_prompt, variables=variables
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            variables=variables,
         )
-        return self.vocabulary.encode_spelled(text)
+        return self.vocabulary.encode_spelled(text, add_special_tokens=add_special_tokens)
 
     def count(self, content: str | Sequence[Message]) -> int:
         """Tokens of a text, or of a conversation with its template."""

@@ -48,6 +48,7 @@ class ChatTemplate:
         self._secret = secrets.token_hex(16)
         marks = list(vocabulary.controls)
         self._masks = {mark: f"Mask{self._secret}n{place}End" for place, mark in enumerate(marks)}
+        self._end_mark = f"Mask{self._secret}End"
         self._unmask = {mask: mark for mark, mask in self._masks.items()}
         self._mask_pattern = re.compile(f"Mask{self._secret}n[0-9]+End")
         self._any_mark = any_of(marks)
@@ -63,15 +64,20 @@ class ChatTemplate:
         messages: Sequence[Message],
         *,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
         variables: Mapping[str, Variable] | None = None,
     ) -> str:
         """The prompt as text for `Vocabulary.encode_spelled`.
 
         `variables` are what the caller sets of the template's own (enable_thinking, for example). A
         template that knows no system role gets the system text in front of the first question.
-        Raises BadMessage and TemplateFailed.
+        `continue_final_message` ends the prompt where the last message's content ends. Raises
+        BadMessage and TemplateFailed.
         """
         masked = [self._masked(message) for message in messages]
+        if continue_final_message:
+            masked[-1]["content"] += self._end_mark
+            add_generation_prompt = False
         given = {
             name: self._masked_text(value, self._any_mark) if isinstance(value, str) else value
             for name, value in (variables or {}).items()
@@ -86,6 +92,10 @@ class ChatTemplate:
                 text = self._run(folded, add_generation_prompt, given)
             except (jinja2.TemplateError, TypeError, ValueError, KeyError) as again:
                 raise TemplateFailed(f"The model's chat template refuses this: {again}") from again
+        if continue_final_message:
+            text, found, _ = text.rpartition(self._end_mark)
+            if not found:
+                raise TemplateFailed("The model's chat template leaves the last message out.")
         text = self._vocabulary.spell(text)
         return self._mask_pattern.sub(lambda match: self._unmask[match[0]], text)
 

@@ -156,3 +156,20 @@ def test_sixteen_long_stop_strings_cost_little(text: TextModel) -> None:
     begin = time.perf_counter()
     assert "".join(feed_all(detokenizer, tokens)) == "a" * 8000
     assert (time.perf_counter() - begin) / len(tokens) < 0.002
+
+
+@pytest.mark.parametrize("kind", ["no-system", "concatenated"])
+def test_a_text_that_goes_on_keeps_its_first_space(
+    make_folder: Callable[[str], Path], kind: str
+) -> None:
+    spaced = load_text(make_folder(kind))
+    tokens = spaced.encode("red blue")
+    assert "".join(feed_all(spaced.detokenizer(), tokens)) == "red blue"
+    assert "".join(feed_all(spaced.detokenizer(keeps_first_space=True), tokens)) == " red blue"
+
+
+def test_special_tokens_are_spelled_out_where_that_is_wanted(text: TextModel) -> None:
+    tokens = [*text.encode("a"), 2, *text.encode(" 👍")]
+    shown = text.detokenizer(skip_special_tokens=False, stop=["<|im_start|>"])
+    assert "".join(feed_all(shown, [*tokens, 1])) == "a<|im_end|> 👍"
+    assert shown.stopped == "<|im_start|>"
