@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatsite.api.errors import ApiError, of_result
-from chatsite.api.reasoning import ReasoningSplit, begins_inside, thinks
-from chatsite.api.schemas.replies import ChoiceTimings, FinishReason
+from chatsite.api.reasoning import Split
+from chatsite.api.schemas.replies import ChoiceTimings, FinishReason, StopReason
 from chatsite.chat.transcript import Transcript
 from chatsite.metrics.figures import figures_of
 from inference import client
@@ -21,16 +21,28 @@ class ShownToken:
 
 @dataclass(slots=True)
 class Piece:
-    """What became visible at once: text, and the tokens that made it."""
+    """What became visible at once: text, and the tokens that made it.
+
+    `hidden` are tokens behind them that gave no text: the end token, those of a stop string.
+    """
 
     content: str = ""
     reasoning: str = ""
     tokens: list[ShownToken] = field(default_factory=list)
+    hidden: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    stop_reason: StopReason = None
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [token.id for token in self.tokens] + self.hidden
 
 
 class Choice:
-    """`index` is its place in the reply, `prompt_index` which prompt it answers."""
+    """`index` is its place in the reply, `prompt_index` which prompt it answers.
+
+    `split` parts reasoning from the answer, `form_param` names what asked for the answer's form.
+    """
 
     def __init__(
         self,
@@ -39,9 +51,11 @@ class Choice:
         prompt_index: int,
         request: GenerationRequest,
         text: client.TextModel,
-        splits_reasoning: bool = False,
+        split: Split | None = None,
+        hides_reasoning: bool = False,
         shows_stop: bool = False,
         is_echo_only: bool = False,
+        form_param: str | None = None,
     ) -> None:
         self.index = index
         self.prompt_index = prompt_index
@@ -53,11 +67,10 @@ class Choice:
         self.reasoning_tokens = 0
         self._is_echo_only = is_echo_only
         self._shows_stop = shows_stop
+        self._form_param = form_param
         self._held: list[ShownToken] = []  # tokens whose text isn't complete
-        self._split = None
-        if splits_reasoning and thinks(text):
-            inside = begins_inside(text, request.prompt_token_ids)
-            self._split = ReasoningSplit(begins_inside=inside)
+        self._split = split
+        self._hides_reasoning = hides_reasoning
 
     @property
     def result(self) -> Result | None:
@@ -80,6 +93,8 @@ class Choice:
         piece = Piece(content=text)
         if self._split is not None:
             piece.reasoning, piece.content = self._split.feed(text, is_end=is_end)
+        if self._hides_reasoning:
+            piece.reasoning = ""
         if is_end:
             self._finish(piece)
         elif not (piece.content or piece.reasoning):
@@ -97,28 +112,45 @@ class Choice:
             raise self._failure(result)
         piece.finish_reason = "length" if self._is_echo_only else result.finish_reason
         if result.stop_string is not None:
-            self._held = []  # they are the stop string's
+            piece.stop_reason = result.stop_string
+            piece.hidden = [token.id for token in self._held]
+            self._held = []
             if self._shows_stop:
                 piece.content += result.stop_string
-        elif self._held and result.finish_reason == "stop" and self._is_end_token(self._held[-1]):
-            self._held.pop()
+        elif self._held and result.finish_reason == "stop" and self._is_end(self._held[-1].id):
+            last = self._held.pop().id
+            piece.hidden = [last]
+            if last in self.request.sampling.stop_token_ids:
+                piece.stop_reason = last
+            if self._shows_stop:
+                piece.content += self._spelled(last)
 
-    def _is_end_token(self, token: ShownToken) -> bool:
-        return token.id in self.text.eos_token_ids and not self.request.sampling.ignore_eos
+    def _is_end(self, token_id: int) -> bool:
+        sampling = self.request.sampling
+        if token_id in sampling.stop_token_ids:
+            return True
+        return token_id in self.text.eos_token_ids and not sampling.ignore_eos
 
-    @staticmethod
-    def _failure(result: Result) -> ApiError:
+    def _spelled(self, token_id: int) -> str:
+        pieces = self.text.vocabulary.pieces
+        skips = self.request.sampling.skip_special_tokens
+        raw = pieces[token_id] if skips else pieces.spelled(token_id)
+        return raw.decode("utf-8", "replace")
+
+    def _failure(self, result: Result) -> ApiError:
         code = result.error_code or result.finish_reason
         text = result.error_text
         if result.finish_reason == "cancelled":
             text = text or "The request was stopped before its answer was complete."
-        return of_result(code, text)
+        return of_result(code, text, form_param=self._form_param)
 
     def _add(self, piece: Piece) -> None:
         self.whole.content += piece.content
         self.whole.reasoning += piece.reasoning
         self.whole.tokens += piece.tokens
+        self.whole.hidden += piece.hidden
         self.whole.finish_reason = piece.finish_reason
+        self.whole.stop_reason = piece.stop_reason
 
     @property
     def completion_tokens(self) -> int:

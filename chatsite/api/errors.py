@@ -98,16 +98,20 @@ def of_chat_error(error: ChatError) -> ApiError:
 
 
 # Codes of a Result that ended as failed, by what the caller can do about it.
-CALLERS_FAULT = {"prompt_too_long", "bad_request", "bad_schema", "bad_token", "bad_sampling"}
+CALLERS_FAULT = {
+    "prompt_too_long", "bad_request", "bad_schema", "bad_token", "bad_sampling", "nothing_allowed",
+}  # fmt: skip
 TRY_LATER = {"queue_full", "expired", "queue_away", "queue_lost", "no_worker", "model_not_loaded"}
 
 
-def of_result(code: str, text: str) -> ApiError:
-    """What a client is told when its request ended without an answer."""
+def of_result(code: str, text: str, *, form_param: str | None = None) -> ApiError:
+    """What a client is told when its request ended without an answer.
+
+    `form_param` is the parameter that asked for a form, to be named if that can't be kept.
+    """
     text = text or "The answer could not be made."
-    if code in CALLERS_FAULT or code.startswith(("bad_schema", "invalid")):
-        param = "response_format" if "schema" in code else None
-        return ApiError(400, text, param=param, code=code)
+    if code in CALLERS_FAULT:
+        return ApiError(400, text, param=form_param if code == "bad_schema" else None, code=code)
     if code in TRY_LATER:
         return unavailable(text, code=code)
     return ApiError(500, text, kind=SERVER, code=code or "interrupted")

@@ -13,12 +13,14 @@ from chatsite.api.choices import Choice
 from chatsite.api.endpoints import Caller, page_of
 from chatsite.api.errors import ApiError
 from chatsite.api.formats import ChatFormat, CompletionFormat, Format
+from chatsite.api.reasoning import Split, speaks_harmony, split_of
 from chatsite.api.replies import streamed_reply, whole_reply
 from chatsite.api.runs import Run, refuse_without_worker, stop
-from chatsite.api.sampling import response_schema_of, sampling_of
+from chatsite.api.sampling import sampling_of
 from chatsite.api.schemas.chat import ChatBody
 from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody
 from chatsite.api.schemas.completions import DEFAULT_MAX_TOKENS, CompletionBody
+from chatsite.api.structured import form_of
 from chatsite.api.threads import POOL
 from chatsite.catalog.choices import choose_preset, with_seed
 from chatsite.catalog.models import LanguageModel, SamplingPreset
@@ -34,22 +36,30 @@ def chat_completion(caller: Caller, body: ChatBody) -> GenerationReply:
     variables = dict(body.chat_template_kwargs or {})
     if body.reasoning_effort is not None:
         variables["reasoning_effort"] = body.reasoning_effort
-    prompt = prompts.chat_tokens(text, turns, variables=variables)
-    max_tokens = body.max_completion_tokens or body.max_tokens
-    sampling = _sampling(
+    opens = body.add_generation_prompt is not False
+    prompt = prompts.chat_tokens(
+        text,
+        turns,
+        variables=variables,
+        add_generation_prompt=opens,
+        continue_final_message=bool(body.continue_final_message),
+        add_special_tokens=bool(body.add_special_tokens),
+    )
+    asked = _asked(
         body,
         preset,
         text,
-        prompts.room_for_answer(
-            _context(text),
-            len(prompt),
-            max_tokens or _preset_limit(preset, text, len(prompt)),
-            what="messages",
-        ),
+        prompt,
+        what="messages",
+        max_tokens=body.max_completion_tokens or body.max_tokens,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        keeps_first_space=not opens,
     )
-    run = _run(caller, model, body, text, [(prompt, sampling)], splits_reasoning=True)
-    return _opened(run, ChatFormat(run, body), body, preset)
+    if speaks_harmony(text):
+        asked = asked.spelling_marks()
+    run = _run(caller, model, body, text, [asked], splits_reasoning=True)
+    echoed = turns[-1]["content"] if body.echo and not opens else ""
+    return _opened(run, ChatFormat(run, body, echoed=echoed), body, preset)
 
 
 def completion(caller: Caller, body: CompletionBody) -> GenerationReply:
@@ -59,14 +69,20 @@ def completion(caller: Caller, body: CompletionBody) -> GenerationReply:
     _check_together(body)
     given = prompts.split_prompts(body.prompt)
     special = body.add_special_tokens is not False
-    tokens = [prompts.prompt_tokens(text, p, add_special_tokens=special) for p in given]
-    asked = []
-    for prompt in tokens:
-        limit = body.max_tokens
-        if limit is None:
-            limit = _preset_limit(preset, text, len(prompt)) or DEFAULT_MAX_TOKENS
-        room = prompts.room_for_answer(_context(text), len(prompt), max(1, limit), what="prompt")
-        asked.append((prompt, _sampling(body, preset, text, room, logprobs=body.logprobs)))
+    asked = [
+        _asked(
+            body,
+            preset,
+            text,
+            prompts.prompt_tokens(text, p, add_special_tokens=special),
+            what="prompt",
+            max_tokens=None if body.max_tokens is None else max(1, body.max_tokens),
+            default=DEFAULT_MAX_TOKENS,
+            logprobs=body.logprobs,
+            keeps_first_space=True,
+        )
+        for p in given
+    ]
     run = _run(
         caller,
         model,
@@ -76,8 +92,55 @@ def completion(caller: Caller, body: CompletionBody) -> GenerationReply:
         is_echo_only=body.max_tokens == 0,
         echo_logprobs=body.logprobs if body.echo else None,
     )
-    echoed = [p if isinstance(p, str) else text.decode(p) for p in given]
+    is_whole = body.truncate_prompt_tokens is None
+    echoed = [
+        p if isinstance(p, str) and is_whole else text.decode(one.prompt)
+        for p, one in zip(given, asked, strict=True)
+    ]
     return _opened(run, CompletionFormat(run, body, echoed), body, preset)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One prompt and how its answers are drawn."""
+
+    prompt: tuple[int, ...]
+    sampling: SamplingParams
+
+    def spelling_marks(self) -> Asked:
+        """With control tokens in the text, for whoever takes them out again."""
+        return Asked(self.prompt, dataclasses.replace(self.sampling, skip_special_tokens=False))
+
+
+def _asked(
+    body: GenerationBody,
+    preset: SamplingPreset | None,
+    text: client.TextModel,
+    prompt: tuple[int, ...],
+    *,
+    what: str,
+    max_tokens: int | None,
+    default: int | None = None,
+    logprobs: int | None,
+    keeps_first_space: bool,
+) -> Asked:
+    """The prompt, cut if that is wanted, and parameters that fit it. Raises ApiError."""
+    context = _context(text)
+    if (truncation := prompts.truncation_of(body)) is not None:
+        prompt = truncation.of(prompt, context - (max_tokens or 1))
+    if max_tokens is None:  # nobody asked for a number: it is what there is room for
+        limit = preset.max_tokens if preset is not None else default
+        max_tokens = None if limit is None else max(1, min(limit, context - len(prompt)))
+    room = prompts.room_for_answer(context, len(prompt), max_tokens, what=what)
+    sampling = sampling_of(
+        body,
+        preset,
+        max_tokens=room,
+        logprobs=logprobs,
+        text=text,
+        keeps_first_space=keeps_first_space,
+    )
+    return Asked(prompt, sampling)
 
 
 def _check_together(body: CompletionBody) -> None:
@@ -95,34 +158,12 @@ def _context(text: client.TextModel) -> int:
     return text.context_length
 
 
-def _preset_limit(
-    preset: SamplingPreset | None, text: client.TextModel, prompt_length: int
-) -> int | None:
-    """The preset's max tokens, as far as the context has room: it wasn't asked for by number."""
-    if preset is None:
-        return None
-    return max(1, min(preset.max_tokens, _context(text) - prompt_length))
-
-
-def _sampling(
-    body: GenerationBody,
-    preset: SamplingPreset | None,
-    text: client.TextModel,
-    max_tokens: int,
-    *,
-    logprobs: int | None,
-) -> SamplingParams:
-    return sampling_of(
-        body, preset, max_tokens=max_tokens, logprobs=logprobs, vocab_size=text.vocab_size
-    )
-
-
 def _run(
     caller: Caller,
     model: LanguageModel,
     body: GenerationBody,
     text: client.TextModel,
-    asked: list[tuple[tuple[int, ...], SamplingParams]],
+    asked: list[Asked],
     *,
     splits_reasoning: bool = False,
     is_echo_only: bool = False,
@@ -136,20 +177,25 @@ def _run(
             f"choices. At most {MAX_CHOICES} are made at once."
         )
         raise ApiError(400, message, param="n", code="integer_above_max_value")
-    schema = response_schema_of(body)
+    form = form_of(body)
+    scored = [top for top in (echo_logprobs, body.prompt_logprobs) if top is not None]
     choices = []
     for index in range(len(asked) * n):
-        prompt, sampling = asked[index // n]
+        one = asked[index // n]
         request = GenerationRequest(
             request_id=uuid4().hex,
             model=model.slug,
-            prompt_token_ids=prompt,
-            sampling=_seeded(sampling, index % n),
+            prompt_token_ids=one.prompt,
+            sampling=_seeded(one.sampling, index % n),
             received=caller.received,
             priority=PRIORITY_BATCH + (body.priority or 0),
             source="api",
-            echo_logprobs=echo_logprobs,
-            response_schema=schema,
+            # The same for all choices of a prompt: the first brings it.
+            echo_logprobs=max(scored) if scored and index % n == 0 else None,
+            response_schema=form.schema if form else None,
+            response_regex=form.regex if form else None,
+            response_grammar=form.grammar if form else None,
+            cache_salt=body.cache_salt or "",
         )
         choices.append(
             Choice(
@@ -157,12 +203,22 @@ def _run(
                 prompt_index=index // n,
                 request=request,
                 text=text,
-                splits_reasoning=splits_reasoning,
+                split=_split(body, text, one) if splits_reasoning else None,
+                hides_reasoning=getattr(body, "include_reasoning", None) is False,
                 shows_stop=bool(body.include_stop_str_in_output),
                 is_echo_only=is_echo_only,
+                form_param=form.param if form else None,
             )
         )
     return Run(caller.key, model, choices)
+
+
+def _split(body: GenerationBody, text: client.TextModel, asked: Asked) -> Split | None:
+    """How the answer is parted; not at all where its control tokens are wanted in it."""
+    if speaks_harmony(text) and body.skip_special_tokens is False:
+        return None
+    continues = bool(getattr(body, "continue_final_message", None))
+    return split_of(text, asked.prompt, continues=continues)
 
 
 def _seeded(sampling: SamplingParams, number: int) -> SamplingParams:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from chatsite.api.errors import ApiError, unavailable
 from chatsite.api.schemas.chat import ChatMessage
+from chatsite.api.schemas.common import GenerationBody
 from chatsite.catalog.models import LanguageModel
 from inference import client
 
@@ -35,11 +37,15 @@ def chat_tokens(
     turns: Sequence[dict[str, Any]],
     *,
     variables: Mapping[str, Any] | None = None,
+    **ending: bool,
 ) -> tuple[int, ...]:
-    """The prompt of a conversation. Raises ApiError when the chat template refuses it."""
+    """The prompt of a conversation; `ending` says how it ends, as TextModel.render has it.
+
+    Raises ApiError when the chat template refuses it.
+    """
     _refuse_hopeless(text, sum(len(turn["content"]) for turn in turns), "messages")
     try:
-        return tuple(text.render(turns, variables=variables))
+        return tuple(text.render(turns, variables=variables, **ending))
     except (client.BadMessage, client.TemplateFailed) as error:
         raise ApiError(400, str(error), param="messages", code="invalid_value") from error
 
@@ -61,6 +67,33 @@ def prompt_tokens(
         )
         raise ApiError(400, message, param="prompt", code="invalid_value")
     return tuple(prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """`keep` tokens of a prompt stay, -1: as many as the context has room for."""
+
+    keep: int
+    is_left: bool = True  # the beginning goes
+
+    def of(self, tokens: tuple[int, ...], room: int) -> tuple[int, ...]:
+        """Raises ApiError for more than the context holds, as vLLM does."""
+        keep = room if self.keep == -1 else self.keep
+        if keep > room:
+            text = (
+                f"Invalid 'truncate_prompt_tokens': Expected a value <= {room}, which the context "
+                f"has room for beside the completion, but got {keep} instead."
+            )
+            raise ApiError(
+                400, text, param="truncate_prompt_tokens", code="integer_above_max_value"
+            )
+        return tokens[-keep:] if self.is_left else tokens[:keep]
+
+
+def truncation_of(body: GenerationBody) -> Truncation | None:
+    if body.truncate_prompt_tokens is None:
+        return None
+    return Truncation(body.truncate_prompt_tokens, body.truncation_side != "right")
 
 
 def raw_tokens(text: client.TextModel, prompt: str, *, add_special_tokens: bool) -> list[int]:

@@ -5,20 +5,18 @@ The request's own values go first, then those of the preset it names, then OpenA
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatsite.api.errors import ApiError
-from chatsite.api.schemas.common import GenerationBody, ResponseJsonObject, ResponseJsonSchema
+from chatsite.api.schemas.common import GenerationBody
 from chatsite.catalog.models import SamplingPreset
+from inference import client
 from inference.contract import InvalidField, SamplingParams
 
-ANY_OBJECT = "{}"
-MAX_SCHEMA_CHARS = 64_000
 SAME_NAMES = (
     "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "seed", "min_tokens", "ignore_eos",
+    "frequency_penalty", "seed", "min_tokens", "ignore_eos", "skip_special_tokens",
 )  # fmt: skip
 
 
@@ -28,7 +26,8 @@ def sampling_of(
     *,
     max_tokens: int,
     logprobs: int | None,
-    vocab_size: int,
+    text: client.TextModel,
+    keeps_first_space: bool,
 ) -> SamplingParams:
     """The parameters of one choice. Raises ApiError naming the field at fault."""
     values: dict[str, Any] = {}
@@ -44,7 +43,12 @@ def sampling_of(
     if body.stop is not None:
         values["stop"] = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop)
     values |= {"max_tokens": max_tokens, "logprobs": logprobs}
-    values["logit_bias"] = _biases(body.logit_bias or {}, vocab_size)
+    values["logit_bias"] = _biases(body.logit_bias or {}, text.vocab_size)
+    for name in ("stop_token_ids", "allowed_token_ids"):
+        if (given := getattr(body, name)) is not None:
+            values[name] = _known_ids(name, given, text.vocab_size)
+    values["bad_token_ids"] = _bad_token_ids(body.bad_words or (), text)
+    values["keeps_first_space"] = keeps_first_space
     try:
         return SamplingParams(**values)
     except InvalidField as error:
@@ -64,36 +68,23 @@ def _biases(given: Mapping[str, float], vocab_size: int) -> tuple[tuple[int, flo
     return tuple(biases)
 
 
-def response_schema_of(body: GenerationBody) -> str | None:
-    """The JSON schema that the answer must follow, as text; None for free text."""
-    if isinstance(body.response_format, ResponseJsonSchema):
-        schema = body.response_format.json_schema.schema_
-        return _schema_text("response_format", schema if schema is not None else {})
-    if isinstance(body.response_format, ResponseJsonObject):
-        return ANY_OBJECT
-    if body.structured_outputs is not None:
-        if body.structured_outputs.json_ is not None:
-            return _schema_text("structured_outputs", body.structured_outputs.json_)
-        return ANY_OBJECT if body.structured_outputs.json_object else None
-    if body.guided_json is not None:
-        return _schema_text("guided_json", body.guided_json)
-    return None
+def _known_ids(name: str, given: Sequence[int], vocab_size: int) -> tuple[int, ...]:
+    for place, token in enumerate(given):
+        if token >= vocab_size:
+            message = (
+                f"Invalid '{name}[{place}]': token id {token} is not in the vocabulary. Expected "
+                f"ids from 0 to {vocab_size - 1}."
+            )
+            raise ApiError(400, message, param=f"{name}[{place}]", code="invalid_value")
+    return tuple(given)
 
 
-def _schema_text(param: str, schema: Mapping[str, Any] | str) -> str:
-    if isinstance(schema, str):
-        try:
-            schema = json.loads(schema)
-        except (ValueError, RecursionError):
-            schema = []
-        if not isinstance(schema, dict):
-            text = f"Invalid '{param}': the JSON schema must be an object."
-            raise ApiError(400, text, param=param, code="invalid_json_schema")
-    text = json.dumps(schema, separators=(",", ":"))
-    if len(text) > MAX_SCHEMA_CHARS:
-        message = (
-            f"Invalid '{param}': the schema is too long. Expected at most {MAX_SCHEMA_CHARS:,} "
-            f"characters, but got {len(text):,} instead."
-        )
-        raise ApiError(400, message, param=param, code="string_above_max_length")
-    return text
+def _bad_token_ids(words: Sequence[str], text: client.TextModel) -> tuple[tuple[int, ...], ...]:
+    """Each word's tokens, as it stands at a text's beginning and behind a space."""
+    found: dict[tuple[int, ...], None] = {}
+    for word in words:
+        bare = word.lstrip()
+        for spelling in {bare, " " + bare, word}:
+            if tokens := tuple(text.encode(spelling)):
+                found[tokens] = None
+    return tuple(sorted(found))

@@ -39,7 +39,16 @@ def tokenize(caller: Caller, body: TokenizeBody) -> Tokenized:
     tokens: list[int]
     if body.messages is not None:
         turns = prompts.turns_of(body.messages, system_prompt=system_prompt)
-        tokens = list(prompts.chat_tokens(text, turns, variables=body.chat_template_kwargs))
+        tokens = list(
+            prompts.chat_tokens(
+                text,
+                turns,
+                variables=body.chat_template_kwargs,
+                add_generation_prompt=body.add_generation_prompt is not False,
+                continue_final_message=bool(body.continue_final_message),
+                add_special_tokens=bool(body.add_special_tokens),
+            )
+        )
     else:
         special = body.add_special_tokens is not False
         tokens = prompts.raw_tokens(text, body.prompt or "", add_special_tokens=special)

@@ -14,7 +14,7 @@ from chatsite.api.schemas.common import (
     TemplateVariables,
     together,
 )
-from chatsite.api.schemas.replies import FinishReason, Timings, Usage
+from chatsite.api.schemas.replies import FinishReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_MESSAGES = 4096
 
@@ -40,6 +40,15 @@ class ChatMessage(Body):
     )
 
 
+def check_endings(add_generation_prompt: bool | None, continue_final_message: bool | None) -> None:
+    """A prompt ends in the middle of a message or opens the next: raises where both are asked."""
+    if continue_final_message and add_generation_prompt is not False:
+        raise together(
+            "continue_final_message",
+            "With 'continue_final_message', 'add_generation_prompt' must be false.",
+        )
+
+
 class ChatBody(GenerationBody):
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     max_completion_tokens: int | None = Field(
@@ -54,11 +63,22 @@ class ChatBody(GenerationBody):
         default=None,
         description="Variables for the model's chat template, such as enable_thinking.",
     )
-    add_generation_prompt: Literal[True] | None = None
-    continue_final_message: Literal[False] | None = None
-    add_special_tokens: Literal[False] | None = None
-    echo: Literal[False] | None = None
-    include_reasoning: bool | None = None
+    add_generation_prompt: bool | None = Field(
+        default=None, description="Default true: the prompt ends with the opening of an answer."
+    )
+    continue_final_message: bool | None = Field(
+        default=None,
+        description="The answer goes on with the last message; not with add_generation_prompt.",
+    )
+    add_special_tokens: bool | None = Field(
+        default=None, description="Beside those that the chat template writes. Default false."
+    )
+    echo: bool | None = Field(
+        default=None, description="The message that is continued comes back before the answer."
+    )
+    include_reasoning: bool | None = Field(
+        default=None, description="Default true. False leaves `reasoning_content` out."
+    )
     chat_template: None = None
     documents: None = None
 
@@ -81,6 +101,11 @@ class ChatBody(GenerationBody):
     def _top_logprobs_need_logprobs(self) -> ChatBody:
         if self.top_logprobs is not None and not self.logprobs:
             raise together("top_logprobs", "With 'top_logprobs', 'logprobs' must be true.")
+        return self
+
+    @model_validator(mode="after")
+    def _continues_or_begins(self) -> ChatBody:
+        check_endings(self.add_generation_prompt, self.continue_final_message)
         return self
 
 
@@ -111,6 +136,7 @@ class ChatChoice(TypedDict):
     message: AnswerMessage
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason
+    stop_reason: StopReason
     token_ids: NotRequired[list[int]]
 
 
@@ -123,6 +149,8 @@ class ChatCompletion(TypedDict):
     choices: list[ChatChoice]
     usage: Usage
     timings: Timings
+    prompt_token_ids: NotRequired[list[int]]
+    prompt_logprobs: NotRequired[PromptLogprobs]
 
 
 class Delta(TypedDict, total=False):
@@ -136,6 +164,7 @@ class ChunkChoice(TypedDict):
     delta: Delta
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason | None
+    stop_reason: StopReason
     token_ids: NotRequired[list[int]]
 
 
@@ -148,3 +177,4 @@ class ChatCompletionChunk(TypedDict):
     choices: list[ChunkChoice]
     usage: NotRequired[Usage | None]
     timings: NotRequired[Timings]
+    prompt_token_ids: NotRequired[list[int]]

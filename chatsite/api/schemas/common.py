@@ -26,6 +26,16 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 TemplateVariables = dict[str, str | int | float | bool | None]
 Nothing = Annotated[list[Any], Field(max_length=0)]
+BadWord = Annotated[
+    str, StringConstraints(min_length=1, max_length=SamplingParams.MAX_BAD_WORD_CHARS)
+]
+MAX_GRAMMAR_CHARS = 64_000
+Grammar = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
+MAX_OFFERED = 1024
+Offered = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]],
+    Field(min_length=1, max_length=MAX_OFFERED, fail_fast=True),
+]
 
 
 class Body(BaseModel):
@@ -77,10 +87,40 @@ ResponseFormat = Annotated[
 
 
 class StructuredOutputs(Body):
-    """vLLM's way to ask for a JSON schema; its other grammars aren't served."""
+    """vLLM's ways to hold an answer to a form. Exactly one of the first five."""
 
-    json_: dict[str, Any] | str | None = Field(default=None, alias="json")
-    json_object: bool | None = None
+    json_: dict[str, Any] | str | None = Field(
+        default=None, alias="json", description="A JSON schema."
+    )
+    json_object: Literal[True] | None = Field(default=None, description="Any JSON object.")
+    regex: Grammar | None = Field(default=None, description="The whole answer matches it.")
+    choice: Offered | None = Field(default=None, description="The answer is one of these.")
+    grammar: Grammar | None = Field(default=None, description="In Lark's notation or in GBNF.")
+    structural_tag: None = None
+    whitespace_pattern: None = None
+    disable_additional_properties: Literal[False] | None = None
+    disable_fallback: bool | None = Field(default=None, description="Taken and ignored.")
+    disable_any_whitespace: bool | None = Field(
+        default=None, description="Taken and ignored: JSON is always spaced in one way."
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        forms = (self.json_, self.json_object, self.regex, self.choice, self.grammar)
+        if sum(form is not None for form in forms) != 1:
+            raise together(
+                "structured_outputs",
+                "Invalid 'structured_outputs': give exactly one of 'json', 'json_object', 'regex', "
+                "'choice' and 'grammar'.",
+            )
+        return self
+
+
+FORMS = (
+    "response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
+    "guided_grammar",
+)  # fmt: skip
+"""What holds an answer to a form; one at a time."""
 
 
 class GenerationBody(Body):
@@ -118,18 +158,63 @@ class GenerationBody(Body):
     min_tokens: int | None = Field(default=None, ge=0, le=1_000_000)
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
-    return_token_ids: bool | None = Field(
-        default=None, description="Adds `token_ids` to each choice."
+    stop_token_ids: (
+        Annotated[list[TokenId], Field(max_length=SamplingParams.MAX_STOP_TOKENS, fail_fast=True)]
+        | None
+    ) = Field(default=None, description="The answer ends with any of them, unseen.")
+    bad_words: (
+        Annotated[list[BadWord], Field(max_length=SamplingParams.MAX_BAD_WORDS, fail_fast=True)]
+        | None
+    ) = Field(default=None, description="Texts whose last token may not follow the others.")
+    allowed_token_ids: (
+        Annotated[
+            list[TokenId],
+            Field(min_length=1, max_length=SamplingParams.MAX_ALLOWED_TOKENS, fail_fast=True),
+        ]
+        | None
+    ) = Field(default=None, description="No other token may come, not even the end.")
+    skip_special_tokens: bool | None = Field(
+        default=None, description="Default true. False spells them out in the text."
     )
-    guided_json: dict[str, Any] | str | None = Field(
-        default=None, description="Older `structured_outputs`."
+    prompt_logprobs: int | None = Field(
+        default=None, ge=0, le=20, description="Of each prompt token, and of the likeliest there."
+    )
+    truncate_prompt_tokens: int | None = Field(
+        default=None,
+        ge=-1,
+        le=1_000_000,
+        description="So many tokens of the prompt are kept; -1 keeps what fits.",
+    )
+    truncation_side: Literal["left", "right"] | None = Field(
+        default=None, description="Where they are cut off. Default left."
+    )
+    return_token_ids: bool | None = Field(
+        default=None, description="Adds `token_ids`, end token included, and `prompt_token_ids`."
+    )
+    return_tokens_as_token_ids: bool | None = Field(
+        default=None, description="Log-probabilities name tokens as token_id:5."
     )
     structured_outputs: StructuredOutputs | None = None
+    guided_json: dict[str, Any] | str | None = Field(
+        default=None, description="Older `structured_outputs.json`."
+    )
+    guided_regex: Grammar | None = None
+    guided_choice: Offered | None = None
+    guided_grammar: Grammar | None = None
+    guided_decoding_backend: str | None = Field(
+        default=None, max_length=200, description="Taken and ignored."
+    )
+    guided_whitespace_pattern: None = None
     priority: int | None = Field(
-        default=None, ge=0, le=1000, description="Higher waits longer. Default 0."
+        default=None, ge=-1000, le=1000, description="Higher waits longer. Default 0."
+    )
+    cache_salt: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="What is cached is found again only under the same salt.",
     )
     request_id: str | None = Field(default=None, max_length=200, description="Taken and ignored.")
-    cache_salt: str | None = Field(default=None, max_length=200, description="Taken and ignored.")
 
     # About OpenAI's service: no answer changes.
     user: str | None = Field(default=None, max_length=500, description="Taken and ignored.")
@@ -143,15 +228,9 @@ class GenerationBody(Body):
     # Would change the answer and can't be had: only the value that changes nothing.
     use_beam_search: Literal[False] | None = None
     length_penalty: float | None = Field(default=None, ge=1, le=1)
-    skip_special_tokens: Literal[True] | None = None
     spaces_between_special_tokens: bool | None = Field(
         default=None, description="Taken and ignored."
     )
-    stop_token_ids: Nothing | None = None
-    bad_words: Nothing | None = None
-    allowed_token_ids: None = None
-    truncate_prompt_tokens: None = None
-    prompt_logprobs: None = None
     logits_processors: None = None
 
     @model_validator(mode="after")
@@ -159,5 +238,29 @@ class GenerationBody(Body):
         if self.stream_options is not None and not self.stream:
             raise together(
                 "stream_options", "'stream_options' is only allowed when 'stream' is true."
+            )
+        if self.prompt_logprobs is not None and self.stream:
+            raise together(
+                "prompt_logprobs", "'prompt_logprobs' are not available when 'stream' is true."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _truncation_leaves_something(self) -> Self:
+        if self.truncate_prompt_tokens == 0:
+            raise together(
+                "truncate_prompt_tokens",
+                "Invalid 'truncate_prompt_tokens': Expected -1 or a value >= 1, but got 0 instead.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        given = [name for name in FORMS if getattr(self, name) is not None]
+        if isinstance(self.response_format, ResponseText):
+            given.remove("response_format")
+        if len(given) > 1:
+            raise together(
+                given[1], f"Invalid '{given[1]}': '{given[0]}' asks for another form already."
             )
         return self

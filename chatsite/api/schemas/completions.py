@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody, TokenId
-from chatsite.api.schemas.replies import FinishReason, Timings, Usage
+from chatsite.api.schemas.replies import FinishReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_PROMPT_TOKENS = 1_000_000
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
@@ -53,7 +53,10 @@ class Choice(TypedDict):
     text: str
     logprobs: Logprobs | None
     finish_reason: FinishReason | None
+    stop_reason: StopReason
     token_ids: NotRequired[list[int]]
+    prompt_token_ids: NotRequired[list[int]]
+    prompt_logprobs: NotRequired[PromptLogprobs]
 
 
 class Completion(TypedDict):

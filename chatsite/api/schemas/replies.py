@@ -7,6 +7,18 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 FinishReason = Literal["stop", "length"]
+StopReason = int | str | None  # the stop token or stop string that ended it; null for others
+
+
+class PromptLogprob(TypedDict):
+    """`rank` is null for a token that isn't among the likeliest asked for."""
+
+    logprob: float
+    rank: int | None
+    decoded_token: str
+
+
+PromptLogprobs = list[dict[str, PromptLogprob] | None]  # by token id; the first token has none
 
 
 class PromptTokensDetails(TypedDict):

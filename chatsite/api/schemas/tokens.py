@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+from typing import NotRequired
 
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from chatsite.api.schemas.chat import MAX_MESSAGES, ChatMessage
+from chatsite.api.schemas.chat import MAX_MESSAGES, ChatMessage, check_endings
 from chatsite.api.schemas.common import Body, TemplateVariables, TokenId, together
 
 MAX_TOKENS = 1_000_000
@@ -22,8 +22,8 @@ class TokenizeBody(Body):
         default=None, min_length=1, max_length=MAX_MESSAGES, fail_fast=True
     )
     add_special_tokens: bool | None = None
-    add_generation_prompt: Literal[True] | None = None
-    continue_final_message: Literal[False] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
     return_token_strs: bool | None = None
     chat_template_kwargs: TemplateVariables | None = None
 
@@ -31,6 +31,7 @@ class TokenizeBody(Body):
     def _one_of_both(self) -> TokenizeBody:
         if (self.prompt is None) == (self.messages is None):
             raise together("prompt", "Give either 'prompt' or 'messages'.")
+        check_endings(self.add_generation_prompt, self.continue_final_message)
         return self
 
 

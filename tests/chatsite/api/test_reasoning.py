@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsite.api.reasoning import ReasoningSplit
+from chatsite.api.reasoning import HARMONY, HarmonySplit, ReasoningSplit
 
 
 def split(pieces: list[str], *, begins_inside: bool = False) -> tuple[str, str]:
@@ -43,3 +43,39 @@ def test_the_cuts_do_not_matter(text, cuts, inside):
     places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
     pieces = [text[a:b] for a, b in itertools.pairwise(places)]
     assert split(pieces, begins_inside=inside) == split([text], begins_inside=inside)
+
+
+def harmony(pieces: list[str], *, channel: str | None = None) -> tuple[str, str]:
+    reader = HarmonySplit(channel=channel)
+    parts = [reader.feed(piece) for piece in pieces] + [reader.feed("", is_end=True)]
+    return "".join(p[0] for p in parts), "".join(p[1] for p in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "channel", "reasoning", "content"),
+    [
+        ("<|channel|>analysis<|message|>A<|end|><|start|>assistant<|channel|>final<|message|>B<|return|>",
+         None, "A", "B"),
+        ("<|channel|>commentary to=functions.x <|constrain|>json<|message|>{}<|call|>", None, "{}", ""),
+        ("<|channel|>final<|message|>B", None, "", "B"),
+        ("<|channel|>analysis<|message|>A", None, "A", ""),
+        ("B", None, "", "B"),
+        ("A<|end|><|start|>assistant<|channel|>final<|message|>B", "analysis", "A", "B"),
+        ("B <|en", "final", "", "B <|en"),
+        ("<|channel|>final<|message|>1 <| 2", None, "", "1 <| 2"),
+    ],
+)  # fmt: skip
+def test_channels_are_parted(text, channel, reasoning, content):
+    assert harmony([text], channel=channel) == (reasoning, content)
+
+
+@given(
+    text=st.lists(st.sampled_from([*HARMONY, "<|", "final", "analysis", "<", "a", " ", "|>"])).map(
+        "".join
+    ),
+    cuts=st.lists(st.integers(0, 120)),
+)
+def test_the_cuts_of_channels_do_not_matter(text, cuts):
+    places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
+    pieces = [text[a:b] for a, b in itertools.pairwise(places)]
+    assert harmony(pieces) == harmony([text])
