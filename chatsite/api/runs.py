@@ -15,12 +15,11 @@ from django.db import transaction
 from chatsite.api.choices import Choice, Piece
 from chatsite.api.errors import of_result, unavailable
 from chatsite.api.models import ApiKey
-from chatsite.api.quotas import check_quota
+from chatsite.api.quotas import check_quota, check_unfinished
 from chatsite.api.schemas.replies import Timings, Usage
 from chatsite.api.threads import POOL
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat import requests
-from chatsite.errors import ChatError
 from chatsite.metrics import actions as metrics
 from chatsite.metrics.models import Generation
 from inference import client
@@ -50,8 +49,10 @@ class Run:
 
     def open(self, preset: SamplingPreset | None) -> None:
         """Store every request and put it on the queue. Raises ApiError; nothing then runs on."""
+        asked = {"requests": len(self.choices), "param": self._param_of_number()}
         with transaction.atomic():
-            self.headers |= check_quota(self.key, requests=len(self.choices))
+            check_unfinished(self.key, **asked)
+            self.headers |= check_quota(self.key, **asked)
             for choice in self.choices:
                 metrics.open_generation(
                     choice.request,
@@ -59,6 +60,7 @@ class Run:
                     user_id=self.key.owner_id,
                     state=Generation.State.QUEUED,  # it is sent at once, or ended
                     api_key=self.key.prefix,
+                    prompt_tokens=len(choice.request.prompt_token_ids),  # a quota counts them now
                     model_version=self.model.version,
                     preset_slug=preset.slug if preset else "",
                     preset_version=preset.version if preset else None,
@@ -76,6 +78,11 @@ class Run:
                     UUID(choice.request.request_id), "failed", code=code, text=str(error)[:300]
                 )
             raise
+
+    def _param_of_number(self) -> str:
+        """What to name when there are too many choices: a list of prompts, or `n`."""
+        prompts = self.choices[-1].prompt_index + 1
+        return "prompt" if prompts > len(self.choices) // prompts else "n"
 
     # --- meanwhile ---------------------------------------------------------------------------
 
@@ -180,14 +187,18 @@ async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:
 
 
 def stop(choices: Sequence[Choice]) -> None:
-    """Cancel requests that nobody waits for. A failure is logged: their tokens are bounded."""
+    """Cancel requests that nobody waits for, whether or not the database can be asked.
+
+    A failure is logged: their tokens are bounded.
+    """
     for choice in choices:
+        request_id = choice.request.request_id
         try:
-            requests.cancel(UUID(choice.request.request_id))
-        except ChatError as error:
-            logger.warning("could not stop %s: %s", choice.request.request_id[:8], error.code)
+            client.cancel(request_id)
+        except client.RedisUnavailable:
+            logger.warning("could not stop %s: the queue is away", request_id[:8])
         except Exception:
-            logger.exception("could not stop %s", choice.request.request_id[:8])
+            logger.exception("could not stop %s", request_id[:8])
 
 
 SERVED_S = 1.0

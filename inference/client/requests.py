@@ -43,7 +43,8 @@ def submit(request: GenerationRequest) -> None:
     request = dataclasses.replace(request, sampling=sampling, submitted=Stamp.now())
     outcome = ledger.submit(request)
     if outcome == "full":
-        raise QueueFull(f"{settings().max_waiting} requests wait for this model already.")
+        most = settings().max_waiting_of(request.source)
+        raise QueueFull(f"{most} requests wait for this model already.")
     if outcome == "ok":
         try:
             broker.send_generate(request)

@@ -20,6 +20,7 @@ GENERATE = "inference.generate"
 STORE_REPLY = "chatsite.chat.store_reply"
 WEB_QUEUE = "web"
 PRIORITY_STEPS = [0, 3, 6, 9]
+PROGRAMS_FROM = 6  # the first step of those whom nobody watches
 SEPARATOR = "\x06\x16"  # kombu's, between a queue's name and a priority step
 
 

@@ -78,7 +78,7 @@ def submit(request: GenerationRequest) -> str:
             to_wire(request),
             request.model,
             request.priority * PRIORITY_WEIGHT + now,
-            settings().max_waiting,
+            settings().max_waiting_of(request.source),
             now,
             now + int(request.expires_s * 1000),
             request.attempt,

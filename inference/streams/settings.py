@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import redis
 
+from inference.contract import Source
+
 CONNECT_S = 1.0
 ANSWER_S = 2.0
 SCHEMES = ("redis", "rediss", "unix")
@@ -31,6 +33,11 @@ class StreamSettings:
     max_losses: int = 2  # CHATSITE_MAX_LOSSES: losing its worker once more ends a request
     stream_s: int = 86_400  # a stream nobody stored is kept this long
     forget_s: int = 60  # a stored one this long, for readers in flight
+
+    def max_waiting_of(self, source: Source) -> int:
+        """Programs leave an eighth of each model's line to people."""
+        share = self.max_waiting - max(1, self.max_waiting // 8)
+        return self.max_waiting if source == "chat" else max(1, share)
 
     @property
     def recovery_wait_s(self) -> float:

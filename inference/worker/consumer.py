@@ -1,7 +1,8 @@
 """Celery's consumer as the slot needs it: patient with Redis, and on the queue of its model alone.
 
 The queue is joined when the model is ready and left before it goes, by the calls that Celery's own
-add_consumer and cancel_consumer make, in the consumer's thread.
+add_consumer and cancel_consumer make, in the consumer's thread. An eighth of the worker's places is
+kept for people: while programs hold the others, their part of the queue isn't listened to.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Any
 from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
+from inference.streams.broker import PROGRAMS_FROM
+
 IDLE_QUEUE = "inference.idle"  # nobody sends to it; a consumer needs one queue
 RETRY_S = 0.5
 LEAVE_S = 2.0
 COUNTED_OUT_S = 0.003
+LISTEN_S = 0.05  # how long programs may wait to be listened to again
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]
@@ -91,11 +95,58 @@ def _nothing() -> None:
     """The event loop's turn itself is what is wanted."""
 
 
+class Places:
+    """Who holds the places of this process: at most seven of eight are programs'."""
+
+    def __init__(self) -> None:
+        self._programs: set[str] = set()  # task ids; changed by consumer and pool threads
+
+    def take(self, task_id: str, priority: int | None) -> None:
+        """Before the consumer asks for the next task, so that no task too many comes."""
+        if (priority or 0) >= PROGRAMS_FROM:
+            self._programs.add(task_id)
+
+    def give_back(self, task_id: str) -> None:
+        self._programs.discard(task_id)
+
+    def have_room_for_programs(self, places: int) -> bool:
+        return len(self._programs) < places - places // 8
+
+    def guard(self, consumer: Any) -> None:
+        """Let this consumer ask for tasks of those alone who may have one.
+
+        kombu names one list per queue and priority step in each BRPOP.
+        """
+        channel = consumer.task_consumer.channel
+        ask, steps = channel._brpop_start, list(channel.priority_steps)
+        peoples = [step for step in steps if step < PROGRAMS_FROM]
+
+        def ask_for_those(timeout: float | None = None) -> None:
+            is_open = self.have_room_for_programs(consumer.pool.num_processes)
+            if is_open:
+                ask(timeout)
+                return
+            channel.priority_steps = peoples
+            try:
+                ask(LISTEN_S)
+            finally:
+                channel.priority_steps = steps
+
+        channel._brpop_start = ask_for_those
+
+
 membership = QueueMembership()
+places = Places()
+
+
+@signals.task_received.connect  # type: ignore[untyped-decorator]
+def _received(request: Any, **_: Any) -> None:
+    places.take(request.id, request.delivery_info.get("priority"))
 
 
 @signals.task_postrun.connect  # type: ignore[untyped-decorator]
-def _ended(**_: Any) -> None:
+def _ended(task_id: str, **_: Any) -> None:
+    places.give_back(task_id)
     membership.look_again()
 
 
@@ -105,4 +156,5 @@ class KeepMembership(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, consumer: Any) -> None:
+        places.guard(consumer)
         membership.attach(consumer)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inference import client
+from inference.client import requests as requests_module
 from inference.contract import PRIORITY_BATCH, SamplingParams
 from inference.streams import broker, keys, ledger
 from inference.streams import settings as settings_module
@@ -50,6 +51,20 @@ def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(client.QueueFull) as refusal:
         client.submit(new_request())
     assert refusal.value.code == "queue_full"
+
+
+def test_programs_leave_an_eighth_of_the_line_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATSITE_MAX_WAITING", "8")
+    few = settings_module.StreamSettings.from_env()
+    for module in (ledger, requests_module):
+        monkeypatch.setattr(module, "settings", lambda: few)
+    for _ in range(7):
+        client.submit(new_request(source="api"))
+    with pytest.raises(client.QueueFull, match="7 requests"):
+        client.submit(new_request(source="api"))
+    client.submit(new_request())
+    with pytest.raises(client.QueueFull, match="8 requests"):
+        client.submit(new_request())
 
 
 def test_a_submit_whose_task_cannot_be_sent_leaves_nothing_behind(
