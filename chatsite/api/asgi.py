@@ -18,7 +18,8 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 
-from chatsite.api.errors import ApiError
+from chatsite.api.endpoints import with_id
+from chatsite.api.errors import ApiError, https_only, no_such_url
 
 PREFIX = "/v1/"
 App = Callable[..., Awaitable[None]]
@@ -39,7 +40,7 @@ class ApiHandler(ASGIHandler):
         self._middleware_chain = convert_exception_to_response(self._answer)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: App) -> None:
-        if scope["path"].startswith(PREFIX):
+        if (scope["path"] + "/").startswith(PREFIX):
             await self.handle(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
@@ -50,6 +51,10 @@ class ApiHandler(ASGIHandler):
         except DisallowedHost:
             text = "This site doesn't answer under this host name (see ALLOWED_HOSTS)."
             return ApiError(400, text, code="unknown_host").response()
+        if settings.BEHIND_TLS and not request.is_secure():
+            return https_only().response()
+        if request.path + "/" == PREFIX:
+            return with_id(no_such_url(request.method or "", request.path).response())
         return await self._get_response_async(request)
 
     async def read_body(self, receive: Receive) -> IO[bytes]:

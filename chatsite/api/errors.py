@@ -67,6 +67,15 @@ def not_allowed(method: str, path: str, allowed: str) -> ApiError:
     )
 
 
+def https_only() -> ApiError:
+    """Never a redirect: the key has come in the open already, and must not come so again."""
+    message = (
+        "This API is served over HTTPS only. The key of this request was sent unencrypted: "
+        "revoke it if others may have seen it."
+    )
+    return ApiError(403, message, code="https_required")
+
+
 def no_such_model(name: str) -> ApiError:
     return ApiError(
         404,
