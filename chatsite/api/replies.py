@@ -99,7 +99,9 @@ async def _events(run: Run, form: Format, options: StreamOptions) -> AsyncGenera
     finally:
         await pieces.aclose()
     if form.waits_for_end:
-        yield _event(form.whole())
+        whole = form.whole()
+        del whole["usage"], whole["timings"]  # where every stream has them
+        yield written(whole, is_last=not with_usage)
     if with_usage:
         ending = form.ending() | {"usage": run.usage(), "timings": run.timings()}
         yield _event(ending)

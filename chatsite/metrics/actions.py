@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from chatsite.metrics.figures import AttemptTimeline, figures_of
 from chatsite.metrics.models import Attempt, Generation
+from inference.client import clean
 from inference.contract import (
     GenerationRequest,
     Result,
@@ -32,12 +33,17 @@ def open_generation(request: GenerationRequest, **identity: Any) -> Generation:
         request_id=UUID(request.request_id),
         source=request.source,
         model_slug=request.model,
-        sampling=asdict(request.sampling),
+        sampling=storable(asdict(request.sampling)),
         received_at=dt.datetime.fromtimestamp(request.received.wall_us / 1e6, tz=dt.UTC),
         received_stamp=asdict(request.received),
         continued_tokens=len(request.continue_from),
         **identity,
     )
+
+
+def storable(sampling: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as any database takes them: PostgreSQL's JSON knows no NUL."""
+    return sampling | {"stop": [clean(text) for text in sampling["stop"]]}
 
 
 def received_of(generation: Generation) -> Stamp:
@@ -76,7 +82,7 @@ def close_generation(
     ).update(
         state=result.finish_reason,
         error_code=result.error_code[:40],
-        error_text=result.error_text[:300],
+        error_text=clean(result.error_text)[:300],
         model_revision=result.model_revision[:64],
         dtype=result.dtype[:16],
         prompt_tokens=result.prompt_tokens or None,

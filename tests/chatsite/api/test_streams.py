@@ -174,3 +174,20 @@ def test_quotas_and_scopes(stack, secret):
     assert refused.status_code == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert refused.json()["error"]["type"] == "rate_limit_error"
+
+
+@pytest.mark.parametrize("logprobs", [None, 1])
+def test_an_echo_is_streamed_once_and_so_is_the_usage(http, logprobs):
+    asked = {"model": SLUG, "prompt": ["1, 2,", "a"], "max_tokens": 4, "temperature": 0, "echo": True,
+             "logprobs": logprobs}  # fmt: skip
+    whole = http.post("/completions", json=asked).json()
+    with_usage = {"stream": True, "stream_options": {"include_usage": True}}
+    for more in ({"stream": True}, with_usage):
+        lines = http.post("/completions", json=asked | more).text.splitlines()
+        events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        for index, choice in enumerate(whole["choices"]):
+            parts = [c for e in events for c in e["choices"] if c["index"] == index]
+            assert "".join(part["text"] for part in parts) == choice["text"]
+        told = [event["usage"] for event in events if event.get("usage")]
+        assert told == ([whole["usage"]] if "stream_options" in more else [])
+        assert ["timings" in event for event in events] == [False] * (len(events) - 1) + [True]
