@@ -273,3 +273,4 @@ API_MAX_UNFINISHED = env_int("API_MAX_UNFINISHED", 256, low=1)  # of one owner's
 API_HEARTBEAT_S = env_int("API_HEARTBEAT_S", 10, low=1)  # a stream is silent no longer
 DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
 MAX_BODY_S = env_int("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then
+MAX_UNREAD_S = env_int("MAX_UNREAD_S", 30, low=1)  # a client that reads nothing is cut off

@@ -27,6 +27,8 @@ from inference.contract import Event, Progress, Result, Stamp, Started
 
 logger = logging.getLogger(__name__)
 
+MAX_UNTAKEN = 64  # events that lie between the hub and a client; the hub bounds those behind
+
 Item = tuple[Choice, Event | client.Place] | Exception
 
 
@@ -93,7 +95,7 @@ class Run:
 
         Left early, by an error or because the client went away, it stops what still runs.
         """
-        queue: asyncio.Queue[Item] = asyncio.Queue()
+        queue: asyncio.Queue[Item] = asyncio.Queue(MAX_UNTAKEN)
         pumps = [asyncio.create_task(_pump(choice, queue)) for choice in self.choices]
         left = len(pumps)
         noted = False
@@ -179,11 +181,13 @@ async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:
     event: Event | client.Place | None = None
     try:
         async for event in client.hub().follow(choice.request.request_id):
-            queue.put_nowait((choice, event))
+            await queue.put((choice, event))
         if not isinstance(event, Result):
-            queue.put_nowait(of_result("interrupted", "The answer's stream was lost."))
+            await queue.put(of_result("interrupted", "The answer's stream was lost."))
+    except client.SlowReader:
+        await queue.put(of_result("slow_reader", "The answer was read too slowly."))
     except Exception as error:
-        queue.put_nowait(error)
+        await queue.put(error)
 
 
 def stop(choices: Sequence[Choice]) -> None:
