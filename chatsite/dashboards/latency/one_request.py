@@ -28,8 +28,15 @@ LEGEND = {
 }
 
 
-def page_data(generation: Generation) -> dict[str, Any]:
-    """What the template shows. One query, for the attempts."""
+WRITTEN = ("stop",)  # parameters that hold what somebody wrote
+QUOTES = ("bad_schema",)  # error codes whose text quotes it
+
+
+def page_data(generation: Generation, *, may_read: bool) -> dict[str, Any]:
+    """What the template shows. One query, for the attempts.
+
+    Who may not read what was written isn't told words of it.
+    """
     attempts = list(generation.attempts.order_by("number"))
     bars = waterfall(generation, attempts)
     return {
@@ -41,7 +48,14 @@ def page_data(generation: Generation) -> dict[str, Any]:
         "legend": legend(bars),
         "formula": formula(generation),
         "itl": {"gaps_ms": gaps_ms(generation, attempts)},
-        "sampling": sorted((name, json.dumps(v)) for name, v in generation.sampling.items()),
+        "sampling": [
+            (name, json.dumps(value) if may_read or name not in WRITTEN else _("not shown"))
+            for name, value in sorted(generation.sampling.items())
+            if value or name not in WRITTEN
+        ],
+        "error_detail": generation.error_text
+        if may_read and generation.error_code in QUOTES
+        else "",
         "definitions": DEFINITIONS,
     }
 

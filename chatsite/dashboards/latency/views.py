@@ -1,4 +1,6 @@
-"""The latency board and the page of one request, for staff who may view requests."""
+"""The latency board, for staff who may view requests, and the page of one request, for its owner
+too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import (
     Http404,
@@ -16,9 +20,9 @@ from django.http import (
     QueryDict,
     StreamingHttpResponse,
 )
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from chatsite.accounts.models import User
@@ -32,6 +36,7 @@ from chatsite.dashboards.pages import render_in_admin, staff_page
 from chatsite.metrics.models import Generation
 
 VIEW = "metrics.view_generation"
+READ = "chat.view_conversation"
 TABLES = ("time", "models", "requests")
 
 
@@ -81,13 +86,25 @@ def export(request: HttpRequest, table: str) -> HttpResponse:
     )
 
 
-@staff_page(VIEW)
 @require_GET
+@login_required
+@never_cache
 def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    generation = get_object_or_404(Generation, request_id=request_id)
-    context = page_data(generation) | {
+    user: User = request.user  # type: ignore[assignment]
+    generation = Generation.objects.filter(request_id=request_id).first()
+    is_own = generation is not None and generation.user_id == user.pk
+    is_staff = user.is_staff and user.has_perm(VIEW)
+    if user.is_staff and not (is_staff or is_own):
+        raise PermissionDenied  # whatever they ask for, as on every page for staff
+    if generation is None or not (is_staff or is_own):
+        raise Http404
+    may_read = is_own or user.has_perm(READ)
+    context = page_data(generation, may_read=may_read) | {
         "title": _("Request %s") % generation,
-        "conversation_url": conversation_url(request.user, generation),  # type: ignore[arg-type]
+        "conversation_url": conversation_url(user, generation),
+        "may_read": may_read,
+        "is_for_staff": is_staff,
+        **({} if is_staff else {"is_nav_sidebar_enabled": False}),
     }
     return render_in_admin(request, "admin/latency/request.html", context)
 
@@ -103,7 +120,7 @@ def conversation_url(user: User, generation: Generation) -> str:
         return ""
     if message.conversation.owner_id == user.pk:
         return reverse("chat:conversation", args=[message.conversation_id])
-    if user.has_perm("chat.view_conversation"):
+    if user.has_perm(READ):
         return reverse("admin:chat_conversation_change", args=[message.conversation_id])
     return ""
 

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from urllib.parse import quote
 
 import httpx
@@ -70,10 +71,20 @@ def test_continuous_usage(http):
     assert counts[-1] == 3
 
 
-def test_the_header_leads_to_the_requests_page(http):
+def test_the_header_leads_the_keys_owner_to_the_requests_page(http, stack):
     reply = http.post("/completions", json={"model": SLUG, "prompt": "a", "max_tokens": 1})
     assert reply.json()["id"] == "cmpl-" + reply.headers["x-request-id"]
-    assert "/admin/latency/requests/" in reply.headers["link"]
+    page = stack.url + reply.headers["link"].partition("<")[2].partition(">")[0]
+    with httpx.Client(base_url=stack.url, follow_redirects=True, timeout=30) as browser:
+        browser.get("/accounts/sign-in/")
+        given = {"username": "alice-of-the-api", "password": "a long pass phrase"}
+        given["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
+        signed_in = browser.post("/accounts/sign-in/", data=given, headers={"Referer": stack.url})
+        assert signed_in.status_code == 200, signed_in.text[:500]
+        shown = browser.get(page)
+        assert shown.status_code == 200
+        assert str(uuid.UUID(reply.headers["x-request-id"])) in shown.text
+    assert "sign-in" in httpx.get(page, timeout=30).headers["location"]
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,40 @@ def test_a_request_that_does_not_exist_is_404_for_dana_and_403_for_charlie(
     assert signed_in(charlie).get(url(gone)).status_code == 403
 
 
+def test_its_owner_opens_it_and_nobody_else_learns_of_it(alice, bob, charlie, signed_in, client):
+    row = rows.generation(
+        user=alice, source="api", sampling={"stop": ["my words"], "seed": 4711, "temperature": 1}
+    )
+    row.save(force_insert=True)
+    page = signed_in(alice).get(url(row))
+    assert page.status_code == 200
+    shown = page.content.decode()
+    assert "4711" in shown
+    assert "my words" in shown
+    assert not re.search(r'href="/admin/', shown.split('id="content-main"')[0])
+    for other in (bob, alice):
+        gone = signed_in(other).get(
+            url(row) if other is bob else f"{url(row)[:-37]}{uuid.uuid4()}/"
+        )
+        assert gone.status_code == 404
+    assert signed_in(charlie).get(url(row)).status_code == 403
+    asked = client.get(url(row))
+    assert asked.status_code == 302
+    assert "sign-in" in asked["location"]
+    assert signed_in(alice).get("/admin/latency/").status_code in (302, 403)
+
+
+def test_words_are_for_who_may_read_them(charlie, dana, alice, signed_in):
+    row = rows.failed(user=alice, source="api", error_code="bad_schema", error_text="my words",
+                      sampling={"stop": ["my words"]})  # fmt: skip
+    row.save(force_insert=True)
+    allow(charlie, "view_generation")
+    told = signed_in(charlie).get(url(row)).content.decode()
+    assert "bad_schema" in told
+    assert "my words" not in told
+    assert "my words" in signed_in(dana).get(url(row)).content.decode()
+
+
 @pytest.fixture
 def alices_answer(alice) -> Generation:
     conversation = Conversation.objects.create(owner=alice, title="Alice's secret")
