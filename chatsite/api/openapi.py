@@ -18,6 +18,8 @@ PROBLEMS = {
     401: "No usable key.",
     403: "The key may not do this.",
     404: "No such model.",
+    405: "Another method; `Allow` names the right one.",
+    408: "The body comes too slowly.",
     413: "The body is too large.",
     415: "The body isn't JSON.",
     429: "Over the key's quota; see Retry-After.",
@@ -25,6 +27,7 @@ PROBLEMS = {
     503: "No worker serves the model, or the queue is full or away; see Retry-After.",
 }
 GENERATES_ONLY = (403, 429)
+OF_A_BODY = (408, 413, 415)
 REF = "#/components/schemas/{model}"
 
 
@@ -73,7 +76,8 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     responses = {
         str(status): {"description": words, "content": problem}
         for status, words in PROBLEMS.items()
-        if endpoint.generates or status not in GENERATES_ONLY
+        if (endpoint.generates or status not in GENERATES_ONLY)
+        and (endpoint.takes is not None or status not in OF_A_BODY)
     }
     done = {
         "description": "OK",

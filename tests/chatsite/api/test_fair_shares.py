@@ -93,3 +93,29 @@ async def test_a_program_that_fills_all_it_may_leaves_room_for_people(stack, str
         for reply in (full, too_many, never, *held):
             await reply.aclose()
     await streams.until_alive(0, seconds=5)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_without_its_queue_the_site_says_so_and_goes_on_afterwards(stack, secret, stream):
+    body = {"model": SLUG, "prompt": "a", "max_tokens": 1, "stream": stream}
+    headers = {"Authorization": f"Bearer {secret}"}
+
+    def post() -> httpx.Response:
+        url = stack.url + "/v1/completions"
+        return httpx.post(url, json=body, headers=headers, timeout=30)
+
+    assert post().status_code == 200
+    stack.redis.stop()
+    try:
+        refused = post()
+    finally:
+        stack.redis.start()
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["error"]["code"] == "queue_away"
+    assert refused.json()["error"]["type"] == "server_error"
+    deadline = time.monotonic() + 30
+    while (reply := post()).status_code != 200:
+        assert reply.status_code == 503
+        assert time.monotonic() < deadline
+        time.sleep(0.5)

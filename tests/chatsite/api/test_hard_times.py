@@ -20,6 +20,7 @@ import pytest
 
 from tests.chatsite.api.conftest import Streams
 from tests.support.stack import SLUG, Stack
+from tests.support.vocabularies import byte_level
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -37,6 +38,7 @@ ENDLESS = {"model": SLUG, "prompt": "Once", "max_tokens": 4000, "ignore_eos": Tr
 def stack(default_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     models = tmp_path_factory.mktemp("models")
     thinking_model(default_model_dir, models / SLUG)
+    byte_level(models / "gpt-oss", special=["<|start|>", "<|message|>"])
     environment = {
         "CHATSITE_MODELS": str(models),
         "CHATSITE_MAX_RUNNING": "1",
@@ -132,6 +134,29 @@ def test_a_template_that_closes_the_thought_leaves_the_answer(ai):
     assert message.content
     assert not getattr(message, "reasoning_content", None)
     assert reply.usage.completion_tokens_details.reasoning_tokens == 0
+
+
+# --- a vocabulary without a model ---
+
+
+@pytest.mark.parametrize("prompt", ["GitHub Copilot", "naïve 👍", "a<|start|>b", ""])
+def test_gpt_oss_counts_without_a_model(http, prompt):
+    asked = {"model": "gpt-oss", "prompt": prompt, "return_token_strs": True}
+    reply = http.post("/tokenize", json=asked).json()
+    assert reply["max_model_len"] is None
+    assert reply["count"] == len(reply["tokens"]) == len(reply["token_strs"])
+    assert reply["count"] == len(prompt.replace("<|start|>", "_").encode())
+    back = http.post("/detokenize", json={"model": "gpt-oss", "tokens": reply["tokens"]}).json()
+    assert back["prompt"] == prompt.replace("<|start|>", "")
+
+
+def test_gpt_oss_makes_no_answers(http):
+    assert "gpt-oss" not in [model["id"] for model in http.get("/models").json()["data"]]
+    for path, more in (
+        ("/completions", {"prompt": "x"}),
+        ("/chat/completions", {"messages": HELLO}),
+    ):
+        assert http.post(path, json={"model": "gpt-oss", **more}).status_code == 404
 
 
 # --- one at a time ---

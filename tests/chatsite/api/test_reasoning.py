@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsite.api.reasoning import HARMONY, HarmonySplit, ReasoningSplit
+from chatsite.api.reasoning import HARMONY, HarmonySplit, ReasoningSplit, split_of
+from inference.text import TextModel, load_text
+from tests.support.vocabularies import byte_level
 
 
 def split(pieces: list[str], *, begins_inside: bool = False) -> tuple[str, str]:
@@ -79,3 +81,39 @@ def test_the_cuts_of_channels_do_not_matter(text, cuts):
     places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
     pieces = [text[a:b] for a, b in itertools.pairwise(places)]
     assert harmony(pieces) == harmony([text])
+
+
+@pytest.fixture
+def speaker(tmp_path) -> TextModel:
+    return load_text(byte_level(tmp_path / "gpt-oss", special=HARMONY))
+
+
+def written(text: TextModel, *parts: str) -> list[int]:
+    """Tokens of marks and of letters."""
+    spelled = "".join(text.vocabulary.spell(p) if p in HARMONY else p for p in parts)
+    return text.vocabulary.encode_spelled(spelled)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "reasoning", "content"),
+    [
+        (["<|start|>", "assistant"],
+         ["<|channel|>", "analysis", "<|message|>", "Hm.", "<|end|>", "<|start|>", "assistant",
+          "<|channel|>", "final", "<|message|>", "Ja."], "Hm.", "Ja."),
+        (["<|start|>", "assistant", "<|channel|>", "analysis", "<|message|>", "H"],
+         ["m.", "<|end|>", "<|start|>", "assistant", "<|channel|>", "final", "<|message|>", "Ja."],
+         "m.", "Ja."),
+        (["<|start|>", "assistant", "<|channel|>", "final", "<|message|>", "J"], ["a."], "", "a."),
+    ],
+)  # fmt: skip
+def test_tokens_of_channels_are_parted(speaker, prompt, answer, reasoning, content):
+    split = split_of(speaker, written(speaker, *prompt))
+    detokenizer = speaker.detokenizer(skip_special_tokens=False)
+    parts = [split.feed(detokenizer.feed(token)) for token in written(speaker, *answer)]
+    parts.append(split.feed(detokenizer.finish(), is_end=True))
+    assert "".join(p[0] for p in parts) == reasoning
+    assert "".join(p[1] for p in parts) == content
+
+
+def test_a_model_without_marks_is_not_parted(tmp_path):
+    assert split_of(load_text(byte_level(tmp_path / "plain")), [1, 2]) is None

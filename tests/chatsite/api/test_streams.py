@@ -170,14 +170,26 @@ def test_quotas_and_scopes(stack, secret):
         "print(make_key(alice, name='reader', is_read_only=True)[1])\n"
         "print(make_key(alice, name='slow', requests_per_minute=1)[1])\n"
         "print(make_key(alice, name='other', model_slugs=['another'])[1])\n"
+        "from django.utils import timezone\n"
+        "print(make_key(alice, name='old', expires_at=timezone.now())[1])\n"
     )
-    reader, slow, other = made.split()[-3:]
+    reader, slow, other, old = made.split()[-4:]
     body = {"model": SLUG, "prompt": "a", "max_tokens": 1}
 
     def post(key: str, path: str = "/v1/completions", **more) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
         return httpx.post(stack.url + path, json=body | more, headers=headers, timeout=60)
 
+    def models_of(key: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.get(stack.url + "/v1/models", headers=headers, timeout=60)
+
+    assert models_of(other).json() == {"object": "list", "data": []}
+    assert [model["id"] for model in models_of(reader).json()["data"]] == [SLUG]
+    for refused in (models_of(old), post(old)):
+        assert refused.status_code == 401
+        assert refused.json()["error"]["code"] == "expired_api_key"
+        assert refused.headers["www-authenticate"] == "Bearer"
     assert post(reader).status_code == 403
     assert post(other).status_code == 404
     assert post(slow).status_code == 200

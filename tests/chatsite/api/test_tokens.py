@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.stack import MODELS, SLUG
+from tests.support.stack import SLUG
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -53,15 +53,3 @@ def test_an_id_beyond_the_vocabulary_is_named(http):
 def test_hostile_names_are_unknown_models(http, name):
     reply = http.post("/tokenize", json={"model": name, "prompt": "x"})
     assert reply.status_code == 404
-
-
-@pytest.mark.skipif(
-    not (MODELS / "gpt-oss").is_dir(),
-    reason="no vocabulary gpt-oss here: python -m inference.models.vocabularies",
-)
-def test_gpt_oss(http):
-    reply = http.post("/tokenize", json={"model": "gpt-oss", "prompt": "GitHub Copilot"}).json()
-    assert reply["max_model_len"] is None
-    back = http.post("/detokenize", json={"model": "gpt-oss", "tokens": reply["tokens"]}).json()
-    assert back["prompt"] == "GitHub Copilot"
-    assert http.post("/completions", json={"model": "gpt-oss", "prompt": "x"}).status_code == 404
