@@ -9,7 +9,7 @@ import math
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, IntegerField, Q, Sum
+from django.db.models import F, IntegerField, Q, QuerySet, Sum
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
@@ -33,9 +33,18 @@ def check_unfinished(key: ApiKey, *, requests: int, param: str = "n") -> None:
         raise _too_many(param, requests, f"{limit} may be under way at once")
     if connection.features.has_select_for_update:  # else the transaction is the only one
         User.objects.select_for_update().only("pk").get(pk=key.owner_id)
-    rows = Generation.objects.filter(user_id=key.owner_id, source="api", state__in=UNFINISHED)
-    if rows.count() + requests > limit:
+    if under_way(key.owner_id).count() + requests > limit:
         raise _over(f"Your keys may have {limit} requests under way at once.", wait_s=SOON_S)
+
+
+def under_way(owner_id: int) -> QuerySet[Generation]:
+    """An owner's API requests that haven't ended.
+
+    The sum keeps SQLite from the index of users, by which it would read all that this one ever
+    asked for, instead of the few rows that haven't ended.
+    """
+    unfinished = Generation.objects.alias(owner=F("user_id") + 0)
+    return unfinished.filter(owner=owner_id, source="api", state__in=UNFINISHED)
 
 
 def check_quota(key: ApiKey, *, requests: int, param: str = "n") -> dict[str, str]:
