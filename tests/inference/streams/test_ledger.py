@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from inference import client
-from inference.contract import Result
+from inference.contract import Result, SamplingParams
 from inference.streams import ledger
 from tests.support.requests import (
     delta,
@@ -35,6 +35,36 @@ def test_the_one_who_claims_gets_the_request_as_it_was_sent() -> None:
     ledger.submit(asked)
     claim = ledger.claim(asked.request_id, 1, worker="w1", model=asked.model)
     assert claim.request == asked
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"response_regex": "a+"}, {"response_grammar": "root ::= 'é'"}, {"response_schema": "{}"}],
+)
+def test_who_goes_on_with_a_request_has_all_its_rules(form: dict[str, str]) -> None:
+    rules = SamplingParams(
+        stop_token_ids=(2, 7),
+        bad_token_ids=((1,), (2, 3)),
+        allowed_token_ids=(5, 6),
+        skip_special_tokens=False,
+        keeps_first_space=True,
+        stop=("\n",),
+        logit_bias=((4, -1.5),),
+    )
+    asked = new_request(sampling=rules, cache_salt="s", echo_logprobs=3, **form)
+    ledger.submit(asked)
+    first = ledger.claim(asked.request_id, 1, worker="w1", model=asked.model).request
+    assert first is not None
+    assert first == asked
+    lose_worker(asked)
+    entry = ledger.look(asked.request_id)
+    assert entry is not None
+    again = first.next_attempt(continue_from=())
+    assert ledger.resubmit(entry, again, is_lost=True, is_ours=False)
+    second = ledger.claim(asked.request_id, 2, worker="w2", model=asked.model).request
+    assert second is not None
+    assert second == dataclasses.replace(asked, attempt=2)
+    assert second.constraint is not None
 
 
 def test_a_worker_with_another_model_leaves_it_to_others() -> None:
