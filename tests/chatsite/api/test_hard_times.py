@@ -104,6 +104,30 @@ def test_thoughts_are_reasoning_content(ai):
     assert streamed == message.reasoning_content
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_thoughts_are_left_out_where_that_is_wanted(ai, stream):
+    asked = CUT | {"extra_body": {"min_tokens": 12, "include_reasoning": False}}
+    reply = ai.chat.completions.create(**asked, temperature=0, stream=stream)
+    said = [c.choices[0].delta for c in reply] if stream else [reply.choices[0].message]
+    assert not any(getattr(part, "reasoning_content", None) for part in said)
+    assert "".join(part.content or "" for part in said) == ""
+    if not stream:
+        assert reply.usage.completion_tokens_details.reasoning_tokens == 12
+
+
+def test_a_thought_goes_on_where_it_was_left(ai):
+    """However long it is: the prompt ends far behind the tag that opened it."""
+    thought = "<think>\nThe question is about France, and its capital is well known to be"
+    reply = ai.chat.completions.create(
+        model=SLUG, max_tokens=12, temperature=0,
+        messages=[*HELLO, {"role": "assistant", "content": thought}],
+        extra_body={"min_tokens": 12, "add_generation_prompt": False, "continue_final_message": True},
+    )  # fmt: skip
+    message = reply.choices[0].message
+    assert message.content == ""
+    assert message.reasoning_content.startswith(" ")
+
+
 def test_the_answer_begins_where_the_thought_ends(ai, http):
     """A likelier </think> ends some of the choices' thoughts after a few tokens."""
     ends = http.post("/tokenize", json={"model": SLUG, "prompt": "</think>"}).json()["tokens"][0]
