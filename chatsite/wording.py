@@ -41,6 +41,7 @@ def error_sentences() -> dict[str, str]:
         "empty_prompt": _("There was nothing to answer to."),
         "bad_token": _("The prompt holds a token that the model doesn't know."),
         "bad_schema": _("The model can't be held to this JSON schema."),
+        "nothing_allowed": _("The rules of this request leave no token to go on with."),
         # the engine
         "engine_error": _("The model failed on this request."),
         "engine_failed": _("The model's engine stopped working."),
