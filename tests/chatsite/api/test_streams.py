@@ -35,6 +35,24 @@ async def test_a_client_that_goes_away_stops_its_generation(streams, stream):
 
 
 @pytest.mark.asyncio
+async def test_deleting_a_person_stops_what_their_keys_have_under_way(streams, stack):
+    await streams.until_alive(0)
+    stack.add_user("bob-who-leaves")
+    headers = {"Authorization": f"Bearer {stack.api_key('bob-who-leaves')}"}
+    async with httpx.AsyncClient(timeout=60) as client:
+        body = {"model": SLUG, "stream": True, **ENDLESS}
+        task = asyncio.create_task(client.post(streams.url, json=body, headers=headers))
+        await streams.until_alive(1)
+        await asyncio.to_thread(
+            stack.python,
+            "from chatsite.accounts.models import User\n"
+            "User.objects.get(username='bob-who-leaves').delete()\n",
+        )
+        await streams.until_alive(0, seconds=2)
+        assert (await task).text.rstrip().endswith("data: [DONE]")
+
+
+@pytest.mark.asyncio
 async def test_many_streams_at_once_lose_nothing(streams, stack):
     """64 here, to be quick; bench/api.py does it with 256."""
     tokens = 24
