@@ -23,6 +23,7 @@ SAID = (
     r'\bcode="(\w+)"',
     r'"(?:failed|interrupted)", "(?!interrupted)(\w+)"',
     r'give_up\("(\w+)"',
+    r'^    [A-Z_]+: \("(\w+)"',
     r'return \(?\s*"(\w+)",\s*f?"The ',
     r'return \(?\s*"(bad_\w+)",',
 )
@@ -33,7 +34,7 @@ def codes() -> set[str]:
     found: set[str] = set()
     for path in INFERENCE.rglob("*.py"):
         for pattern in SAID:
-            for match in re.findall(pattern, path.read_text()):
+            for match in re.findall(pattern, path.read_text(), re.MULTILINE):
                 found |= {match} if isinstance(match, str) else set(filter(None, match))
     return found
 
