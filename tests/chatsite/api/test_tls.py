@@ -7,6 +7,8 @@ import pytest
 
 from chatsite.asgi import application
 
+pytestmark = pytest.mark.django_db
+
 
 @pytest.fixture(autouse=True)
 def _behind_tls(settings) -> None:
