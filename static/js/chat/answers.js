@@ -101,7 +101,9 @@ export class Answers {
     this.#thread.forget(live);
     this.#live.delete(request);
     this.#announce(endOf(message) || say("answered"));
-    afterPaint(() => {
+    const hasMore = message.text !== live.text; // than the deltas brought before their end
+    afterPaint((now) => {
+      if (hasMore) live.paintedWhole(message.text, now);
       const { stamps } = live;
       if (!stamps) return;
       const us = (ms) => Math.round(1000 * ms);

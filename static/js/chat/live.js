@@ -68,6 +68,12 @@ export class LiveAnswer {
     this.lastPaintAt = now;
   }
 
+  /** Note that the whole text was on the screen at `now`. */
+  paintedWhole(text, now) {
+    this.text = text;
+    this.painted(now);
+  }
+
   /** The browser's own stamps in ms from `sent`; null when unknown or the page was not on view. */
   get stamps() {
     if (this.#sentAt === null || this.firstPaintAt === null || this.#wasHidden) return null;
