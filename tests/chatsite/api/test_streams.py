@@ -49,7 +49,8 @@ async def test_deleting_a_person_stops_what_their_keys_have_under_way(streams, s
             "User.objects.get(username='bob-who-leaves').delete()\n",
         )
         await streams.until_alive(0, seconds=2)
-        assert (await task).text.rstrip().endswith("data: [DONE]")
+        last = (await task).text.rstrip().rsplit("data: ", 1)[1]
+        assert json.loads(last)["error"]["code"] == "cancelled"
 
 
 @pytest.mark.asyncio
