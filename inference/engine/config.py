@@ -23,7 +23,7 @@ class EngineConfig:
     max_running: int = 32  # requests in one step
     max_waiting: int = 256  # further submits are refused with queue_full
     step_tokens: int = 512  # prefill and decode tokens of one step together
-    max_gap_ratio: float = 1.7  # a step with prefill takes at most this times one without
+    max_gap_ratio: float = 1.55  # a step with prefill takes at most this times one without
     max_pause_s: float = 0.1  # or this much longer, for prompts that are short
     context_length: int | None = None  # None: the model's own
     kv_cache_bytes: int | None = None  # on all devices together; None: by kv_cache_share
