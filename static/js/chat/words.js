@@ -3,7 +3,7 @@
 const strings = JSON.parse(document.getElementById("strings").textContent);
 const language = document.documentElement.lang;
 const whole = new Intl.NumberFormat(language);
-const tenths = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
+const tenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 /** The sentence of that key with `{name}` filled in. */
 export function say(key, values = {}) {
