@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -191,12 +191,16 @@ async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:
 
 
 def stop(choices: Sequence[Choice]) -> None:
-    """Cancel requests that nobody waits for, whether or not the database can be asked.
+    """Cancel requests that nobody waits for."""
+    cancel_all([choice.request.request_id for choice in choices])
+
+
+def cancel_all(request_ids: Iterable[str]) -> None:
+    """Cancel requests, whether or not the database can be asked.
 
     A failure is logged: their tokens are bounded.
     """
-    for choice in choices:
-        request_id = choice.request.request_id
+    for request_id in request_ids:
         try:
             client.cancel(request_id)
         except client.RedisUnavailable:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models.signals import pre_delete
@@ -14,20 +11,10 @@ from django.dispatch import receiver
 
 from chatsite.accounts.models import User
 from chatsite.api.quotas import under_way
-from inference import client
-
-logger = logging.getLogger(__name__)
+from chatsite.api.runs import cancel_all
 
 
 @receiver(pre_delete, sender=User)
 def stop_requests_of_deleted(instance: User, **_: Any) -> None:
-    ids = list(under_way(instance.pk).values_list("request_id", flat=True))
-    transaction.on_commit(partial(_cancel, ids))
-
-
-def _cancel(request_ids: Sequence[UUID]) -> None:
-    for request_id in request_ids:
-        try:
-            client.cancel(request_id.hex)
-        except client.RedisUnavailable:  # they end at max_tokens
-            logger.warning("could not stop %s: the queue is away", request_id.hex[:8])
+    ids = [id_.hex for id_ in under_way(instance.pk).values_list("request_id", flat=True)]
+    transaction.on_commit(partial(cancel_all, ids))
