@@ -56,5 +56,10 @@ class Teller:
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
             tell, records = batch
-            if events := tell(records):
+            try:
+                events = tell(records)
+            except Exception:  # other answers' words must still come
+                log.exception("a step could not be told")
+                continue
+            if events:
                 self.hand_on(events)
