@@ -164,6 +164,17 @@ class Visit:
         finally:
             connection.close()
 
+    def goes_on_from(self, before: dict[str, Any]) -> None:
+        """The answer that was stored so far is being continued: more text behind the same."""
+        self.wait_for_text(chars=len(before["text"]) + 60)
+        self.page.keyboard.press("Escape")
+        self.wait_for_end()
+        after = self.stored()[-1]
+        assert after["id"] == before["id"]
+        assert after["text"].startswith(before["text"])
+        assert len(after["text"]) > len(before["text"])
+        assert self.shows_exactly(after["text"])
+
     def shows_exactly(self, text: str, number: int = -1) -> bool:
         """Whether an answer's nodes are what this Markdown gives when it is rendered at once."""
         return bool(
