@@ -56,7 +56,8 @@ def test_a_nul_that_a_model_says_is_given_as_people_s_are(text: TextModel) -> No
 def test_the_decoded_whole_is_that_of_tokenizers(
     text: TextModel, default_tokenizer: Tokenizer, tokens: list[int]
 ) -> None:
-    assert text.decode(tokens) == default_tokenizer.decode(tokens, skip_special_tokens=True)
+    decoded = default_tokenizer.decode(tokens, skip_special_tokens=True)
+    assert text.decode(tokens) == decoded.replace("\0", "\ufffd")
 
 
 @settings(
