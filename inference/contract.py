@@ -346,7 +346,7 @@ class WorkerSnapshot:
     state_detail: str = ""  # "62 %", or why it failed
     device: str = ""
     dtype: str = ""
-    path: str = ""  # which kernels serve: "native avx512", "onednn", "cuda graphs"
+    path: str = ""  # which kernels serve: "native avx512 int4", "onednn", "cuda graphs"
     threads: int = 0
     running: int = 0
     waiting: int = 0

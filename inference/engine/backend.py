@@ -76,7 +76,7 @@ class Backend(abc.ABC):
     padding of a block table and of a batch points there.
     """
 
-    name: str = ""  # for people: "torch float32 on cpu", "native avx512 int4"
+    name: str = ""  # for people: "torch float32 on cpu", "native amx int4"
     block_tokens: int = 16  # tokens per page; a multiple of what the kernels want
     is_layered: bool = True  # transformers' own layers are called, and each calls `attend`
     is_batch_invariant: bool = False  # a row's logits don't depend on what else is in the batch

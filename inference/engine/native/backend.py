@@ -55,7 +55,10 @@ BLOCK_TOKENS = 32
 
 
 class NativeBackend(Backend):
-    """Serves bfloat16, int8 and int4 on CPUs with AVX-512 BF16 and VNNI. Raises Unsupported."""
+    """Serves bfloat16, int8 and int4 on CPUs with AVX-512 BF16 and VNNI, and AMX where it is.
+
+    Raises Unsupported.
+    """
 
     block_tokens = BLOCK_TOKENS
     is_batch_invariant = True
@@ -71,7 +74,7 @@ class NativeBackend(Backend):
         except KernelsUnavailable as error:
             raise Unsupported(f"no native kernels: {error}.") from error
         self.dtype = dtype
-        self.name = f"native avx512 {dtype}"
+        self.name = f"native {'amx' if self.kernels.use_matrix() else 'avx512'} {dtype}"
 
     # --- loading --------------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """Chooses the dtype that serves a model best on the native kernels.
 
-The rule: of INT4, INT8 and BF16, which is their order by speed at every width and in prefill
-(bench/kernels.py), the first whose mean divergence from the loaded weights is at most
-MEAN_KL_LIMIT over the fixed text. It is measured once, at the first start with these weights, and
-kept beside them; a model too large for that is served in BF16 until somebody measures it.
+The rule: of INT4, INT8 and BF16, which is their order by speed for up to 16 rows (bench/kernels.py;
+with matrix registers BF16 comes first in prefill), the first whose mean divergence from the loaded
+weights is at most MEAN_KL_LIMIT over the fixed text. It is measured once, at the first start with
+these weights, and kept beside them; a model too large for that is served in BF16 until somebody
+measures it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "decoder.h"
+#include "matrix.h"
 #include "pack.h"
 #include "peaks.h"
 #include "sampling.h"
@@ -473,9 +474,13 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
       .def_property_readonly("size", &Decoder::size);
   m.def("draw", &draw_, py::arg("logits"), py::arg("rules"));
   m.def("logprobs", &logprobs_, py::arg("logits"), py::arg("tokens"), py::arg("count"));
+  m.def("use_matrix", &use_matrix);
+  m.def("want_matrix", &want_matrix, py::arg("wanted"));
   m.attr("UNSETTLED") = UNSETTLED;
   m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); });
   m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); });
+  m.def("peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); });
+  m.def("peak_matrix_bytes", [] { return peak_matrix_bytes(at::get_num_threads()); });
   m.def("peak_fp32", [] { return peak_fp32(at::get_num_threads()); });
   m.def("peak_read", [](const Tensor& bytes) {
     return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());

@@ -6,44 +6,75 @@
 #include <bit>
 #include <utility>
 
+#include "matrix_tiles.h"
 #include "tiles.h"
 
 namespace chatsite {
 namespace {
 
-using RunTile = void (*)(const TileRows&, const uint8_t*, int64_t, int64_t, Ahead, float*);
+using RunTile = void (*)(const TileRows&, const PanelPlace&, int64_t, Ahead, float*);
 
-// Tiles of 1 to MAX_ROWS rows.
-template <Format FORMAT, int PANELS, int MAX_ROWS>
-struct Tiles {
-  template <size_t... I>
-  static constexpr std::array<RunTile, MAX_ROWS> of(std::index_sequence<I...>) {
-    return {&Tile<FORMAT, int(I) + 1, PANELS>::run...};
-  }
-  static constexpr std::array<RunTile, MAX_ROWS> by_rows = of(std::make_index_sequence<MAX_ROWS>());
-};
-
-struct Shape {  // of the largest tile of a format
+struct Shape {  // of the largest tile of a kind
   int rows, panels;
-  const RunTile* tiles;
+  const RunTile* tiles;  // of 1 to `rows` rows
 };
 
-template <Format FORMAT, int PANELS, int MAX_ROWS>
+template <template <int> class Kind, int PANELS, int MAX_ROWS>
 Shape shape() {
-  return {MAX_ROWS, PANELS, Tiles<FORMAT, PANELS, MAX_ROWS>::by_rows.data()};
+  static constexpr auto tiles = []<size_t... I>(std::index_sequence<I...>) {
+    return std::array<RunTile, MAX_ROWS>{&Kind<int(I) + 1>::run...};
+  }(std::make_index_sequence<MAX_ROWS>());
+  return {MAX_ROWS, PANELS, tiles.data()};
 }
 
-Shape shape_for(Format format, int64_t panels_together) {
+template <int ROWS> using Bf16Tile = Tile<Format::Bf16, ROWS, 1>;
+template <int ROWS> using Bf16PairTile = Tile<Format::Bf16, ROWS, 2>;
+template <int ROWS> using Int8Tile = Tile<Format::Int8, ROWS, 1>;
+template <int ROWS> using Int4Tile = Tile<Format::Int4, ROWS, 1>;
+
+Shape vector_shape(Format format, bool pairs) {
   switch (format) {
-    case Format::Bf16: return panels_together == 2 ? shape<Format::Bf16, 2, 6>() : shape<Format::Bf16, 1, 8>();
-    case Format::Int8: return shape<Format::Int8, 1, 6>();
-    case Format::Int4: return shape<Format::Int4, 1, 6>();
+    case Format::Bf16: return pairs ? shape<Bf16PairTile, 2, 6>() : shape<Bf16Tile, 1, 8>();
+    case Format::Int8: return shape<Int8Tile, 1, 6>();
+    case Format::Int4: return shape<Int4Tile, 1, 6>();
   }
   return {};
 }
 
+constexpr int64_t MATRIX_ROWS = 17;  // from here on unpacking bytes for matrix registers pays
+
+// Whether a product uses matrix registers. In bf16 that must not depend on its rows.
+bool uses_matrix(Format format, int64_t rows) {
+  return use_matrix() && (format == Format::Bf16 || rows >= MATRIX_ROWS);
+}
+
+#if defined(__AMX_TILE__)
+template <int ROWS> using Int8MatrixTile = MatrixBytesTile<Format::Int8, ROWS>;
+template <int ROWS> using Int4MatrixTile = MatrixBytesTile<Format::Int4, ROWS>;
+
+Shape matrix_shape(Format format) {
+  switch (format) {
+    case Format::Bf16: return shape<MatrixTile, 1, 2 * BLOCK>();
+    case Format::Int8: return shape<Int8MatrixTile, 1, BLOCK>();
+    case Format::Int4: return shape<Int4MatrixTile, 1, BLOCK>();
+  }
+  return {};
+}
+
+// Unpack a panel into this thread's room for two of them.
+const uint8_t* unpacked(const Weights& w, int64_t panel, int64_t place) {
+  static thread_local std::vector<uint8_t> room;
+  const int64_t bytes = w.inputs * PANEL;
+  if (int64_t(room.size()) < 2 * bytes + LINE) room.resize(2 * bytes + LINE);
+  uint8_t* out = room.data() + (LINE - reinterpret_cast<uintptr_t>(room.data()) % LINE) + place * bytes;
+  if (w.format == Format::Int8) unpack_bytes<Format::Int8>(w.panel(panel), w.inputs, out);
+  if (w.format == Format::Int4) unpack_bytes<Format::Int4>(w.panel(panel), w.inputs, out);
+  return out;
+}
+#endif
+
 constexpr int64_t FEW_ROWS = 4;    // up to here a product only waits for memory
-constexpr int64_t ROW_BLOCK = 96;  // at most: rows whose activations stay in the second-level cache
+constexpr int64_t ROW_BLOCK = 96, MATRIX_ROW_BLOCK = 256;  // at most: rows whose activations stay in the second-level cache
 
 // How a product is cut: units of one or two panels, for one block of rows after the other. Blocks are
 // of nearly one height, so that units are of nearly one size: they go out in runs.
@@ -53,12 +84,14 @@ class Units {
     int64_t first, second;  // the same where it is one
   };
 
-  Units(const Weights& w, int64_t rows, int team) : w_(w), blocks_((rows + ROW_BLOCK - 1) / ROW_BLOCK) {
+  Units(const Weights& w, int64_t rows, int team) : w_(w) {
+    const int64_t most = uses_matrix(w.format, rows) ? MATRIX_ROW_BLOCK : ROW_BLOCK;
+    blocks_ = (rows + most - 1) / most;
     const int64_t n = panels(w.outputs);
     // Few rows: one panel at a time, so that the threads' shares come out even. Many: pairs, which a
     // BF16 tile multiplies with fewer loads. Where the pairs don't come out even, one is taken apart
     // and its halves are the first and the last unit: one in each half of the runs.
-    together_ = !w.gated && rows > 8 && w.format == Format::Bf16 ? 2 : 1;
+    together_ = !w.gated && rows > 8 && w.format == Format::Bf16 && !use_matrix() ? 2 : 1;
     per_block_ = w.gated ? n / 2 : (n + together_ - 1) / together_;
     if (together_ == 2 && n % 2 == 0 && per_block_ % team != 0) {
       lone_ = 1;
@@ -81,7 +114,7 @@ class Units {
 
  private:
   const Weights& w_;
-  int64_t blocks_, together_, per_block_, height_, lone_ = 0;
+  int64_t blocks_ = 0, together_ = 1, per_block_ = 0, height_ = 0, lone_ = 0;
 };
 
 // Where the panels lie of the unit that this thread will probably multiply with next; from `count`
@@ -101,15 +134,38 @@ void look_ahead(const Worker& worker, const Weights& w, const Units& units, int6
   at[1] = in.panel(p.second);
 }
 
+// How a unit is multiplied: with which tiles, and with what.
+struct Way {
+  Shape shape;
+  PanelPlace first, second;
+};
+
+Way way_for(const Weights& w, Units::Panels panels, int64_t rows) {
+  const bool two = panels.second > panels.first;
+  Way way{{}, {w.panel(panels.first)}, {w.panel(panels.second)}};
+#if defined(__AMX_TILE__)
+  if (uses_matrix(w.format, rows)) {
+    way.shape = matrix_shape(w.format);
+    if (w.is_quantised()) {
+      way.first.bytes = unpacked(w, panels.first, 0);
+      if (two) way.second.bytes = unpacked(w, panels.second, 1);
+    }
+    return way;
+  }
+#endif
+  way.shape = vector_shape(w.format, two);
+  way.first.second = way.second.first - way.first.first;
+  return way;
+}
+
 // Multiply the rows of a unit with its panels. Calls finish(row, number of rows, values of the first
 // panel, of the second, floats between rows) for every tile.
 template <class Finish>
 void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, Units::Panels panels,
               const uint8_t* const ahead_at[2], Upcoming* upcoming, Finish&& finish) {
-  const bool two = panels.second > panels.first;
-  const int64_t bytes = panel_bytes(w.format, w.inputs), distance = (panels.second - panels.first) * bytes;
-  const Shape shape = shape_for(w.format, two ? 2 : 1);
-  const bool in_turn = two && shape.panels == 1;  // two panels, a tile for each
+  const int64_t bytes = panel_bytes(w.format, w.inputs);
+  const auto [shape, first, second] = way_for(w, panels, end - row);
+  const bool in_turn = panels.second > panels.first && shape.panels == 1;  // two panels, a tile for each
   const int64_t tiles = (end - row + shape.rows - 1) / shape.rows;
   // Each of the first `askers` tiles asks for its share of what is ahead. Few rows wait for memory all
   // the time, and the processor's own reading ahead serves them better.
@@ -126,11 +182,11 @@ void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, 
     const int64_t share = bytes / std::max<int64_t>(1, askers) * t, mask = t < askers ? askers - 1 : INT64_MAX;
     const uint8_t *ahead = ahead_at[0] + share, *ahead_too = ahead_at[1] + share;
     if (in_turn) {
-      run(rows, w.panel(panels.first), 0, w.inputs, {{ahead, nullptr}, mask, beside()}, values);
-      run(rows, w.panel(panels.second), 0, w.inputs, {{ahead_too, nullptr}, mask, beside()}, values + count * PANEL);
+      run(rows, first, w.inputs, {{ahead, nullptr}, mask, beside()}, values);
+      run(rows, second, w.inputs, {{ahead_too, nullptr}, mask, beside()}, values + count * PANEL);
       finish(row, count, values, values + count * PANEL, PANEL);
     } else {
-      run(rows, w.panel(panels.first), distance, w.inputs, {{ahead, ahead_too}, mask, beside()}, values);
+      run(rows, first, w.inputs, {{ahead, ahead_too}, mask, beside()}, values);
       finish(row, count, values, values + PANEL, shape.panels * PANEL);
     }
     row = stop;
@@ -150,6 +206,7 @@ void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights
       finish(panels, at, count, a, b, step);
     });
   });
+  release_matrix();
 }
 
 struct Pair {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "matrix.h"
 #include "team.h"
 #include "vec.h"
 
@@ -13,25 +14,42 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// Sixteen independent sums hide the latency of any of the three instructions.
-template <class Multiply>
-double best_rate(int threads, double operations, Multiply&& multiply) {
-  constexpr int64_t ROUNDS = 2000000;
+// Times `rounds(count)` on every thread, in operations per second.
+template <class Rounds>
+double best_of_five(int threads, double operations, Rounds&& rounds) {
+  constexpr int64_t COUNT = 2000000;
   double best = 0;
   for (int repeat = 0; repeat < 5; repeat++) {
     const auto begin = std::chrono::steady_clock::now();
-    run_team(threads, [&](Worker&) {
-      Words sum[16], x = _mm512_setzero_si512();
-      _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sum[i] = x;
-      for (int64_t round = 0; round < ROUNDS; round++) {
-        asm volatile("" : "+v"(x));
-        _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) multiply(sum[i], x);
-      }
-      _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) asm volatile("" ::"v"(sum[i]));
-    });
-    best = std::max(best, threads * 16. * operations * ROUNDS / seconds_since(begin));
+    run_team(threads, [&](Worker&) { rounds(COUNT); });
+    best = std::max(best, threads * operations * COUNT / seconds_since(begin));
   }
   return best;
+}
+
+// Sixteen independent sums hide the latency of any of the three instructions.
+template <class Multiply>
+double best_rate(int threads, double operations, Multiply&& multiply) {
+  return best_of_five(threads, 16 * operations, [&](int64_t count) {
+    Words sum[16], x = _mm512_setzero_si512();
+    _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sum[i] = x;
+    for (int64_t round = 0; round < count; round++) {
+      asm volatile("" : "+v"(x));
+      _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) multiply(sum[i], x);
+    }
+    _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) asm volatile("" ::"v"(sum[i]));
+  });
+}
+
+// Four independent sums are all that there is room for.
+template <class Multiply>
+double best_matrix_rate(int threads, double operations, Multiply&& multiply) {
+  if (!use_matrix()) return 0;
+  return best_of_five(threads, 4 * operations, [&](int64_t count) {
+    set_matrix_shape({16, 16, 16});  // which clears them
+    for (int64_t round = 0; round < count; round++) multiply();
+    release_matrix();
+  });
 }
 
 }  // namespace
@@ -39,6 +57,22 @@ double best_rate(int threads, double operations, Multiply&& multiply) {
 double peak_bf16(int threads) {
   return best_rate(threads, 64, [](Words& sum, Words x) {
     asm("vdpbf16ps %1, %1, %0" : "+v"(sum) : "v"(x));
+  });
+}
+
+double peak_matrix_bf16(int threads) {
+  return best_matrix_rate(threads, 2. * 16 * 16 * 32, [] {
+#if defined(__AMX_TILE__)
+    multiply_bf16<0, 6, 4>(), multiply_bf16<1, 6, 5>(), multiply_bf16<2, 7, 4>(), multiply_bf16<3, 7, 5>();
+#endif
+  });
+}
+
+double peak_matrix_bytes(int threads) {
+  return best_matrix_rate(threads, 2. * 16 * 16 * 64, [] {
+#if defined(__AMX_TILE__)
+    multiply_bytes<0, 6, 4>(), multiply_bytes<1, 6, 5>(), multiply_bytes<2, 7, 4>(), multiply_bytes<3, 7, 5>();
+#endif
   });
 }
 

@@ -8,6 +8,10 @@ namespace chatsite {
 // registers alone.
 double peak_bf16(int threads);
 double peak_bytes(int threads);
+
+// The same on matrix registers; 0 where there are none.
+double peak_matrix_bf16(int threads);
+double peak_matrix_bytes(int threads);
 double peak_fp32(int threads);
 
 // Bytes per second read from `size` bytes at `data`.

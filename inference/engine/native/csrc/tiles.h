@@ -14,7 +14,7 @@
 
 namespace chatsite {
 
-constexpr int MAX_TILE = 6 * 2 * PANEL;  // floats of the largest tile
+constexpr int MAX_TILE = 32 * 2 * PANEL;  // floats of the largest tile of two panels, matrix_tiles.h's included
 
 // Unroll the loops over rows completely: their counts are template arguments.
 #define EACH_ROW _Pragma("GCC unroll 16") for (int r = 0; r < ROWS; r++)
@@ -33,6 +33,13 @@ struct TileRows {
     totals = x.totals.data() + first * groups;
     excess = x.excess.data() + first * groups;
   }
+};
+
+// Which panels a tile multiplies with.
+struct PanelPlace {
+  const uint8_t* first;
+  int64_t second = 0;              // how far behind it the second one lies, for tiles of two
+  const uint8_t* bytes = nullptr;  // the first, unpacked, for tiles that want that
 };
 
 // Which bytes a tile is to ask for while it computes. Of weights: at every step whose number is a
@@ -59,12 +66,13 @@ struct Tile;
 
 template <int ROWS, int PANELS>
 struct Tile<Format::Bf16, ROWS, PANELS> {
-  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t inputs, Ahead ahead, float* out) {
+  static void run(const TileRows& x, const PanelPlace& place, int64_t inputs, Ahead ahead, float* out) {
+    const uint8_t* panel = place.first;
     Floats sum[ROWS][2 * PANELS];
     EACH_ROW EACH_HALF sum[r][h] = all(0.f);
     for (int64_t pair = 0; pair < inputs / 2; pair++, panel += BF16_PAIR_BYTES) {
       Words w[2 * PANELS];
-      EACH_HALF w[h] = load_words(panel + h / 2 * next_panel + h % 2 * 64);
+      EACH_HALF w[h] = load_words(panel + h / 2 * place.second + h % 2 * 64);
       ahead.ask<PANELS, BF16_PAIR_BYTES>(pair);
       EACH_ROW {
         const Words a = repeat4(x.data + r * x.row_bytes + 4 * pair);
@@ -77,7 +85,8 @@ struct Tile<Format::Bf16, ROWS, PANELS> {
 
 template <int ROWS, int PANELS>
 struct Tile<Format::Int8, ROWS, PANELS> {
-  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t, Ahead ahead, float* out) {
+  static void run(const TileRows& x, const PanelPlace& place, int64_t, Ahead ahead, float* out) {
+    const uint8_t* panel = place.first;
     Floats sum[ROWS][2 * PANELS];
     EACH_ROW EACH_HALF sum[r][h] = all(0.f);
     for (int64_t g = 0; g < x.groups; g++, panel += INT8_GROUP_BYTES) {
@@ -88,7 +97,7 @@ struct Tile<Format::Int8, ROWS, PANELS> {
       }
       _Pragma("GCC unroll 8") for (int quad = 0; quad < GROUP / 4; quad++) {
         Words w[2 * PANELS];
-        EACH_HALF w[h] = load_words(panel + h / 2 * next_panel + quad * 128 + h % 2 * 64);
+        EACH_HALF w[h] = load_words(panel + h / 2 * place.second + quad * 128 + h % 2 * 64);
         ahead.ask<PANELS, INT8_GROUP_BYTES / 8>(8 * g + quad);
         EACH_ROW {
           const Words a = repeat4(x.data + r * x.row_bytes + g * GROUP + quad * 4);
@@ -96,7 +105,7 @@ struct Tile<Format::Int8, ROWS, PANELS> {
         }
       }
       EACH_HALF {
-        const fp16* scales = reinterpret_cast<const fp16*>(panel + h / 2 * next_panel + GROUP * PANEL);
+        const fp16* scales = reinterpret_cast<const fp16*>(panel + h / 2 * place.second + GROUP * PANEL);
         const Floats scale = load_fp16(scales + h % 2 * LANES);
         EACH_ROW {
           const Floats scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[r][h]), scale);
@@ -110,7 +119,8 @@ struct Tile<Format::Int8, ROWS, PANELS> {
 
 template <int ROWS, int PANELS>
 struct Tile<Format::Int4, ROWS, PANELS> {
-  static void run(const TileRows& x, const uint8_t* panel, int64_t next_panel, int64_t, Ahead ahead, float* out) {
+  static void run(const TileRows& x, const PanelPlace& place, int64_t, Ahead ahead, float* out) {
+    const uint8_t* panel = place.first;
     const Words nibble = _mm512_set1_epi8(15);
     Floats sum[ROWS][2 * PANELS];
     EACH_ROW EACH_HALF sum[r][h] = all(0.f);
@@ -120,7 +130,7 @@ struct Tile<Format::Int4, ROWS, PANELS> {
       _Pragma("GCC unroll 4") for (int eight = 0; eight < GROUP / 8; eight++) {
         Words low[2 * PANELS], high[2 * PANELS];
         EACH_HALF {
-          const uint8_t* at = panel + h / 2 * next_panel + eight * 128 + h % 2 * 64;
+          const uint8_t* at = panel + h / 2 * place.second + eight * 128 + h % 2 * 64;
           const Words both = load_words(at);
           low[h] = _mm512_and_si512(both, nibble);
           high[h] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
@@ -134,7 +144,7 @@ struct Tile<Format::Int4, ROWS, PANELS> {
         }
       }
       EACH_HALF {
-        const uint8_t* behind = panel + h / 2 * next_panel + GROUP * PANEL / 2;
+        const uint8_t* behind = panel + h / 2 * place.second + GROUP * PANEL / 2;
         const fp16* scales = reinterpret_cast<const fp16*>(behind) + h % 2 * LANES;
         const Floats scale = load_fp16(scales), minimum = load_fp16(scales + PANEL);
         EACH_ROW {  // (sum of scale * nibble + minimum) * activation, the activation's scale last

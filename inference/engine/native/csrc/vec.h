@@ -1,6 +1,6 @@
 // Sixteen lanes at a time: loads, stores, dot products and the few functions a transformer needs.
 //
-// Everything here is plain AVX-512 with BF16 and VNNI. No function's result depends on anything but
+// Everything here is plain AVX-512 with BF16 and VNNI; matrix.h has what some CPUs add to them. No function's result depends on anything but
 // its arguments: the engine promises that a row's logits don't depend on its neighbours, bit for
 // bit, so every sum in these kernels has one fixed order.
 #pragma once

@@ -10,6 +10,17 @@ FORMATS = {"bfloat16": 0, "int8": 1, "int4": 2}
 SHAPES = [(576, 576), (960, 576), (576, 1536), (100, 64)]  # outputs, inputs; 100 is no panel's end
 
 
+@pytest.fixture(params=["matrix registers", "vectors"], autouse=True)
+def registers(request, kernels):
+    """Every product both ways, where the CPU has both."""
+    if request.param == "vectors":
+        kernels.want_matrix(False)
+    elif not kernels.use_matrix():
+        pytest.skip("this CPU has no matrix registers")
+    yield
+    kernels.want_matrix(True)
+
+
 def relative_error(got, expected):
     return float((got.double() - expected).norm() / expected.norm())
 
@@ -35,7 +46,7 @@ def test_int4_takes_weights_over_without_loss_that_were_four_bits_before(kernels
 
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-@pytest.mark.parametrize("rows", [1, 5, 16, 130])
+@pytest.mark.parametrize("rows", [1, 5, 16, 23, 130])
 def test_linear_agrees_with_float64(kernels, dtype, outputs, inputs, rows):
     bias = torch.randn(outputs)
     packed = kernels.Packed(torch.randn(outputs, inputs), FORMATS[dtype], bias)
@@ -50,8 +61,29 @@ def test_a_row_gets_the_same_bits_alone_and_among_any_others(kernels, dtype):
     packed = kernels.Packed(torch.randn(960, 576), FORMATS[dtype], None)
     x = torch.randn(200, 576)
     alone = torch.cat([kernels.linear(row[None], packed) for row in x])
-    for rows in (2, 3, 8, 9, 16, 97, 200):
+    for rows in (2, 3, 8, 9, 16, 17, 33, 97, 200):
         assert torch.equal(kernels.linear(x[:rows], packed), alone[:rows]), f"{rows} rows"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
+def test_matrix_registers_and_vectors_give_the_same_bits_of_bytes(kernels, dtype, outputs, inputs):
+    packed = kernels.Packed(torch.randn(outputs, inputs), FORMATS[dtype], None)
+    x = torch.randn(300, inputs)
+    for rows in (1, 16, 17, 31, 33, 97, 300):
+        here = kernels.linear(x[:rows], packed)
+        kernels.want_matrix(False)
+        assert torch.equal(kernels.linear(x[:rows], packed), here), f"{rows} rows"
+        kernels.want_matrix(True)
+
+
+def test_torch_finds_its_matrix_registers_as_it_left_them(kernels):
+    packed = kernels.Packed(torch.randn(96, 64), 0, None)
+    x, weight = torch.randn(48, 64).bfloat16(), torch.randn(96, 64).bfloat16()
+    expected = F.linear(x, weight)
+    for _ in range(3):
+        kernels.linear(torch.randn(7, 64), packed)
+        assert torch.equal(F.linear(x, weight), expected)
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
