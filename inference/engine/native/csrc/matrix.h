@@ -13,6 +13,7 @@
 #endif
 
 #include <cstdint>
+#include <utility>
 
 namespace chatsite {
 
@@ -116,6 +117,17 @@ inline __attribute__((always_inline)) void store_matrix(void* to, int64_t row_by
 template <int REGISTER>
 inline __attribute__((always_inline)) void clear_matrix() {
   asm volatile("tilezero %%tmm%c0" : : "i"(REGISTER));
+}
+
+// Call `work.operator()<0>()` to `<COUNT - 1>()`: registers are named when a program is compiled.
+template <int COUNT, class Work>
+inline __attribute__((always_inline)) void each_of(Work&& work) {
+  [&]<int... I>(std::integer_sequence<int, I...>) { (work.template operator()<I>(), ...); }(std::make_integer_sequence<int, COUNT>());
+}
+
+template <int COUNT>
+inline __attribute__((always_inline)) void clear_matrices() {
+  each_of<COUNT>([]<int I>() { clear_matrix<I>(); });
 }
 
 // SUM += LEFT * RIGHT, in bf16 with sums in float; rounds to nearest.

@@ -27,3 +27,14 @@ def one_thread_and_no_gradients():
     with torch.no_grad():
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["matrix registers", "vectors"])
+def registers(request, kernels):
+    """Every product both ways, where the CPU has both."""
+    if request.param == "vectors":
+        kernels.want_matrix(False)
+    elif not kernels.use_matrix():
+        pytest.skip("this CPU has no matrix registers")
+    yield
+    kernels.want_matrix(True)

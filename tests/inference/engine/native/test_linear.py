@@ -10,15 +10,7 @@ FORMATS = {"bfloat16": 0, "int8": 1, "int4": 2}
 SHAPES = [(576, 576), (960, 576), (576, 1536), (100, 64)]  # outputs, inputs; 100 is no panel's end
 
 
-@pytest.fixture(params=["matrix registers", "vectors"], autouse=True)
-def registers(request, kernels):
-    """Every product both ways, where the CPU has both."""
-    if request.param == "vectors":
-        kernels.want_matrix(False)
-    elif not kernels.use_matrix():
-        pytest.skip("this CPU has no matrix registers")
-    yield
-    kernels.want_matrix(True)
+pytestmark = pytest.mark.usefixtures("registers")
 
 
 def relative_error(got, expected):
