@@ -7,6 +7,7 @@ Takes minutes: llama.cpp is compiled for this machine. A peer that is there alre
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -75,9 +76,22 @@ def _requirements(peer: str) -> list[str]:
     return [line for line, name in zip(lines, names, strict=True) if name not in LEFT_OUT]
 
 
+def _compilers() -> dict[str, str]:
+    """clang where the CPU has AMX: built by gcc 12, llama.cpp crashes at its first product there."""
+    if "amx_int8" not in Path("/proc/cpuinfo").read_text():
+        return {}
+    if not shutil.which("clang++"):
+        raise SystemExit("On this CPU llama.cpp needs clang and libomp-dev: install them first.")
+    return {"CC": "clang", "CXX": "clang++"}
+
+
 def _pip(peer: str, *arguments: str) -> None:
     # One compiler at a time: the machine stays usable meanwhile.
-    environment = {**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("JOBS", "1")}
+    environment = {
+        **os.environ,
+        "CMAKE_BUILD_PARALLEL_LEVEL": os.environ.get("JOBS", "1"),
+        **(_compilers() if peer == "llama-cpp" else {}),
+    }
     subprocess.run(
         [python_of(peer), "-m", "pip", "install", "-q", *arguments], check=True, env=environment
     )
