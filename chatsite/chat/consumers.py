@@ -227,7 +227,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _stream(self, request: UUID, position: int) -> None:
         """Pass a request's events on until it has ended and is stored."""
         try:
-            async for event in client.hub().follow(request.hex, position=position):
+            async for event in client.hub().follow(request.hex, position=position, joins=True):
                 match event:
                     case contract.Delta():
                         await self._emit(

@@ -2,18 +2,22 @@
 
 One blocking XREAD names all streams; a wake-up stream of the hub's own ends it when a new wish
 comes. Each reader gets the whole stream from the position it has, then what comes, in order, from a
-bounded queue. Redis away: the hub tries again and goes on where it was.
+bounded queue. After tokens the hub rests twice as
+long as they kept this process busy: on a machine that also runs the engine, passing tokens on then
+takes a third of a core at most, and the more there is to do the more comes at once. Redis away: the
+hub tries again and goes on where it was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -32,10 +36,14 @@ PAGE = 1000
 SHORT_CONNECTIONS = 8
 POOL_S = 10.0  # how long a reader waits for one of them
 MAX_BEHIND = 8192  # events a reader may lag; at 50 tokens/s some minutes
+REST = 2.0  # times what the last tokens took
+MAX_REST_S = 0.012  # less than a picture of a screen
+TURNS = 3  # of the event loop, in which readers pass on what they got
 
 EntryId = tuple[int, int]
 Entries = Iterable[tuple[bytes, dict[bytes, bytes]]]
 FIRST: EntryId = (0, 0)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,8 @@ class _Reader:
     """One follower: entries after `last` go into its queue. None there: nothing more will come."""
 
     request_id: str
+    position: int = 0  # tokens that it has already
+    joins: bool = False
     last: EntryId = FIRST
     queue: asyncio.Queue[Event | Place | None] = field(
         default_factory=lambda: asyncio.Queue(MAX_BEHIND)
@@ -65,20 +75,68 @@ class _Reader:
     place: int = 0
 
     def note(self, entry_id: EntryId, event: Event) -> bool:
-        """Whether this entry is new to the reader; from now on it isn't."""
+        """Whether this entry is new to the reader and wanted; from now on it isn't new."""
         if entry_id <= self.last:
             return False
         self.last = entry_id
         self.is_known = True
         if isinstance(event, Started):
             self.is_waiting = False
-        return True
+        is_had = isinstance(event, Delta) and event.position + len(event.token_ids) <= self.position
+        return not is_had
 
     def put(self, item: Event | Place | None) -> None:
         try:
             self.queue.put_nowait(item)
         except asyncio.QueueFull:
             self.is_overrun = True
+
+    def together(self, items: Iterable[Item]) -> Iterable[Item]:
+        return joined(items) if self.joins else items
+
+    async def take(self) -> list[Event | Place | None]:
+        """All that is there, at least one item."""
+        items = [await self.queue.get()]
+        while not self.queue.empty():
+            items.append(self.queue.get_nowait())
+        return items
+
+
+def joined(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items in order, each run of deltas that continue one another as one."""
+    run: list[Delta] = []
+    for item in items:
+        if isinstance(item, Delta) and (not run or _continues(run[-1], item)):
+            run.append(item)
+            continue
+        if run:
+            yield _sum_of(run)
+        run = [item] if isinstance(item, Delta) else []
+        if not run:
+            yield item
+    if run:
+        yield _sum_of(run)
+
+
+def _continues(delta: Delta, following: Delta) -> bool:
+    return (
+        following.attempt == delta.attempt
+        and following.position == delta.position + len(delta.token_ids)
+        and following.text_offset == delta.text_offset + len(delta.text)
+        and bool(following.logprobs) == bool(delta.logprobs)
+    )
+
+
+def _sum_of(run: list[Delta]) -> Any:
+    if len(run) == 1:
+        return run[0]
+    return replace(
+        run[0],
+        token_ids=tuple(token for delta in run for token in delta.token_ids),
+        text="".join(delta.text for delta in run),
+        mono_ns=run[-1].mono_ns,
+        logprobs=tuple(entry for delta in run for entry in delta.logprobs),
+    )
 
 
 def _end_if_cancelled() -> None:
@@ -116,24 +174,26 @@ class StreamHub:
             )
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._wished = asyncio.Event()
 
-    async def follow(self, request_id: str, *, position: int = 0) -> AsyncIterator[Event | Place]:
+    async def follow(
+        self, request_id: str, *, position: int = 0, joins: bool = False
+    ) -> AsyncIterator[Event | Place]:
         """Events of a request up to its Result, and its place in line while it waits.
 
-        Deltas that end at or before token `position` are left out. Waits for a stream that doesn't
-        exist yet; ends without a Result when a request that was known is known no more. Raises
-        SlowReader when the consumer lags too far.
+        Deltas that end at or before token `position` are left out; with `joins`, those that are
+        there together come as one. Waits for a stream that doesn't exist yet; ends without a Result
+        when a request that was known is known no more. Raises SlowReader when the consumer lags too
+        far.
         """
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._read_forever()),
                 asyncio.create_task(self._look_forever()),
             ]
-        reader = _Reader(request_id)
+        reader = _Reader(request_id, position, joins)
         try:
             async for item in self._items(reader):
-                if isinstance(item, Delta) and item.position + len(item.token_ids) <= position:
-                    continue
                 yield item
                 if isinstance(item, Result):
                     return
@@ -155,17 +215,22 @@ class StreamHub:
     async def _items(self, reader: _Reader) -> AsyncIterator[Event | Place]:
         """What is there, read by this reader itself; then what the hub hands out."""
         while page := await self._page_after(reader):
-            for entry_id, event in _decode(page, reader.request_id):
-                if reader.note(entry_id, event):
-                    yield event
+            entries = _decode(page, reader.request_id)
+            for event in reader.together(e for id_, e in entries if reader.note(id_, e)):
+                yield event
         self._readers.setdefault(reader.request_id, set()).add(reader)
+        self._wished.set()
         with _redis_may_be_away():
             await self._short.xadd(self._wake_stream, {"w": "1"}, maxlen=1)
             await self._short.expire(self._wake_stream, 3600)
-        while (item := await reader.queue.get()) is not None:
+        while True:
+            items = await reader.take()
             if reader.is_overrun:
                 raise SlowReader(f"a reader of {reader.request_id[:8]} lags too far")
-            yield item
+            for item in reader.together(items):
+                if item is None:
+                    return
+                yield item
 
     async def _page_after(self, reader: _Reader) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """The next entries for this reader; none when Redis is away."""
@@ -192,28 +257,45 @@ class StreamHub:
                 answer = await self._blocking.xread(
                     {self._wake_stream: b"%d-%d" % wake_last, **wanted}, block=BLOCK_MS, count=PAGE
                 )
+                before = time.thread_time()
+                is_urgent = False
                 for name, entries in answer or []:
                     if name.decode() == self._wake_stream:
                         wake_last = _order(entries[-1][0])
+                        is_urgent = True
                     else:
                         request_id = name.decode().rsplit(":", 1)[1]
-                        self._hand_out(request_id, entries, since=since[request_id])
+                        is_urgent |= self._hand_out(request_id, entries, since=since[request_id])
+                if not is_urgent:
+                    await self._rest(since_s=before)
             except (RedisError, OSError) as error:
                 _end_if_cancelled()
                 logger.warning("stream hub: %s; trying again", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
-    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> None:
-        """Pass entries on that were read from `since`.
+    async def _rest(self, *, since_s: float) -> None:
+        """Let the readers pass on what they got, then rest, until somebody wants something new."""
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        rest_s = min(MAX_REST_S, REST * (time.thread_time() - since_s))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wished.wait(), rest_s)
+        self._wished.clear()
+
+    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> bool:
+        """Pass entries on that were read from `since`. Whether any was more than tokens.
 
         A reader that joined during the read and is further back gets nothing of them: it would miss
         what lies between. The next read begins where it is.
         """
         readers = [r for r in self._readers.get(request_id, ()) if r.last >= since]
+        is_urgent = False
         for entry_id, event in _decode(entries, request_id):
+            is_urgent |= not isinstance(event, Delta)
             for reader in readers:
                 if reader.note(entry_id, event):
                     reader.put(event)
+        return is_urgent
 
     async def _look_forever(self) -> None:
         """Once a second: places in line, and requests that the ledger knows no more."""

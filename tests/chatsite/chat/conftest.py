@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Conversation, Message
+from tests.support.sockets import opened
+
+
+@pytest_asyncio.fixture
+async def sockets(live_redis: object) -> AsyncIterator[None]:
+    """An empty Redis, and no worker. Sockets that a test leaves open are ended."""
+    yield
+    while opened:
+        socket = opened.pop()
+        socket.future.cancel()
+        await asyncio.gather(socket.future, return_exceptions=True)
 
 
 @pytest.fixture

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from inference import client
-from inference.contract import GenerationRequest, Result, Started
+from inference.contract import Delta, GenerationRequest, Result, Started
 from inference.streams import hub as hub_module
 from inference.streams import ledger
-from inference.streams.hub import Place, SlowReader, StreamHub
+from inference.streams.hub import Place, SlowReader, StreamHub, joined
 from inference.streams.settings import connect
 from tests.support.redis import RedisServer
 from tests.support.requests import (
@@ -32,9 +33,11 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("live_redis")]
 class Follower:
     """Reads a request in the background; `seen` is what came."""
 
-    def __init__(self, hub: StreamHub, asked: GenerationRequest, *, position: int = 0) -> None:
+    def __init__(
+        self, hub: StreamHub, asked: GenerationRequest, *, position: int = 0, joins: bool = False
+    ) -> None:
         self.seen: list[Any] = []
-        self._stream = hub.follow(asked.request_id, position=position)
+        self._stream = hub.follow(asked.request_id, position=position, joins=joins)
         self.task = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -101,6 +104,53 @@ async def test_a_reader_that_comes_before_the_request_waits_and_learns_its_place
     places = [item.place for item in seen if isinstance(item, Place)]
     assert places in ([2, 1], [1]), "two submits in one millisecond may swap"
     assert isinstance(seen[-1], Result)
+
+
+async def test_tokens_that_are_there_together_come_as_one_event_to_who_wants_it() -> None:
+    asked = running(new_request())
+    write(*(delta(asked, position) for position in range(5)))
+    async with open_hub() as hub:
+        reader = Follower(hub, asked, position=2, joins=True)
+        single = Follower(hub, asked, position=2)
+        await asyncio.sleep(0.2)
+        await in_thread(write, delta(asked, 5), ending(asked))
+        seen = await reader.finish()
+        one_by_one = [event for event in await single.finish() if isinstance(event, Delta)]
+    assert [event.position for event in one_by_one] == [2, 3, 4, 5]
+    tokens = [event for event in seen if isinstance(event, Delta)]
+    assert [(event.position, len(event.token_ids)) for event in tokens] == [(2, 3), (5, 1)]
+    assert tokens[0].text == "".join(delta(asked, position).text for position in (2, 3, 4))
+    assert tokens[0].text_offset == delta(asked, 2).text_offset
+    assert tokens[0].mono_ns == delta(asked, 4).mono_ns
+
+
+@pytest.mark.parametrize("change", [{"attempt": 2}, {"position": 3}, {"text_offset": 9}])
+async def test_tokens_that_do_not_continue_others_come_by_themselves(
+    change: dict[str, int],
+) -> None:
+    asked = new_request()
+    first, second = delta(asked, 0), delta(asked, 1)
+    assert len(list(joined([first, second]))) == 1
+    other = replace(second, **change)
+    assert list(joined([first, other])) == [first, other]
+    place = Place(asked.request_id, 1)
+    assert list(joined([first, place, second])) == [first, place, second]
+
+
+async def test_a_new_wish_does_not_wait_for_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "REST", 1e9)
+    monkeypatch.setattr(hub_module, "MAX_REST_S", 60.0)
+    asked, other = running(new_request()), running(new_request())
+    async with open_hub() as hub:
+        first = Follower(hub, other)
+        await asyncio.sleep(0.2)
+        await in_thread(write, delta(other, 0))
+        await asyncio.sleep(0.2)  # the hub now rests for a minute
+        reader = Follower(hub, asked)
+        await asyncio.sleep(0.1)
+        await in_thread(write, delta(asked, 0), ending(asked))
+        assert positions(await reader.finish(timeout_s=1)) == [0]
+        first.task.cancel()
 
 
 async def test_a_new_wish_does_not_wait_for_the_block_to_end() -> None:

@@ -1,0 +1,49 @@
+"""The chat's socket inside the test's own process, as a browser opens it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.test import Client
+
+from chatsite.accounts.models import User
+from chatsite.asgi import application
+
+ORIGIN = (b"origin", b"http://localhost")
+HOST = (b"host", b"localhost")
+
+opened: list[WebsocketCommunicator] = []
+"""Those that the running test has opened; its fixture ends them."""
+
+
+async def open_socket(user: User | None, *, origin: tuple[bytes, bytes] | None = ORIGIN) -> Any:
+    """A connected socket of this person's, or None when it was refused."""
+    headers = [HOST] + ([origin] if origin else [])
+    if user is not None:
+        client = Client()
+        await sync_to_async(client.force_login)(user)
+        session = client.cookies[settings.SESSION_COOKIE_NAME].value
+        headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={session}".encode()))
+    socket = WebsocketCommunicator(application, "/ws/chat/", headers=headers)
+    opened.append(socket)
+    connected, _ = await socket.connect()
+    return socket if connected else None
+
+
+async def frame_of(socket: Any, kind: str) -> dict[str, Any]:
+    """The next frame of this kind; others before it are passed over."""
+    for _ in range(20):
+        frame = json.loads(await socket.receive_from(timeout=5))
+        if frame["type"] == kind:
+            return frame
+    raise AssertionError(f"no {kind} frame came")
+
+
+def sent(text: str, **fields: Any) -> str:
+    """A `send` frame."""
+    return json.dumps({"type": "send", "client_id": str(uuid.uuid4()), "text": text, **fields})
