@@ -23,3 +23,5 @@ os.environ.setdefault("CHATSITE_KERNELS", str(ROOT / "var" / "kernels"))  # buil
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's loop runs beside the ORM
 os.environ.setdefault("CHATSITE_RECOVER_WITHIN_S", "120")  # a busy machine starts slowly
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share the cores
+# Threads that spin at a barrier while other processes want the core make a step take seconds.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -41,9 +41,7 @@ class Worker:
                 "-n", f"{self.name}@test", "--without-mingle", "--without-gossip", "-l", "INFO",
             ],
             cwd=ROOT,
-            env=os.environ
-            | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}  # others want the cores too
-            | self._environment,
+            env=os.environ | {"OMP_NUM_THREADS": "2"} | self._environment,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
