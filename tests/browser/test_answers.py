@@ -265,7 +265,7 @@ def test_an_answer_to_a_trimmed_conversation_says_how_much_was_left_out(visit, s
         f"last = Message.objects.get(conversation='{alice.conversation}', role='assistant')\n"
         "for n in range(8):\n"
         "    last = Message.objects.create(conversation_id=last.conversation_id, parent=last,\n"
-        "        role='assistant' if n % 2 else 'user', text='many words ' * 1200, author_id=last.author_id)\n"
+        "        role='assistant' if n % 2 else 'user', text='many words ' * 2100, author_id=last.author_id)\n"
         "last.conversation.active_leaf = last\n"
         "last.conversation.save()\n"
     )

@@ -1,7 +1,8 @@
 """A site in hard times: one answer at a time, impatient bounds, a model that thinks, no worker.
 
 The model is the default one with two of its unused control tokens renamed to <think> and </think>,
-and a chat template that opens a thought unless `enable_thinking` is false, as Qwen3's does.
+a chat template that opens a thought unless `enable_thinking` is false, as Qwen3's does, and a short
+context, which is soon full.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ OPENS_A_THOUGHT = (
 )
 HELLO = [{"role": "user", "content": "What is the capital of France?"}]
 STORY = [{"role": "user", "content": "Write a long story about the sea and a lighthouse."}]
-ENDLESS = {"model": SLUG, "prompt": "Once", "max_tokens": 4000, "ignore_eos": True, "stream": True}
+CONTEXT = 2048
+ENDLESS = {"model": SLUG, "prompt": "Once", "max_tokens": 2000, "ignore_eos": True, "stream": True}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,9 @@ def thinking_model(source: Path, target: Path) -> None:
             for token in tokenizer["added_tokens"]:
                 token["special"] &= "think" not in token["content"]  # seen in the text, as Qwen3's
             (target / file.name).write_text(json.dumps(tokenizer), encoding="utf-8")
+        elif file.name == "config.json":
+            config = json.loads(file.read_text()) | {"max_position_embeddings": CONTEXT}
+            (target / file.name).write_text(json.dumps(config))
         elif file.name == "chat_template.jinja":
             (target / file.name).write_text(file.read_text() + OPENS_A_THOUGHT)
         else:
@@ -158,6 +163,18 @@ def test_a_template_that_closes_the_thought_leaves_the_answer(ai):
     assert message.content
     assert not getattr(message, "reasoning_content", None)
     assert reply.usage.completion_tokens_details.reasoning_tokens == 0
+
+
+# --- a short context ---
+
+
+def test_the_default_length_of_an_answer_is_cut_to_the_room_left(http):
+    body = {"model": SLUG, "prompt": [100] * (CONTEXT - 3), "ignore_eos": True}
+    reply = http.post("/completions", json=body)
+    assert reply.status_code == 200
+    assert reply.json()["usage"]["completion_tokens"] == 3
+    refused = http.post("/completions", json=body | {"max_tokens": 4})
+    assert refused.json()["error"]["code"] == "context_length_exceeded"
 
 
 # --- a vocabulary without a model ---

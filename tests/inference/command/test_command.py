@@ -30,7 +30,7 @@ def prompts(tmp_path: Path) -> Path:
 def test_bench_prints_one_object_per_width(
     prompts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = "bench --model smollm2-135m-instruct --dtype float32 --streams 1,2 --max-tokens 5"
+    options = "bench --model smollm2-135m-instruct --dtype fp32 --streams 1,2 --max-tokens 5"
     assert main([*options.split(), "--prompts", str(prompts), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["streams"] for line in lines] == [1, 2]
@@ -47,7 +47,7 @@ def test_bench_prints_one_object_per_width(
 @pytest.mark.timeout(240)
 def test_chat_answers_what_is_piped_in() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "inference", "chat", "--dtype", "fp32", "--max-tokens", "4",
+        [sys.executable, "-m", "inference", "chat", "--dtype", "bf16", "--max-tokens", "4",
          "--temperature", "0"],
         input="Say hello.\n\nAgain.\n",
         capture_output=True,
