@@ -15,6 +15,13 @@ import redis
 from tests.support.stack import SLUG, Stack
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """pytest 9.2 drops what schemathesis adds to a test's name: all would have the same."""
+    for item in items:
+        if operation := getattr(item, "operation_label", None):
+            item._id = item.id.with_params(operation)
+
+
 @pytest.fixture(scope="session")
 def secret(stack: Stack) -> str:
     stack.add_user("alice-of-the-api")
