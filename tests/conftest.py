@@ -1,15 +1,23 @@
-"""Fixtures of all tests: a real Redis, the real model, the whole site. See environment.py too."""
+"""Fixtures of all tests: a real Redis, the real model, the whole site. See environment.py too.
+
+Property tests draw the same examples in every run; `--hypothesis-profile=explore` draws new ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.environment import DATA
 from tests.support.redis import RedisServer
 from tests.support.stack import Stack
+
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")
