@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,12 @@ class Listener:
             self._changed.notify_all()
 
     def wait(self, ready: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+        deadline = time.monotonic() + timeout_s
         with self._changed:
-            assert self._changed.wait_for(ready, timeout_s), "nothing came in time"
-            return ready()
+            while not (found := ready()):
+                assert time.monotonic() < deadline, "nothing came in time"
+                self._changed.wait(0.05)  # not all that is waited for comes with an event
+            return found
 
     def results(self) -> dict[str, Result]:
         return {e.request_id: e for e in self.events if isinstance(e, Result)}
