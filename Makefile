@@ -21,7 +21,7 @@ down:  ## Stop a site that runs, and all it started
 
 test: $(VENV)/.installed-dev browser lint  ## Everything: lint, unit, faults, real worker, real browser
 	@$(BIN)/python -m inference.models.prepare
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n 2 $(TESTS)
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

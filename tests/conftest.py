@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
+from tests import lanes
 from tests.environment import DATA
 from tests.support.redis import RedisServer
 from tests.support.stack import Stack
@@ -18,6 +20,18 @@ from tests.support.stack import Stack
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("same")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if len({item.nodeid for item in items}) < len(items):
+        raise pytest.UsageError("Two tests have the same name: pytest-xdist would run one of them.")
+    items.sort(key=lambda item: lanes.place(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> lanes.Lanes:
+    return lanes.Lanes(config, log)
 
 
 @pytest.fixture(scope="session")
