@@ -20,7 +20,7 @@ from chatsite.catalog.models import SamplingPreset as P
 P.objects.update(temperature=0, max_tokens=40, repetition_penalty=1.0)
 P.objects.create(slug='long', name='Long', temperature=0, max_tokens=300)
 P.objects.create(slug='longer', name='Longer', temperature=0, max_tokens=1200)
-P.objects.create(slug='endless', name='Endless', temperature=1, max_tokens=4000,
+P.objects.create(slug='endless', name='Endless', temperature=2, max_tokens=4000,
                  repetition_penalty=1.2, seed=7)
 """
 """Answers that don't depend on chance: of some words, and longer than a test waits for."""
