@@ -80,10 +80,15 @@ def test_the_answer_stops_and_nothing_is_left(
             return page.request, str(accepted["conversation"]["id"])
 
     request, conversation = asyncio.run(ask())
-    assert left(site, request, conversation)["running"] == [1]
+    wait_until(lambda: left(site, request, conversation), lambda found: found["running"] == [1])
     delete(site, erin, conversation)
-    deadline = time.monotonic() + 15  # the answer alone would take a minute
-    while (found := left(site, request, conversation)) != NOTHING:
+    wait_until(lambda: left(site, request, conversation), lambda found: found == NOTHING)
+
+
+def wait_until(look: Callable[[], Any], is_reached: Callable[[Any], bool]) -> None:
+    """A worker says what it runs once a second. The answer alone would take longer than this."""
+    deadline = time.monotonic() + 15
+    while not is_reached(found := look()):
         assert time.monotonic() < deadline, found
         time.sleep(0.3)
 
