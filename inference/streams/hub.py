@@ -2,17 +2,13 @@
 
 One blocking XREAD names all streams; a wake-up stream of the hub's own ends it when a new wish
 comes. Each reader gets the whole stream from the position it has, then what comes, in order, from a
-bounded queue. After tokens the hub rests twice as
-long as they kept this process busy: on a machine that also runs the engine, passing tokens on then
-takes a third of a core at most, and the more there is to do the more comes at once. Redis away: the
-hub tries again and goes on where it was.
+bounded queue. Redis away: the hub tries again and goes on where it was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,9 +32,6 @@ PAGE = 1000
 SHORT_CONNECTIONS = 8
 POOL_S = 10.0  # how long a reader waits for one of them
 MAX_BEHIND = 8192  # events a reader may lag; at 50 tokens/s some minutes
-REST = 2.0  # times what the last tokens took
-MAX_REST_S = 0.012  # less than a picture of a screen
-TURNS = 3  # of the event loop, in which readers pass on what they got
 
 EntryId = tuple[int, int]
 Entries = Iterable[tuple[bytes, dict[bytes, bytes]]]
@@ -174,7 +167,6 @@ class StreamHub:
             )
         )
         self._tasks: list[asyncio.Task[None]] = []
-        self._wished = asyncio.Event()
 
     async def follow(
         self, request_id: str, *, position: int = 0, joins: bool = False
@@ -219,7 +211,6 @@ class StreamHub:
             for event in reader.together(e for id_, e in entries if reader.note(id_, e)):
                 yield event
         self._readers.setdefault(reader.request_id, set()).add(reader)
-        self._wished.set()
         with _redis_may_be_away():
             await self._short.xadd(self._wake_stream, {"w": "1"}, maxlen=1)
             await self._short.expire(self._wake_stream, 3600)
@@ -257,45 +248,28 @@ class StreamHub:
                 answer = await self._blocking.xread(
                     {self._wake_stream: b"%d-%d" % wake_last, **wanted}, block=BLOCK_MS, count=PAGE
                 )
-                before = time.thread_time()
-                is_urgent = False
                 for name, entries in answer or []:
                     if name.decode() == self._wake_stream:
                         wake_last = _order(entries[-1][0])
-                        is_urgent = True
                     else:
                         request_id = name.decode().rsplit(":", 1)[1]
-                        is_urgent |= self._hand_out(request_id, entries, since=since[request_id])
-                if not is_urgent:
-                    await self._rest(since_s=before)
+                        self._hand_out(request_id, entries, since=since[request_id])
             except (RedisError, OSError) as error:
                 _end_if_cancelled()
                 logger.warning("stream hub: %s; trying again", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
-    async def _rest(self, *, since_s: float) -> None:
-        """Let the readers pass on what they got, then rest, until somebody wants something new."""
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-        rest_s = min(MAX_REST_S, REST * (time.thread_time() - since_s))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wished.wait(), rest_s)
-        self._wished.clear()
-
-    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> bool:
-        """Pass entries on that were read from `since`. Whether any was more than tokens.
+    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> None:
+        """Pass entries on that were read from `since`.
 
         A reader that joined during the read and is further back gets nothing of them: it would miss
         what lies between. The next read begins where it is.
         """
         readers = [r for r in self._readers.get(request_id, ()) if r.last >= since]
-        is_urgent = False
         for entry_id, event in _decode(entries, request_id):
-            is_urgent |= not isinstance(event, Delta)
             for reader in readers:
                 if reader.note(entry_id, event):
                     reader.put(event)
-        return is_urgent
 
     async def _look_forever(self) -> None:
         """Once a second: places in line, and requests that the ledger knows no more."""

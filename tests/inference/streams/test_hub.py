@@ -137,22 +137,6 @@ async def test_tokens_that_do_not_continue_others_come_by_themselves(
     assert list(joined([first, place, second])) == [first, place, second]
 
 
-async def test_a_new_wish_does_not_wait_for_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "REST", 1e9)
-    monkeypatch.setattr(hub_module, "MAX_REST_S", 60.0)
-    asked, other = running(new_request()), running(new_request())
-    async with open_hub() as hub:
-        first = Follower(hub, other)
-        await asyncio.sleep(0.2)
-        await in_thread(write, delta(other, 0))
-        await asyncio.sleep(0.2)  # the hub now rests for a minute
-        reader = Follower(hub, asked)
-        await asyncio.sleep(0.1)
-        await in_thread(write, delta(asked, 0), ending(asked))
-        assert positions(await reader.finish(timeout_s=1)) == [0]
-        first.task.cancel()
-
-
 async def test_a_new_wish_does_not_wait_for_the_block_to_end() -> None:
     asked, other = running(new_request()), running(new_request())
     async with open_hub() as hub:
