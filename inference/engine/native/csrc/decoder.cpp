@@ -5,6 +5,8 @@
 #include <cmath>
 #include <deque>
 
+#include "matrix.h"
+
 namespace chatsite {
 namespace {
 
@@ -32,6 +34,12 @@ void add_product(Worker& worker, const Activations& activations, int64_t tokens,
 }
 
 constexpr int64_t FEW = 8;  // tokens; with more of them products wait for arithmetic and not for memory
+
+// Whether memory is idle enough during products to be asked for what comes behind them.
+bool can_ask_ahead(const Layer& layer, int64_t tokens) {
+  const bool waits_for_memory = layer.qkv.format == Format::Bf16 && use_matrix();
+  return tokens > FEW && !waits_for_memory;
+}
 
 // The steps of the shortest tiles of a layer's products.
 int64_t steps_of(const Layer& layer) {
@@ -78,7 +86,8 @@ class LayerRun {
   // With `kept`, the last layer attends for all tokens and goes on with those alone: what it would make
   // of the others nobody reads.
   void run(Worker& worker, Span span, float* x, const Kept* kept = nullptr) {
-    const auto upcoming = [&](int64_t i) { return i < span.end && step_.tokens > FEW ? &upcoming_[i] : nullptr; };
+    const bool asks = can_ask_ahead(layers_[0], step_.tokens);
+    const auto upcoming = [&](int64_t i) { return i < span.end && asks ? &upcoming_[i] : nullptr; };
     for (int64_t i = span.begin; i < span.end; i++)
       run_layer(worker, layers_[i], ropes_[i], *units_[i], upcoming(i), upcoming(i + 1), x,
                 i + 1 == span.end ? kept : nullptr);
