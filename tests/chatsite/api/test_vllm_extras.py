@@ -47,7 +47,10 @@ def events_of(http: httpx.Client, path: str, body: dict) -> list[dict]:
     [
         ({"structured_outputs": {"regex": "[0-9]{3}-[0-9]{4}"}}, "[0-9]{3}-[0-9]{4}"),
         ({"structured_outputs": {"choice": ["maybe", 'a "b"\n', "nö"]}}, 'maybe|a "b"\n|nö'),
-        ({"structured_outputs": {"grammar": 'root ::= "x" "x"? "y"'}}, "xx?y"),
+        (
+            {"structured_outputs": {"grammar": 'root ::= "x"+ "y"'}, "logit_bias": {"105": 100}},
+            "x+y",
+        ),
         ({"structured_outputs": {"json": {"enum": ["red"]}}}, '"red"'),
         ({"structured_outputs": {"json_object": True}}, r"\{.*"),
         ({"guided_regex": "(ja|nein)!"}, "(ja|nein)!"),

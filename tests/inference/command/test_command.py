@@ -47,7 +47,7 @@ def test_bench_prints_one_object_per_width(
 @pytest.mark.timeout(240)
 def test_chat_answers_what_is_piped_in() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "inference", "chat", "--dtype", "bf16", "--max-tokens", "4",
+        [sys.executable, "-m", "inference", "chat", "--dtype", "fp32", "--max-tokens", "4",
          "--temperature", "0"],
         input="Say hello.\n\nAgain.\n",
         capture_output=True,
