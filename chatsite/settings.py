@@ -139,7 +139,7 @@ INSTALLED_APPS = [
     "chatsite.supervisor",
     "chatsite.accounts",
     "chatsite.catalog",
-    "chatsite.metrics",
+    "chatsite.generation",
     "chatsite.chat",
     "chatsite.dashboards",
     "chatsite.api",

@@ -3,8 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from chatsite import health
 from chatsite.accounts.views import admin_sign_in
+from chatsite.server import health
 
 admin.site.site_url = None  # the site's own navigation stands in the admin's header
 
@@ -19,6 +19,6 @@ urlpatterns = [
     path("admin/login/", admin_sign_in),
     path("admin/", admin.site.urls),
     path("v1/", include("chatsite.api.urls")),
-    path("settings/keys/", include("chatsite.api.pages")),
+    path("settings/keys/", include("chatsite.api.access.pages")),
     path("", include("chatsite.chat.urls")),
 ]

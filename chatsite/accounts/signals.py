@@ -12,7 +12,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from chatsite.accounts.models import User
-from chatsite.announcer import send_to_person
+from chatsite.notifier import send_to_person
 
 
 @receiver(user_logged_out)

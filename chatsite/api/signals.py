@@ -10,8 +10,8 @@ from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
 from chatsite.accounts.models import User
-from chatsite.api.quotas import under_way
-from chatsite.api.runs import cancel_all
+from chatsite.api.access.quotas import under_way
+from chatsite.api.serving.runs import cancel_all
 
 
 @receiver(pre_delete, sender=User)

@@ -6,14 +6,15 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from chatsite.api import errors, openapi
-from chatsite.api.endpoints import Endpoint, with_id
-from chatsite.api.generation import chat_completion, completion
+from chatsite.api.http import error_responses as errors
+from chatsite.api.http import openapi
+from chatsite.api.http.endpoints import Endpoint, with_id
 from chatsite.api.schemas.chat import ChatBody, ChatCompletion, ChatCompletionChunk
 from chatsite.api.schemas.completions import Completion, CompletionBody
 from chatsite.api.schemas.replies import Model, ModelList
 from chatsite.api.schemas.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
-from chatsite.api.vocabularies import detokenize, list_models, one_model, tokenize
+from chatsite.api.serving.completions import chat_completion, completion
+from chatsite.api.serving.tokenization import detokenize, list_models, one_model, tokenize
 
 ENDPOINTS = [
     Endpoint(

@@ -13,10 +13,12 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.catalog import actions, anatomy, folders
-from chatsite.catalog.actions import Entry
+from chatsite.catalog import folders
+from chatsite.catalog import model_summary as anatomy
+from chatsite.catalog import writer as actions
 from chatsite.catalog.forms import LanguageModelForm, SamplingPresetForm
 from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.catalog.writer import Entry
 from chatsite.errors import ChatError
 from inference import client
 

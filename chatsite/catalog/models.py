@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.wording import field_sentence
+from chatsite.error_messages import field_sentence
 from inference.contract import InvalidField, SamplingParams
 
 slug_rule = RegexValidator(

@@ -16,15 +16,16 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chatsite.accounts.models import User
-from chatsite.catalog.choices import choose_model, choose_preset, with_seed
 from chatsite.catalog.models import LanguageModel, SamplingPreset
-from chatsite.chat import announce, requests
+from chatsite.catalog.selection import choose_model, choose_preset, with_seed
+from chatsite.chat import notify as announce
 from chatsite.chat.access import own_conversation, own_message
 from chatsite.chat.frames import MAX_TEXT_CHARS
 from chatsite.chat.models import Conversation, Message
+from chatsite.error_messages import error_sentence, field_sentence
 from chatsite.errors import ChatError
-from chatsite.metrics import actions as metrics
-from chatsite.wording import error_sentence, field_sentence
+from chatsite.generation import request_life as requests
+from chatsite.generation import rows as metrics
 from inference import client
 from inference.contract import GenerationRequest, InvalidField, Stamp
 

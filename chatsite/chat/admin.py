@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.chat.models import Conversation, Message
-from chatsite.wording import error_sentence
+from chatsite.error_messages import error_sentence
 
 SHOWN_MESSAGES = 200
 

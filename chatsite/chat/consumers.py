@@ -22,12 +22,13 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils.translation import gettext as _
 
-from chatsite.chat import actions, frames, queries, requests
+from chatsite.chat import actions, frames, queries
 from chatsite.chat.access import own_answer_of
-from chatsite.chat.announce import group_of
 from chatsite.chat.models import Message
+from chatsite.chat.notify import group_of
 from chatsite.errors import ChatError
-from chatsite.metrics.actions import record_paint
+from chatsite.generation import request_life as requests
+from chatsite.generation.rows import record_paint
 from inference import client, contract
 
 logger = logging.getLogger(__name__)
@@ -335,7 +336,7 @@ def _is_model_loading(request: UUID) -> bool:
     if message is None:
         return False
     with suppress(client.RedisUnavailable):
-        states = {w.state for w in client.workers() if w.model == message.model_slug}
+        states = {w.engine.state for w in client.workers() if w.model == message.model_slug}
         return bool(states) and states <= {"loading", "warming"}
     return False
 

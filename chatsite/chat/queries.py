@@ -12,9 +12,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from chatsite.accounts.models import User
 from chatsite.chat.frames import ConversationView, MessageView
 from chatsite.chat.models import Conversation, Message
-from chatsite.metrics.actions import figures_ms
-from chatsite.metrics.models import Generation
-from chatsite.wording import error_sentence
+from chatsite.error_messages import error_sentence
+from chatsite.generation.models import Generation
+from chatsite.generation.rows import figures_ms
 
 PAGE_SIZE = 40
 MAX_PAGE_SIZE = 100

@@ -11,9 +11,9 @@ from django.db import transaction
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
-from chatsite.chat import requests
 from chatsite.chat.models import Message
 from chatsite.errors import ChatError
+from chatsite.generation import request_life as requests
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ from celery import shared_task
 from django.utils import timezone
 
 from chatsite.celery import app
-from chatsite.chat import actions, requests
+from chatsite.chat import actions
 from chatsite.chat.models import Message
 from chatsite.errors import ChatError
-from chatsite.metrics.actions import UNFINISHED, mark_running
-from chatsite.metrics.models import Generation
+from chatsite.generation import request_life as requests
+from chatsite.generation.models import Generation
+from chatsite.generation.rows import UNFINISHED, mark_running
 from inference import client
 
 logger = logging.getLogger(__name__)

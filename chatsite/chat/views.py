@@ -23,7 +23,7 @@ from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat import actions, queries
 from chatsite.chat.access import own_conversation
 from chatsite.chat.frames import MAX_TEXT_CHARS, VERSION
-from chatsite.chat.strings import strings
+from chatsite.chat.js_messages import strings
 from chatsite.errors import ChatError, NotFound
 from inference import client
 

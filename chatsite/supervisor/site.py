@@ -236,7 +236,7 @@ class Site:
         with suppress(client.RedisUnavailable):
             for worker in client.workers():
                 if worker.pid in pids:
-                    return worker.state, worker.state_detail
+                    return worker.engine.state, worker.engine.state_detail
         return "", ""
 
     def _answers(self) -> bool:

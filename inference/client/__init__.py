@@ -5,7 +5,7 @@ with it of any kind is `RedisUnavailable`, so that callers needn't know how a br
 shows.
 """
 
-from inference.client.errors import (
+from inference.client.exceptions import (
     ClientError,
     ModelUnknown,
     NoSuchRequest,
@@ -35,9 +35,9 @@ from inference.client.requests import (
 )
 from inference.client.texts import context_length, count, describe, fit, load_text
 from inference.client.workers import load_model, unload_model, workers
-from inference.streams.broker import broker_options
-from inference.streams.hub import Place, SlowReader, StreamHub
-from inference.streams.settings import LOOK_EVERY_S, broker_url
+from inference.queue.broker import broker_options
+from inference.queue.connection import LOOK_EVERY_S, broker_url
+from inference.queue.hub import Place, SlowReader, StreamHub
 from inference.text import (
     BadMessage,
     Fitted,

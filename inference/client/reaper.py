@@ -6,9 +6,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from inference.client.errors import RedisUnavailable, redis_named
-from inference.streams import keys, ledger, rescue, scripts
-from inference.streams.settings import connect
+from inference.client.exceptions import RedisUnavailable, redis_named
+from inference.contract import ErrorCode, FinishReason
+from inference.queue import keys, ledger, scripts
+from inference.queue import recovery as rescue
+from inference.queue.connection import connect
 
 _UNLOCK = scripts.Script.of(
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -56,8 +58,13 @@ def interrupt(request_id: str) -> bool:
     if entry is None or entry.state != "running" or ledger.is_leased(request_id):
         return False
     if entry.is_cancelled:
-        return rescue.end(entry, "cancelled")
-    return rescue.end(entry, "interrupted", code="worker_lost", text="The model's worker stopped.")
+        return rescue.end(entry, FinishReason.CANCELLED)
+    return rescue.end(
+        entry,
+        FinishReason.INTERRUPTED,
+        code=ErrorCode.WORKER_LOST,
+        text="The model's worker stopped.",
+    )
 
 
 @contextmanager

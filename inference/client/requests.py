@@ -8,11 +8,12 @@ import secrets
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from inference.client.errors import NoSuchRequest, QueueFull, redis_named
-from inference.contract import Event, GenerationRequest, Result, Stamp
-from inference.streams import broker, ledger, rescue
-from inference.streams.hub import StreamHub
-from inference.streams.settings import settings
+from inference.client.exceptions import NoSuchRequest, QueueFull, redis_named
+from inference.contract import Event, FinishReason, GenerationRequest, Result, Stamp
+from inference.queue import broker, ledger
+from inference.queue import recovery as rescue
+from inference.queue.connection import settings
+from inference.queue.hub import StreamHub
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def cancel(request_id: str) -> bool:
             return False
         if entry.state == "running" and ledger.order_cancel(entry):
             return True
-        if entry.state == "waiting" and rescue.end(entry, "cancelled"):
+        if entry.state == "waiting" and rescue.end(entry, FinishReason.CANCELLED):
             return True
     return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from inference.client.errors import ClientError, ModelUnknown
+from inference.client.exceptions import ClientError, ModelUnknown
 from inference.text import (
     BadMessage,
     Fitted,

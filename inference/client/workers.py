@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from inference.client.errors import ClientError, WorkerSilent, redis_named
+from inference.client.exceptions import ClientError, WorkerSilent, redis_named
 from inference.contract import WorkerSnapshot
-from inference.streams import snapshots
-from inference.streams.broker import sender
+from inference.queue import worker_snapshots as snapshots
+from inference.queue.broker import sender
 
 ANSWER_S = 2.0
 

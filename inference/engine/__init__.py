@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from inference.contract import EngineStats
 from inference.engine.config import EngineConfig
-from inference.engine.status import EngineStatus
 
 if TYPE_CHECKING:
     from inference.engine.engine import Engine
 
-__all__ = ["Engine", "EngineConfig", "EngineStatus"]
+__all__ = ["Engine", "EngineConfig", "EngineStats"]
 
 
 def __getattr__(name: str) -> Any:

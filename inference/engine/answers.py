@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from inference.contract import (
     Delta,
+    ErrorCode,
     Event,
     FinishReason,
     GenerationRequest,
@@ -79,7 +80,7 @@ class Ended(NamedTuple):
 
     active: ActiveRequest
     reason: FinishReason
-    error_code: str = ""
+    error_code: ErrorCode | None = None
     error_text: str = ""
 
 
@@ -117,12 +118,12 @@ class Answers:
                     events.append(self._close(record))
                     continue
                 if active.told.stop_string is not None:
-                    events.append(self._end(active, "stop"))
+                    events.append(self._end(active, FinishReason.STOP))
             except Exception:
                 log.exception("the text of an answer could not be made")
                 active.told.detokenizer = None
-                problem = ("engine_error", "The answer's text could not be made.")
-                events.append(self._end(active, "failed", *problem))
+                problem = (ErrorCode.ENGINE_ERROR, "The answer's text could not be made.")
+                events.append(self._end(active, FinishReason.FAILED, *problem))
         return events
 
     def _open(self, active: ActiveRequest) -> None:
@@ -163,7 +164,11 @@ class Answers:
         )
 
     def _end(
-        self, active: ActiveRequest, reason: FinishReason, error_code: str = "", text: str = ""
+        self,
+        active: ActiveRequest,
+        reason: FinishReason,
+        error_code: ErrorCode | None = None,
+        text: str = "",
     ) -> Result:
         """End an answer that the core still works on."""
         self.over.append(active)
@@ -211,9 +216,9 @@ class Answers:
 
 def refuse(
     request: GenerationRequest,
-    reason: FinishReason = "failed",
+    reason: FinishReason = FinishReason.FAILED,
     *,
-    error_code: str,
+    error_code: ErrorCode,
     error_text: str,
     worker: str,
 ) -> Result:

@@ -15,7 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from inference.contract import FinishReason, GenerationRequest, Progress, Stamp, TokenLogprobs
+from inference.contract import (
+    ErrorCode,
+    FinishReason,
+    GenerationRequest,
+    Phase,
+    Progress,
+    Stamp,
+    TokenLogprobs,
+)
 from inference.engine.answers import Answers, Ended, Given, Opened, Record, Served, refuse
 from inference.engine.config import EngineConfig
 from inference.engine.draws import NOT_FINITE
@@ -26,7 +34,7 @@ from inference.engine.kv_cache import BlockPool
 from inference.engine.loading import TextSide
 from inference.engine.model_runner import ModelRunner, Sliced, num_logits
 from inference.engine.pace import Pace
-from inference.engine.request import ActiveRequest, Phase
+from inference.engine.request import ActiveRequest, RequestStatus
 from inference.engine.sampler import WHY_NONE, Sampled, Sampler
 from inference.engine.scheduler import Scheduled, Scheduler
 from inference.engine.tensors import to_device
@@ -119,17 +127,17 @@ class Core:
             if request.attempt <= known.request.attempt:
                 log.warning("request %s was submitted twice", request.request_id)
                 return
-            self._finish(known, "interrupted")
+            self._finish(known, FinishReason.INTERRUPTED)
         try:
             self._admit(request, started)
         except Exception:
             log.exception("a request could not be taken in")
-            self._refuse(request, "engine_error", "The engine could not read this request.")
+            self._refuse(request, ErrorCode.ENGINE_ERROR, "The engine could not read this request.")
 
     def cancel(self, request_id: str) -> None:
         """End a request now, wherever it is. Unknown or finished ones are ignored."""
         if request_id in self.active:
-            self._finish(self.active[request_id], "cancelled")
+            self._finish(self.active[request_id], FinishReason.CANCELLED)
 
     def expire(self) -> None:
         """End requests that waited for their first step longer than they wanted to."""
@@ -137,7 +145,7 @@ class Core:
         for active in list(self.scheduler.waiting):
             waited_s = (now_ns - active.started.mono_ns) / 1e9
             if active.admitted is None and waited_s > active.request.expires_s:
-                self._fail(active, "expired", "The request waited too long for its turn.")
+                self._fail(active, ErrorCode.EXPIRED, "The request waited too long for its turn.")
 
     def _admit(self, request: GenerationRequest, started: Stamp) -> None:
         tokens = [*request.prompt_token_ids, *request.continue_from]
@@ -156,20 +164,22 @@ class Core:
         self._arrivals += 1
         if len(self.scheduler.waiting) + len(self._preparing) >= self.config.max_waiting:
             line = f"All {self.config.max_waiting} places in line are taken; try again later."
-            self._refuse(request, "queue_full", line)
+            self._refuse(request, ErrorCode.QUEUE_FULL, line)
             return
         self.active[active.id] = active
         self.records.append(Opened(active))
         if active.num_answer and (reason := self._ending(active, tokens[-1])) is not None:
-            active.phase = Phase.PREPARING
+            active.phase = RequestStatus.PREPARING
             self._finish(active, reason)
         elif request.constraint is None:
             self.scheduler.add(active)
         elif self._grammars is None:
-            active.phase = Phase.PREPARING
-            self._fail(active, "bad_schema", "Without a tokenizer no grammar can be followed.")
+            active.phase = RequestStatus.PREPARING
+            self._fail(
+                active, ErrorCode.BAD_SCHEMA, "Without a tokenizer no grammar can be followed."
+            )
         else:
-            active.phase = Phase.PREPARING
+            active.phase = RequestStatus.PREPARING
             work = self._background.submit(
                 self._grammars.start, *request.constraint, request.continue_from
             )
@@ -182,31 +192,33 @@ class Core:
             if not work.done():
                 continue
             del self._preparing[active]
-            if active.phase is Phase.FINISHED:
+            if active.phase is RequestStatus.FINISHED:
                 continue
             try:
                 active.grammar = work.result()
             except BadSchema as error:
-                self._fail(active, "bad_schema", str(error))
+                self._fail(active, ErrorCode.BAD_SCHEMA, str(error))
                 continue
             if active.grammar.is_finished:  # its worker was lost just behind the last token
-                self._finish(active, "stop")
+                self._finish(active, FinishReason.STOP)
                 continue
-            active.phase = Phase.WAITING
+            active.phase = RequestStatus.WAITING
             self.scheduler.add(active)
 
-    def _problem(self, request: GenerationRequest, tokens: list[int]) -> tuple[str, str] | None:
+    def _problem(
+        self, request: GenerationRequest, tokens: list[int]
+    ) -> tuple[ErrorCode, str] | None:
         limit = self.served.context_length
         if not request.prompt_token_ids:
-            return "empty_prompt", "The prompt has no tokens."
+            return ErrorCode.EMPTY_PROMPT, "The prompt has no tokens."
         if len(tokens) >= limit:
             return (
-                "prompt_too_long",
+                ErrorCode.PROMPT_TOO_LONG,
                 f"The prompt has {len(tokens)} tokens; the context holds {limit}, answer included.",
             )
         top = self.runner.sizes.vocab_size
         if min(tokens) < 0 or max(tokens) >= top:
-            return "bad_token", f"Token ids must lie between 0 and {top - 1}."
+            return ErrorCode.BAD_TOKEN, f"Token ids must lie between 0 and {top - 1}."
         return None
 
     def inspect_a_piece(self) -> bool:
@@ -336,7 +348,7 @@ class Core:
             token, logprobs = sampled.token_ids[row], sampled.logprobs[row]
             row += 1
             if token < 0:
-                self._fail(active, *WHY_NONE[token], spoiled=token == NOT_FINITE)
+                self._fail(active, *WHY_NONE[token], poisoned=token == NOT_FINITE)
                 continue
             active.append(token)
             try:
@@ -344,7 +356,7 @@ class Core:
                     active.grammar.accept(token)
             except Exception:
                 log.exception("a grammar did not take the token it had allowed")
-                self._fail(active, "engine_error", "The answer left its schema.")
+                self._fail(active, ErrorCode.ENGINE_ERROR, "The answer left its schema.")
                 continue
             self.records.append(Given(active, token, now, width, logprobs))
             if (reason := self._ending(active, token)) is not None:
@@ -357,7 +369,7 @@ class Core:
                 Progress(
                     request_id=active.id,
                     attempt=active.request.attempt,
-                    phase="prefill",
+                    phase=Phase.PREFILL,
                     done=active.num_computed,
                     total=active.num_prompt + len(active.request.continue_from),
                     mono_ns=active.admitted.mono_ns if active.admitted else 0,
@@ -370,18 +382,18 @@ class Core:
         """Why an answer is over with this token, as far as tokens alone can say."""
         sampling = active.request.sampling
         if self.served.is_end(token, sampling):
-            return "stop"
+            return FinishReason.STOP
         if active.grammar is not None and active.grammar.is_finished:
-            return "stop"
+            return FinishReason.STOP
         if active.num_answer >= sampling.max_tokens:
-            return "length"
-        return "length" if len(active.token_ids) >= self.served.context_length else None
+            return FinishReason.LENGTH
+        return FinishReason.LENGTH if len(active.token_ids) >= self.served.context_length else None
 
     def _drop_over(self) -> None:
         """Let go of requests whose answer ended at a stop string."""
         while self.answers.over:
             active = self.answers.over.popleft()
-            if active.phase is not Phase.FINISHED:
+            if active.phase is not RequestStatus.FINISHED:
                 self.scheduler.finish(active)
                 self._forget(active)
 
@@ -390,13 +402,15 @@ class Core:
         self._forget(active)
         self.records.append(Ended(active, reason))
 
-    def _fail(self, active: ActiveRequest, code: str, text: str, spoiled: bool = False) -> None:
-        """End a request as failed. `spoiled` keys and values are wiped and never reused."""
-        freed = self.scheduler.finish(active, spoiled=spoiled)
-        if spoiled and freed:
+    def _fail(
+        self, active: ActiveRequest, code: ErrorCode, text: str, poisoned: bool = False
+    ) -> None:
+        """End a request as failed. `poisoned` keys and values are wiped and never reused."""
+        freed = self.scheduler.finish(active, poisoned=poisoned)
+        if poisoned and freed:
             self.runner.backend.clear_blocks(freed)
         self._forget(active)
-        self.records.append(Ended(active, "failed", code, text))
+        self.records.append(Ended(active, FinishReason.FAILED, code, text))
 
     def _forget(self, active: ActiveRequest) -> None:
         del self.active[active.id]
@@ -414,9 +428,11 @@ class Core:
             return
         for active in still:
             if memory:
-                self._fail(active, "out_of_memory", "There was not enough memory.", True)
+                self._fail(active, ErrorCode.OUT_OF_MEMORY, "There was not enough memory.", True)
             else:
-                self._fail(active, "engine_error", "The model failed on this request.", True)
+                self._fail(
+                    active, ErrorCode.ENGINE_ERROR, "The model failed on this request.", True
+                )
 
     def _single_out(self, scheduled: list[Scheduled]) -> list[Scheduled]:
         """Only the first of those that have to run alone."""
@@ -426,11 +442,11 @@ class Core:
                 return [item]
         return scheduled
 
-    def _refuse(self, request: GenerationRequest, code: str, text: str) -> None:
+    def _refuse(self, request: GenerationRequest, code: ErrorCode, text: str) -> None:
         worker = self.config.worker
         self.records.append(refuse(request, error_code=code, error_text=text, worker=worker))
 
-    def close(self, reason: FinishReason, code: str, text: str) -> None:
+    def close(self, reason: FinishReason, code: ErrorCode, text: str) -> None:
         """End every request that waits or runs."""
         self._background.shutdown(wait=False, cancel_futures=True)
         self.records += [Ended(active, reason, code, text) for active in self.active.values()]

@@ -15,14 +15,23 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from inference.contract import Event, FinishReason, GenerationRequest, Progress, Stamp
+from inference.contract import (
+    EngineStats,
+    ErrorCode,
+    Event,
+    FinishReason,
+    GenerationRequest,
+    Phase,
+    Progress,
+    Stamp,
+    WorkerState,
+)
 from inference.engine.answers import refuse
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.inspection import Inspection, InspectJob, InspectRequest
 from inference.engine.loading import Source, folder_source
 from inference.engine.model_runner import ModelRunner
-from inference.engine.status import EngineStatus, State
 from inference.engine.teller import Teller
 from inference.engine.tensor_parallel import PartLost
 
@@ -62,7 +71,7 @@ class Engine:
         self._door = threading.Lock()  # guards _closed: after it, nothing enters the inbox
         self._closed = False
         self._stopping = False
-        self._status = EngineStatus()
+        self._status = EngineStats()
         self._told_s = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -73,7 +82,7 @@ class Engine:
         # A busy thread beside this one may hold the interpreter for 5 ms before it is asked to let
         # go: as long as a step. Half a millisecond costs the other threads nothing to speak of.
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
-        self._set_state("loading", "starting")
+        self._set_state(WorkerState.LOADING, "starting")
         self._teller.start()
         self._thread.start()
 
@@ -86,12 +95,14 @@ class Engine:
         with self._door:
             if not self._closed:
                 self._inbox.append((request, Stamp.now()))
-                if self._status.state in ("loading", "warming"):
+                if self._status.state in (WorkerState.LOADING, WorkerState.WARMING):
                     self._teller.hand_on([self._loading(request)])
                 self._wake.set()
                 return
         text = self._status.state_detail or "The engine has stopped."
-        self._teller.hand_on([self._refusal(request, "failed", "engine_stopped", text)])
+        self._teller.hand_on(
+            [self._refusal(request, FinishReason.FAILED, ErrorCode.ENGINE_STOPPED, text)]
+        )
 
     def cancel(self, request_id: str) -> None:
         """End a request within one step. Unknown or finished ones are ignored."""
@@ -120,7 +131,7 @@ class Engine:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def status(self) -> EngineStatus:
+    def status(self) -> EngineStats:
         """The engine as it was a moment ago: after one of the last steps."""
         return self._status
 
@@ -145,11 +156,13 @@ class Engine:
             log.exception("the engine failed")
             told = isinstance(error, (ValueError, OSError, PartLost))
             detail = str(error) if told else repr(error)
-            self._status = EngineStatus(state="failed", state_detail=detail)
-            code = "model_failed" if core is None else "engine_failed"
-            self._close(core, "failed", code, detail)
+            self._status = EngineStats(state=WorkerState.FAILED, state_detail=detail)
+            code = ErrorCode.MODEL_FAILED if core is None else ErrorCode.ENGINE_FAILED
+            self._close(core, FinishReason.FAILED, code, detail)
         else:
-            self._close(core, "interrupted", "engine_stopped", "The engine was stopped.")
+            self._close(
+                core, FinishReason.INTERRUPTED, ErrorCode.ENGINE_STOPPED, "The engine was stopped."
+            )
         finally:
             if runner is not None:
                 runner.close()
@@ -177,19 +190,19 @@ class Engine:
             records, core.records = core.records, []
             self._teller.put(core.answers.tell, records)
 
-    def _set_state(self, state: State, detail: str) -> None:
-        self._status = EngineStatus(state=state, state_detail=detail)
+    def _set_state(self, state: WorkerState, detail: str) -> None:
+        self._status = EngineStats(state=state, state_detail=detail)
         log.info("%s: %s", self.config.model_dir.name, detail)
 
     def _loading(self, request: GenerationRequest) -> Progress:
         return Progress(
             request_id=request.request_id,
             attempt=request.attempt,
-            phase="loading",
+            phase=Phase.LOADING,
             total=self._source.weight_bytes,
         )
 
-    def _close(self, core: Core | None, reason: FinishReason, code: str, text: str) -> None:
+    def _close(self, core: Core | None, reason: FinishReason, code: ErrorCode, text: str) -> None:
         """Give everything that waits or runs its Result, and take no more."""
         with self._door:
             self._closed = True
@@ -205,6 +218,6 @@ class Engine:
             self._teller.hand_on(left)
 
     def _refusal(
-        self, request: GenerationRequest, reason: FinishReason, code: str, text: str
+        self, request: GenerationRequest, reason: FinishReason, code: ErrorCode, text: str
     ) -> Event:
         return refuse(request, reason, error_code=code, error_text=text, worker=self.config.worker)

@@ -107,10 +107,10 @@ class BlockPool:
             self._block_of[digest] = block
             self._digest_of[block] = digest
 
-    def release(self, blocks: Sequence[int], *, spoiled: bool = False) -> list[int]:
+    def release(self, blocks: Sequence[int], *, poisoned: bool = False) -> list[int]:
         """Give back blocks in sequence order; returns those that nobody uses any more.
 
-        The end of a sequence is evicted before its beginning. `spoiled` content is never found
+        The end of a sequence is evicted before its beginning. `poisoned` content is never found
         again, even where others still use it.
         """
         freed = []
@@ -118,7 +118,7 @@ class BlockPool:
             if self._users[block] <= 0:
                 raise ValueError(f"block {block} is released but not in use")
             self._users[block] -= 1
-            if spoiled:
+            if poisoned:
                 self._forget(block)
             if self._users[block] == 0:
                 self._free[block] = None

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.contract import WorkerState
 from inference.engine.backend import Backend, StepBatch, Unsupported, choose_backend
 from inference.engine.config import EngineConfig
 from inference.engine.inspection import Inspector
@@ -23,7 +24,6 @@ from inference.engine.memory import memory
 from inference.engine.part import part_backend, part_device, part_threads
 from inference.engine.probe import probe_layers
 from inference.engine.scheduler import Scheduled
-from inference.engine.status import State
 from inference.engine.tensor_parallel import Parts, SplitBackend
 from inference.engine.tensors import to_device
 
@@ -63,7 +63,7 @@ class ModelRunner:
         config: EngineConfig,
         *,
         load: Loader,
-        tell: Callable[[State, str], None] = lambda state, detail: None,
+        tell: Callable[[WorkerState, str], None] = lambda state, detail: None,
     ) -> None:
         self.config = config
         self._load = load
@@ -82,28 +82,34 @@ class ModelRunner:
             self.close()
             raise
 
-    def _get_ready(self, tell: Callable[[State, str], None]) -> None:
+    def _get_ready(self, tell: Callable[[WorkerState, str], None]) -> None:
         config = self.config
         self.dtype, self._why = self._pick_dtype(tell)
         if config.tensor_parallel > 1:
-            tell("loading", f"starting {config.tensor_parallel - 1} processes to share the model")
+            tell(
+                WorkerState.LOADING,
+                f"starting {config.tensor_parallel - 1} processes to share the model",
+            )
             self._parts = Parts(config, dtype=self.dtype, device=self.device)
             self._load = self._parts.load
-        tell("loading", f"finding the fastest path for {self.dtype}; the first start builds it")
+        tell(
+            WorkerState.LOADING,
+            f"finding the fastest path for {self.dtype}; the first start builds it",
+        )
         self.backend = self._choose_backend()
-        tell("loading", "reading the weights")
+        tell(WorkerState.LOADING, "reading the weights")
         model = self._load(config.model_dir, self.backend.load_dtype, self.device)
         model.eval()
         active, total = body_parameters(model)
         self._body_parameters, self._active_share = active, active / max(1, total)
-        tell("loading", f"preparing the weights for {self.backend.name}")
+        tell(WorkerState.LOADING, f"preparing the weights for {self.backend.name}")
         model = self._prepare(model)
         if self._why:
             self.backend.notes += (self._why,)
         self.model = model
         self.sizes = self._sizes(model)
         self.num_blocks = self._allocate()
-        tell("warming", "measuring the device and running a first step")
+        tell(WorkerState.WARMING, "measuring the device and running a first step")
         self.speed = DeviceSpeed()
         if config.measure:
             self.speed = self._measure()
@@ -225,7 +231,7 @@ class ModelRunner:
 
     # --- loading --------------------------------------------------------------------------------
 
-    def _pick_dtype(self, tell: Callable[[State, str], None]) -> tuple[str, str]:
+    def _pick_dtype(self, tell: Callable[[WorkerState, str], None]) -> tuple[str, str]:
         """The dtype to serve in, and why where there was a choice."""
         config = self.config
         dtype = pick_dtype(config.dtype, self.device)
@@ -236,7 +242,10 @@ class ModelRunner:
         from inference.engine.native.build import KernelsUnavailable, load_kernels
         from inference.engine.native.choice import best_dtype
 
-        tell("loading", "finding the fastest dtype; the first start builds kernels and measures")
+        tell(
+            WorkerState.LOADING,
+            "finding the fastest dtype; the first start builds kernels and measures",
+        )
         try:
             load_kernels()
             return best_dtype(config.model_dir, self._load)

@@ -19,7 +19,7 @@ from inference.engine.kv_cache import ROOT, salted_root
 from inference.engine.restrictions import Restrictions
 
 
-class Phase(enum.Enum):
+class RequestStatus(enum.Enum):
     PREPARING = "preparing"  # its grammar is being compiled; not in line yet
     WAITING = "waiting"  # in line, or thrown back when pages ran out
     RUNNING = "running"  # owns blocks; prefilling or decoding
@@ -95,7 +95,7 @@ class ActiveRequest:
     arrival: int  # counts submits; decides among equal priorities
     seed: int
     started: Stamp
-    phase: Phase = Phase.WAITING
+    phase: RequestStatus = RequestStatus.WAITING
 
     # pages
     blocks: list[int] = field(default_factory=list)
@@ -175,7 +175,7 @@ class ActiveRequest:
 
     @property
     def is_decoding(self) -> bool:
-        return self.phase is Phase.RUNNING and self.num_uncomputed == 1
+        return self.phase is RequestStatus.RUNNING and self.num_uncomputed == 1
 
     @property
     def rank(self) -> tuple[int, int]:

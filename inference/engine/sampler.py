@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.contract import TokenLogprobs
+from inference.contract import ErrorCode, TokenLogprobs
 from inference.engine.draws import NOT_FINITE, Draws, Rule, TorchDraws
 from inference.engine.request import ActiveRequest
 from inference.engine.tensors import move, to_device
@@ -26,8 +26,11 @@ from inference.engine.tensors import move, to_device
 NOTHING_LEFT = -2
 """Stands for the token of a row whose request has ruled every token out."""
 WHY_NONE = {
-    NOT_FINITE: ("bad_logits", "The model's output was not a number."),
-    NOTHING_LEFT: ("nothing_allowed", "The request's rules leave no token that may come next."),
+    NOT_FINITE: (ErrorCode.BAD_LOGITS, "The model's output was not a number."),
+    NOTHING_LEFT: (
+        ErrorCode.NO_TOKEN_ALLOWED,
+        "The request's rules leave no token that may come next.",
+    ),
 }
 
 Change = tuple[Tensor | slice, Tensor]

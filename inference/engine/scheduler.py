@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from inference.engine.kv_cache import BlockPool, block_digest
 from inference.engine.pace import Allowance
-from inference.engine.request import ActiveRequest, Phase
+from inference.engine.request import ActiveRequest, RequestStatus
 
 SHORT_PROMPT = 512
 """A prompt admitted with at most this many tokens to compute may pause the decodes of others."""
@@ -60,7 +60,7 @@ class Scheduler:
         """
         decodes = self._decodes()
         self._admit()
-        decodes = [r for r in decodes if r.phase is Phase.RUNNING]  # some may have made room
+        decodes = [r for r in decodes if r.phase is RequestStatus.RUNNING]
         decoding = set(decodes)
         beside = self.aside.request if self.aside else None
         prefills = [r for r in self.running if r not in decoding and r is not beside]
@@ -92,14 +92,14 @@ class Scheduler:
             if self.window:
                 self._drop_behind_window(request)
 
-    def finish(self, request: ActiveRequest, *, spoiled: bool = False) -> list[int]:
+    def finish(self, request: ActiveRequest, *, poisoned: bool = False) -> list[int]:
         """Take the request out wherever it is, and free its blocks. Returns the freed ones."""
-        if request.phase is Phase.WAITING:
+        if request.phase is RequestStatus.WAITING:
             self.waiting.remove(request)
-        elif request.phase is Phase.RUNNING:
+        elif request.phase is RequestStatus.RUNNING:
             self.running.remove(request)
-        request.phase = Phase.FINISHED  # PREPARING was in no list
-        return self._release(request, spoiled=spoiled)
+        request.phase = RequestStatus.FINISHED  # PREPARING was in no list
+        return self._release(request, poisoned=poisoned)
 
     def preempt(self, request: ActiveRequest) -> None:
         """Throw a running request back in line. Its tokens stay, its blocks go."""
@@ -107,7 +107,7 @@ class Scheduler:
         self._release(request)
         if request.wants_echo:  # it begins again with the first token
             request.echo.clear()
-        request.phase = Phase.WAITING
+        request.phase = RequestStatus.WAITING
         request.preemptions += 1
         self.waiting.append(request)
 
@@ -118,7 +118,7 @@ class Scheduler:
         """
         chosen = []
         for request in sorted((r for r in self.running if r.is_decoding), key=_rank):
-            while request.phase is Phase.RUNNING:
+            while request.phase is RequestStatus.RUNNING:
                 if len(request.blocks) * self.pool.block_tokens > request.num_computed:
                     break
                 taken = self.pool.take(1)
@@ -126,7 +126,7 @@ class Scheduler:
                     request.blocks += taken
                     break
                 self.preempt(max(self.running, key=_rank))
-            if request.phase is Phase.RUNNING:
+            if request.phase is RequestStatus.RUNNING:
                 chosen.append(request)
         return chosen
 
@@ -162,7 +162,7 @@ class Scheduler:
         if request.admitted is None:
             request.num_cached_tokens = min(request.num_computed, request.num_prompt)
         request.is_short = request.num_uncomputed <= SHORT_PROMPT
-        request.phase = Phase.RUNNING
+        request.phase = RequestStatus.RUNNING
         self.waiting.remove(request)
         self.running.append(request)
         return True
@@ -212,10 +212,10 @@ class Scheduler:
             request.blocks[request.num_dropped : first_seen] = [0] * len(passed)
             request.num_dropped = first_seen
 
-    def _release(self, request: ActiveRequest, *, spoiled: bool = False) -> list[int]:
+    def _release(self, request: ActiveRequest, *, poisoned: bool = False) -> list[int]:
         if self.aside is not None and self.aside.request is request:
             self.aside = None
-        freed = self.pool.release(request.blocks[request.num_dropped :], spoiled=spoiled)
+        freed = self.pool.release(request.blocks[request.num_dropped :], poisoned=poisoned)
         request.num_dropped = 0
         request.blocks = []
         request.digests = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import collections
 import time
 
+from inference.contract import EngineStats, WorkerState
 from inference.engine.answers import Served
 from inference.engine.loading import TextSide
 from inference.engine.memory import memory
 from inference.engine.model_runner import ModelRunner
 from inference.engine.scheduler import Scheduler
-from inference.engine.status import EngineStatus
 
 MEMORY_EVERY_S = 1.0
 
@@ -30,13 +30,13 @@ class Vitals:
         """So many tokens were sampled now."""
         self._recent.append((time.monotonic(), count))
 
-    def status(self) -> EngineStatus:
+    def status(self) -> EngineStats:
         """The present moment in figures."""
         runner, scheduler, pool = self._runner, self._scheduler, self._scheduler.pool
         if time.monotonic() - self._memory_s > MEMORY_EVERY_S:
             self._memory, self._memory_s = memory(runner.device), time.monotonic()
-        return EngineStatus(
-            state="ready",
+        return EngineStats(
+            state=WorkerState.READY,
             device=self._served.device,
             dtype=self._served.dtype,
             path=runner.backend.name,

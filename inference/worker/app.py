@@ -12,11 +12,12 @@ from typing import Any
 
 from celery import Celery
 
-from inference.streams import broker
-from inference.streams.settings import broker_url
-from inference.worker import control, life
-from inference.worker.consumer import IDLE_QUEUE, KeepMembership
-from inference.worker.settings import SPARE_TASKS, WorkerSettings
+from inference.queue import broker
+from inference.queue.connection import broker_url
+from inference.worker import control
+from inference.worker import lifecycle as life
+from inference.worker.celery_consumer import IDLE_QUEUE, KeepMembership
+from inference.worker.worker_config import SPARE_TASKS, WorkerSettings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -33,7 +34,7 @@ app.conf.update(
     worker_disable_prefetch=True,  # what waits, waits in the queue, where others can take it
     worker_enable_prefetch_count_reduction=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    worker_consumer="inference.worker.consumer:PatientConsumer",
+    worker_consumer="inference.worker.celery_consumer:PatientConsumer",
     worker_log_format=LOG_FORMAT,
     worker_task_log_format=LOG_FORMAT,
     worker_redirect_stdouts=False,

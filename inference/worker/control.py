@@ -10,7 +10,7 @@ from typing import Any
 from celery.worker.control import control_command
 
 from inference.text import ModelFolderError
-from inference.worker import life
+from inference.worker import lifecycle as life
 
 
 @control_command(args=[("model", str)], signature="SLUG")  # type: ignore[untyped-decorator]

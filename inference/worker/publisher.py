@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
-from inference.contract import Delta, Event, Result
-from inference.streams import writing
-from inference.streams.ledger import RedisTrouble
+from inference.contract import Delta, ErrorCode, Event, Result
+from inference.queue import stream_writer as writing
+from inference.queue.ledger import RedisTrouble
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ RETRY_S = 0.2
 MAX_HELD = 100_000  # events held while Redis is away: a minute of 16 fast answers
 KEPT_TOKENS = 2048  # per answer, to be written again; more than Redis loses in its second
 
-UNFINISHED = ("engine_failed", "engine_stopped", "model_failed")
+UNFINISHED = (ErrorCode.ENGINE_FAILED, ErrorCode.ENGINE_STOPPED, ErrorCode.MODEL_FAILED)
 """Error codes of an engine that ends before its requests do: others can go on with them."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chatsite.chat.transcript import Transcript
+from chatsite.generation.transcript import Transcript
 from inference import client
 from inference.contract import GenerationRequest, SamplingParams, Stamp
 from tests.support.page import PASSWORD, PRESETS, sign_in

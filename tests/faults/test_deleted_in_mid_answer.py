@@ -17,13 +17,13 @@ from tests.support.stack import Stack
 LEFT = """
 import json
 from chatsite.chat.models import Conversation, Message
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 from inference import client
-from inference.streams import keys
-from inference.streams.settings import connect
+from inference.queue import keys
+from inference.queue.connection import connect
 print(json.dumps({
-    "running": [w.running + w.waiting for w in client.workers()],
-    "kv_blocks": [w.kv_blocks_used for w in client.workers()],
+    "running": [w.engine.running + w.engine.waiting for w in client.workers()],
+    "kv_blocks": [w.engine.kv_blocks_used for w in client.workers()],
     "rows": Conversation.objects.filter(id=CONVERSATION).count()
     + Message.objects.filter(conversation_id=CONVERSATION).count(),
     "state": Generation.objects.get(request_id=REQUEST).state,

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from chatsite.chat import frames
-from chatsite.socket_bounds import MAX_UNREAD_BYTES
+from chatsite.server.socket_limits import MAX_UNREAD_BYTES
 from tests.support.page import Page, question
 from tests.support.stack import Stack
 

@@ -10,8 +10,8 @@ import pytest
 
 from inference import client
 from inference.contract import Delta, GenerationRequest, Result
-from inference.streams import broker, ledger
-from inference.streams.settings import settings
+from inference.queue import broker, ledger
+from inference.queue.connection import settings
 from tests.faults.conftest import Ask, rescue, transcript, until
 from tests.support.redis import RedisServer
 from tests.support.worker import MODEL, Worker
@@ -193,4 +193,4 @@ def test_a_worker_is_told_which_model_it_holds(worker: Worker, ask: Ask, tmp_pat
 
 
 def state_of(worker: str) -> str:
-    return next((w.state for w in client.workers() if w.worker == worker), "")
+    return next((w.engine.state for w in client.workers() if w.worker == worker), "")

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from inference.streams.settings import StreamSettings
+from inference.queue.connection import StreamSettings
 from tests.support.page import PASSWORD, PRESETS, Page, ended, question, sign_in
 from tests.support.stack import Stack
 

@@ -1,4 +1,4 @@
-"""The Chromium that browser tests drive; deploy/ensure_chromium.sh looks for the same names."""
+"""The Chromium that browser tests drive; scripts/ensure_chromium.sh looks for the same names."""
 
 from __future__ import annotations
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from inference.contract import Event, GenerationRequest, Result
+from inference.contract import EngineStats, Event, GenerationRequest, Result
 from inference.engine.config import EngineConfig
-from inference.engine.status import EngineStatus
 from tests.support.requests import delta, ending
 
 
@@ -18,11 +17,11 @@ class HandEngine:
         self.steps = 0
         self.requests: dict[str, GenerationRequest] = {}
         self.cancelled: list[str] = []
-        self.state = EngineStatus()
+        self.state = EngineStats()
         self._emit = emit
 
     def start(self) -> None:
-        self.state = EngineStatus(state="ready", dtype="float32", path="by hand")
+        self.state = EngineStats(state="ready", dtype="float32", path="by hand")
 
     def submit(self, request: GenerationRequest) -> None:
         self.requests[request.request_id] = request
@@ -35,7 +34,7 @@ class HandEngine:
         self._end_all("interrupted", "engine_stopped")
         return True
 
-    def status(self) -> EngineStatus:
+    def status(self) -> EngineStats:
         return self.state
 
     # --- the test's hand -----------------------------------------------------------------------
@@ -53,7 +52,7 @@ class HandEngine:
             self._emit([ending(request, attempt=request.attempt, **changes)])
 
     def break_down(self) -> None:
-        self.state = EngineStatus(state="failed", state_detail="broken by hand")
+        self.state = EngineStats(state="failed", state_detail="broken by hand")
         self._end_all("failed", "engine_failed")
 
     def _end_all(self, reason: str, code: str) -> None:

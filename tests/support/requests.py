@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from inference.contract import Delta, GenerationRequest, Result, SamplingParams, Stamp
-from inference.streams import keys, ledger, writing
-from inference.streams.settings import connect
+from inference.queue import keys, ledger
+from inference.queue import stream_writer as writing
+from inference.queue.connection import connect
 
 MODEL = "m"
 

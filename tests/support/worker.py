@@ -56,7 +56,7 @@ class Worker:
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 raise RuntimeError(f"the worker stopped:\n{self.log.read_text()[-3000:]}")
-            if any(w.pid == self.pid and w.state == "ready" for w in client.workers()):
+            if any(w.pid == self.pid and w.engine.state == "ready" for w in client.workers()):
                 return self
             time.sleep(0.1)
         raise RuntimeError(f"the worker was not ready:\n{self.log.read_text()[-3000:]}")

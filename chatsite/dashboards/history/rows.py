@@ -33,7 +33,7 @@ from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Conversation, Message
 from chatsite.dashboards.history import search
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 
 PAGE_SIZE = 25
 SNIPPET_CHARS = 140

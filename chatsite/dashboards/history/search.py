@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chatsite.chat.models import Conversation, Message
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 
 MAX_QUERY_CHARS = 300
 MAX_TERMS = 12

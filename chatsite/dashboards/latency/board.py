@@ -13,8 +13,8 @@ from django.db.models import Min, QuerySet
 from django.utils import timezone
 
 from chatsite.dashboards.latency.filters import Filters, bucket_s
-from chatsite.metrics import stats
-from chatsite.metrics.models import Generation
+from chatsite.generation import stats
+from chatsite.generation.models import Generation
 
 LISTED = 10
 FRESH_S = 4

@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 
 RANGES = {
     "1h": (_("last hour"), dt.timedelta(hours=1)),

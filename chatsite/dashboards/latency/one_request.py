@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from chatsite.dashboards.latency.definitions import DEFINITIONS
 from chatsite.dashboards.latency.waterfall import Waterfall, formula, waterfall
 from chatsite.dashboards.templatetags import figures as shown
-from chatsite.metrics.actions import figures_ms
-from chatsite.metrics.models import Attempt, Generation
+from chatsite.generation.models import Attempt, Generation
+from chatsite.generation.rows import figures_ms
 
 LEGEND = {
     "web": lambda: _("web"),

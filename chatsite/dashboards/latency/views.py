@@ -33,7 +33,7 @@ from chatsite.dashboards.latency import filters
 from chatsite.dashboards.latency.definitions import DEFINITIONS
 from chatsite.dashboards.latency.one_request import page_data
 from chatsite.dashboards.pages import render_in_admin, staff_page
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 
 VIEW = "metrics.view_generation"
 READ = "chat.view_conversation"

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from django.utils.translation import gettext as _
 
-from chatsite.metrics.models import Attempt, Generation
+from chatsite.generation.models import Attempt, Generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from chatsite.metrics.stats import Summary
-from chatsite.wording import error_sentence
+from chatsite.error_messages import error_sentence
+from chatsite.generation.stats import Summary
 
 register = template.Library()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from chatsite.catalog.workers import workers
+from chatsite.catalog.worker_status import workers
 from chatsite.dashboards.latency.views import index_summary
 
 register = template.Library()

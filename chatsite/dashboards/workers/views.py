@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from chatsite.catalog.workers import workers
+from chatsite.catalog.worker_status import workers
 from chatsite.dashboards.pages import render_in_admin, staff_page
 
 

@@ -7,7 +7,7 @@ import time
 
 from playwright.sync_api import expect
 
-from inference.streams.settings import StreamSettings
+from inference.queue.connection import StreamSettings
 from tests.browser.test_answers import LONG
 
 PROMISED_S = StreamSettings().recover_within_s

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from chatsite.api.openapi import description
+from chatsite.api.http.openapi import description
 from chatsite.api.urls import ENDPOINTS
 from tests.support.stack import SLUG
 

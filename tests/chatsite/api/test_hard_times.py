@@ -240,7 +240,7 @@ def test_the_next_in_line_is_taken_up_at_once(ai):
 def _record(stack: Stack, request_id: str) -> dict:
     shown = stack.python(
         "import time, json\n"
-        "from chatsite.metrics.models import Generation\n"
+        "from chatsite.generation.models import Generation\n"
         "for _ in range(50):\n"
         f"    row = Generation.objects.filter(pk={request_id!r}).values().get()\n"
         "    if row['stored_at']: break\n"

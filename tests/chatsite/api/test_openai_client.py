@@ -253,7 +253,7 @@ def test_the_request_is_in_the_same_statistics(ai, stack):
     request_id = str(uuid.UUID(reply._request_id))
     shown = stack.python(
         "import time, json\n"
-        "from chatsite.metrics.models import Generation\n"
+        "from chatsite.generation.models import Generation\n"
         "for _ in range(50):\n"
         f"    row = Generation.objects.filter(pk={request_id!r}).values().get()\n"
         "    if row['stored_at']: break\n"

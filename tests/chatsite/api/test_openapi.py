@@ -7,7 +7,7 @@ import re
 
 from django.test import Client
 
-from chatsite.api.openapi import description
+from chatsite.api.http.openapi import description
 from chatsite.api.urls import ENDPOINTS
 
 

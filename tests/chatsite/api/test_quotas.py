@@ -10,10 +10,10 @@ from django.db import connection
 from django.utils import timezone
 
 from chatsite.accounts.models import User
-from chatsite.api.errors import ApiError
-from chatsite.api.keys import make_key
-from chatsite.api.quotas import check_quota, check_unfinished, under_way
-from chatsite.metrics.models import Generation
+from chatsite.api.access.keys import make_key
+from chatsite.api.access.quotas import check_quota, check_unfinished, under_way
+from chatsite.api.http.error_responses import ApiError
+from chatsite.generation.models import Generation
 
 pytestmark = pytest.mark.django_db
 

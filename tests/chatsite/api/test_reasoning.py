@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsite.api.reasoning import HARMONY, HarmonySplit, ReasoningSplit, split_of
+from chatsite.api.serving.reasoning import HARMONY, HarmonySplit, ReasoningSplit, split_of
 from inference.text import TextModel, load_text
 from tests.support.vocabularies import byte_level
 

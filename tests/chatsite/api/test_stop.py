@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chatsite.api import runs
+from chatsite.api.serving import runs
 from inference import client
 
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatsite.catalog import actions
+from chatsite.catalog import writer as actions
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.errors import ChatError
 from inference.contract import SamplingParams

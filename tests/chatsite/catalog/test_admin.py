@@ -170,7 +170,7 @@ def test_lists_search_and_filter(danas_client, django_assert_max_num_queries):
 
 
 def test_a_preset_changed_in_the_admin_is_what_the_next_answer_uses(danas_client):
-    from chatsite.catalog.choices import choose_model, choose_preset
+    from chatsite.catalog.selection import choose_model, choose_preset
 
     row = SamplingPreset.objects.get(is_default=True)
     danas_client.post(f"{PRESETS}{row.pk}/change/", form_of(row, temperature="0.9"))

@@ -15,7 +15,7 @@ from django.utils import timezone
 from chatsite.accounts.models import User
 from chatsite.chat import frames
 from chatsite.chat.models import Conversation, Message
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 from tests.support.sockets import frame_of, open_socket, sent
 
 pytestmark = [
@@ -156,8 +156,8 @@ async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
     """What the channel layer brings is read in the database, which may be away just then."""
     from channels.layers import get_channel_layer
 
-    from chatsite.announcer import group_of
     from chatsite.chat import queries
+    from chatsite.notifier import group_of
 
     def away(*_: Any) -> None:
         raise OperationalError("the database is away")

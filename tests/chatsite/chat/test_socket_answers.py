@@ -14,7 +14,7 @@ from django.test import Client
 
 from chatsite.accounts.models import User
 from chatsite.chat.models import Message
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 from tests.support.sockets import frame_of, open_socket, sent
 
 pytestmark = [
@@ -58,8 +58,8 @@ async def test_the_last_tokens_come_before_the_end_though_it_was_stored_first(
     """The task that stores may be quicker than this socket's way: at 64 streams two answers were."""
     from channels.layers import get_channel_layer
 
-    from chatsite.announcer import group_of
     from chatsite.chat import consumers
+    from chatsite.notifier import group_of
     from inference.contract import Delta, Result
 
     is_stored = asyncio.Event()
@@ -100,7 +100,7 @@ async def test_the_last_tokens_come_before_the_end_though_it_was_stored_first(
 async def test_a_checkpointed_answer_that_the_queue_lost_keeps_its_count_of_tokens(
     alice: User, catalog: Any
 ) -> None:
-    from chatsite.chat import requests
+    from chatsite.generation import request_life as requests
 
     socket = await open_socket(alice)
     await socket.send_to(text_data=sent("Count."))
@@ -144,11 +144,11 @@ async def test_deleting_a_conversation_in_mid_answer_leaves_nothing_dangling(
 
 
 async def test_who_waits_for_a_model_that_loads_is_told_so(alice: User, catalog: Any) -> None:
-    from inference.contract import WorkerSnapshot
-    from inference.streams import snapshots
+    from inference.contract import EngineStats, WorkerSnapshot, WorkerState
+    from inference.queue import worker_snapshots as snapshots
 
     about = {"host": "h", "pid": 1, "started_us": 1, "seen_us": 1, "model": "smollm2-135m-instruct"}
-    loads = WorkerSnapshot(worker="w", state="loading", **about)
+    loads = WorkerSnapshot(worker="w", engine=EngineStats(state=WorkerState.LOADING), **about)
     await sync_to_async(snapshots.tell)(loads)
     socket = await open_socket(alice)
     await socket.send_to(text_data=sent("Is it there?"))

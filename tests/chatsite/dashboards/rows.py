@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from chatsite.metrics.models import Attempt, Generation
+from chatsite.generation.models import Attempt, Generation
 
 State = Generation.State
 

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from chatsite.dashboards.latency import board, filters
-from chatsite.metrics.models import Generation
+from chatsite.generation.models import Generation
 from tests.chatsite.dashboards import rows
 
 URL = "/admin/latency/"

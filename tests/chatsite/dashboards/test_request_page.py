@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chatsite.chat.models import Conversation, Message
 from chatsite.dashboards.latency.one_request import gaps_ms
 from chatsite.dashboards.latency.waterfall import formula, waterfall
-from chatsite.metrics.models import Attempt, Generation
+from chatsite.generation.models import Attempt, Generation
 from tests.chatsite.dashboards import rows
 
 

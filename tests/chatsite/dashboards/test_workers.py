@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chatsite.catalog.workers import workers
-from inference.contract import WorkerSnapshot, to_wire
-from inference.streams import keys
+from chatsite.catalog.worker_status import workers
+from inference.contract import EngineStats, WorkerSnapshot, WorkerState, to_wire
+from inference.queue import keys
 from tests.support.redis import RedisServer
 
 URL = "/admin/workers/"
@@ -17,7 +17,7 @@ URL = "/admin/workers/"
 
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from inference.streams import settings as streams_settings
+    from inference.queue import connection as streams_settings
 
     server = RedisServer(tmp_path / "r")
     server.start()
@@ -38,11 +38,14 @@ def forget(module) -> None:
 def say(server: RedisServer, name: str, *, age_s: float = 0, **values) -> None:
     now_us = time.time_ns() // 1000
     snapshot = WorkerSnapshot(
-        **{
-            "worker": name, "host": "here", "pid": 7, "started_us": now_us - 60_000_000,
-            "seen_us": now_us - int(age_s * 1e6), "model": "good-one", "state": "ready",
-        } | values
-    )  # fmt: skip
+        worker=name,
+        host="here",
+        pid=7,
+        started_us=now_us - 60_000_000,
+        seen_us=now_us - int(age_s * 1e6),
+        model="good-one",
+        engine=EngineStats(**{"state": WorkerState.READY} | values),
+    )
     client = server.client()
     client.set(keys.worker(name), to_wire(snapshot))
     client.sadd(keys.workers(), name)
@@ -50,8 +53,8 @@ def say(server: RedisServer, name: str, *, age_s: float = 0, **values) -> None:
 
 def test_workers_are_shown_with_what_they_say(redis, dana, signed_in):
     say(redis, "slot-1", running=3, kv_blocks_used=12, kv_blocks_total=48, device="CPU")
-    say(redis, "slot-2", state="loading", state_detail="62 %")
-    say(redis, "slot-3", state="failed", state_detail="out of memory")
+    say(redis, "slot-2", state=WorkerState.LOADING, state_detail="62 %")
+    say(redis, "slot-3", state=WorkerState.FAILED, state_detail="out of memory")
     page = signed_in(dana).get(URL).content.decode()
     for words in ("slot-1", "12 / 48", "loading 62 %", "out of memory", "s ago"):
         assert words in page

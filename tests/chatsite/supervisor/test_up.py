@@ -293,7 +293,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 def test_an_old_python_is_one_sentence() -> None:
     pretend = (
         "import sys, runpy; sys.version_info = (3, 9, 2, 'final', 0); "
-        "runpy.run_path('deploy/check_python.py')"
+        "runpy.run_path('scripts/check_python.py')"
     )
     done = subprocess.run(
         [sys.executable, "-c", pretend], cwd=ROOT, capture_output=True, text=True, timeout=30

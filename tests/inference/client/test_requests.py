@@ -10,10 +10,10 @@ import pytest
 
 from inference import client
 from inference.client import requests as requests_module
-from inference.contract import PRIORITY_BATCH, SamplingParams
-from inference.streams import broker, keys, ledger
-from inference.streams import settings as settings_module
-from inference.streams.settings import connect
+from inference.contract import PRIORITY_API, SamplingParams
+from inference.queue import broker, keys, ledger
+from inference.queue import connection as settings_module
+from inference.queue.connection import connect
 from tests.support.redis import RedisServer
 from tests.support.requests import delta, ending, new_request, running, write
 
@@ -34,11 +34,11 @@ def test_a_submitted_request_is_in_line_and_its_task_on_its_models_queue() -> No
 
 def test_answers_that_had_begun_go_before_people_and_people_before_batches() -> None:
     asked = (
-        new_request(attempt=2, priority=PRIORITY_BATCH),
+        new_request(attempt=2, priority=PRIORITY_API),
         new_request(),
-        new_request(priority=PRIORITY_BATCH - 1000),
-        new_request(priority=PRIORITY_BATCH),
-        new_request(priority=PRIORITY_BATCH + 1),
+        new_request(priority=PRIORITY_API - 1000),
+        new_request(priority=PRIORITY_API),
+        new_request(priority=PRIORITY_API + 1),
     )
     assert [broker.priority_of(one) for one in asked] == [0, 3, 6, 6, 9]
 

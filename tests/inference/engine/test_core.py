@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.contract import (
-    PRIORITY_BATCH,
-    PRIORITY_PERSON,
+    PRIORITY_API,
+    PRIORITY_CHAT,
     Delta,
     Event,
     GenerationRequest,
@@ -85,7 +85,7 @@ def asked(data: st.DataObject, n: int, attempt: int = 1) -> GenerationRequest:
         ),
         received=Stamp.now(),
         attempt=attempt,
-        priority=data.draw(st.sampled_from([PRIORITY_PERSON, PRIORITY_BATCH])),
+        priority=data.draw(st.sampled_from([PRIORITY_CHAT, PRIORITY_API])),
         expires_s=data.draw(st.sampled_from([600.0, 0.0])),
         echo_logprobs=data.draw(st.sampled_from([None, None, 1])),
     )
@@ -173,8 +173,8 @@ def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
     config, model = runner
     core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
     for name, prompt, priority in (
-        ("person", [7, 8, 9], PRIORITY_PERSON),
-        ("program", [7] * 40 + [token], PRIORITY_BATCH),
+        ("person", [7, 8, 9], PRIORITY_CHAT),
+        ("program", [7] * 40 + [token], PRIORITY_API),
     ):
         core.admit(
             GenerationRequest(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inference.contract import (
-    PRIORITY_BATCH,
+    PRIORITY_API,
     Delta,
     GenerationRequest,
     Result,
@@ -360,7 +360,7 @@ def test_people_are_served_before_batches(llama, bench):
     engine = bench(llama, max_running=1)
     first = engine.ask(prompt_of(9), max_tokens=60)
     engine.listener.wait(lambda: engine.listener.deltas(first))
-    batch = engine.ask(prompt_of(9), priority=PRIORITY_BATCH)
+    batch = engine.ask(prompt_of(9), priority=PRIORITY_API)
     person = engine.ask(prompt_of(9))
     engine.listener.result(batch)
     order = [e.request_id for e in engine.listener.events if isinstance(e, Result)]

@@ -61,7 +61,7 @@ def test_the_least_recently_used_goes_first_and_ends_before_beginnings():
 
 def test_spoiled_blocks_are_never_found_again():
     pool = BlockPool(4, SIZE)
-    pool.release(hold(pool, [*range(8)]), spoiled=True)
+    pool.release(hold(pool, [*range(8)]), poisoned=True)
     assert pool.match([*range(9)]) == []
     assert pool.num_reusable == 0
 
@@ -108,11 +108,11 @@ class Books(RuleBasedStateMachine):
         self.live.append(shared + taken)
         return self.live[-1]
 
-    @rule(blocks=consumes(held), spoiled=st.booleans())
-    def release(self, blocks: list[int], spoiled: bool) -> None:
+    @rule(blocks=consumes(held), poisoned=st.booleans())
+    def release(self, blocks: list[int], poisoned: bool) -> None:
         if any(blocks is one for one in self.live):
             self.live = [one for one in self.live if one is not blocks]
-            self.pool.release(blocks, spoiled=spoiled)
+            self.pool.release(blocks, poisoned=poisoned)
 
     @rule(blocks=held)
     def grow(self, blocks: list[int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inference.contract import PRIORITY_BATCH, TokenLogprobs
+from inference.contract import PRIORITY_API, TokenLogprobs
 from inference.engine.backend import Unsupported
 from inference.engine.model_runner import ModelRunner
 
@@ -98,7 +98,7 @@ def test_a_prompt_that_stands_aside_gets_the_same_bits(wide, bench, monkeypatch)
 
     person = plain.ask(PROMPTS[5], max_tokens=400)
     plain.listener.wait(lambda: plain.listener.deltas(person))
-    programs = [ask(plain, n, priority=PRIORITY_BATCH) for n in range(4)]
+    programs = [ask(plain, n, priority=PRIORITY_API) for n in range(4)]
     assert [answer(plain, one) for one in programs] == alone
     assert len(slices) >= 4 * 2, "a few layers at a time"
     assert plain.listener.result(person).completion_tokens == 400

@@ -9,22 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.contract import (
-    PRIORITY_BATCH,
-    PRIORITY_PERSON,
+    PRIORITY_API,
+    PRIORITY_CHAT,
     GenerationRequest,
     SamplingParams,
     Stamp,
 )
 from inference.engine.kv_cache import BlockPool
 from inference.engine.pace import Allowance
-from inference.engine.request import ActiveRequest, Phase
+from inference.engine.request import ActiveRequest, RequestStatus
 from inference.engine.scheduler import SHORT_PROMPT, Scheduled, Scheduler
 
 NOW = Stamp.now()
 
 
 def request(
-    arrival: int, tokens: int | Sequence[int], *, priority: int = PRIORITY_PERSON
+    arrival: int, tokens: int | Sequence[int], *, priority: int = PRIORITY_CHAT
 ) -> ActiveRequest:
     ids = (
         list(tokens) if not isinstance(tokens, int) else [arrival * 1000 + n for n in range(tokens)]
@@ -98,14 +98,14 @@ def test_a_short_prompt_passes_a_long_one_that_keeps_half_the_budget():
 
 def test_people_come_before_batches():
     scheduler = make(running=1)
-    scheduler.add(request(0, 4, priority=PRIORITY_BATCH))
+    scheduler.add(request(0, 4, priority=PRIORITY_API))
     scheduler.add(request(1, 4))
     assert [*told(run(scheduler))] == ["r1"]
 
 
 def test_a_person_takes_the_place_of_a_running_batch_request_which_loses_no_token():
     scheduler = make(running=1)
-    batch = request(0, 4, priority=PRIORITY_BATCH)
+    batch = request(0, 4, priority=PRIORITY_API)
     scheduler.add(batch)
     run(scheduler)
     run(scheduler)
@@ -113,7 +113,7 @@ def test_a_person_takes_the_place_of_a_running_batch_request_which_loses_no_toke
     person = request(1, 4)
     scheduler.add(person)
     assert [*told(run(scheduler))] == ["r1"]
-    assert batch.phase is Phase.WAITING
+    assert batch.phase is RequestStatus.WAITING
     assert batch.token_ids == before
     scheduler.finish(person)
     step = run(scheduler)
@@ -128,8 +128,8 @@ def test_when_pages_run_out_the_last_to_come_is_thrown_back():
     scheduler.add(second)
     for _ in range(9):
         run(scheduler)
-    assert first.phase is Phase.RUNNING
-    assert second.phase is Phase.WAITING
+    assert first.phase is RequestStatus.RUNNING
+    assert second.phase is RequestStatus.WAITING
     assert second.preemptions == 1
     assert second.blocks == []
 
@@ -219,7 +219,7 @@ def test_batches_do_not_pause_the_answers_of_people():
     scheduler = make()
     scheduler.add(request(0, 4))
     run(scheduler)
-    scheduler.add(request(1, 30, priority=PRIORITY_BATCH))
+    scheduler.add(request(1, 30, priority=PRIORITY_API))
     assert told(run(scheduler, prefill=6, pause=60)) == {"r0": 1, "r1": 6}
 
 
@@ -247,7 +247,7 @@ def test_any_sequence_of_steps_keeps_the_books_and_finishes_everyone(data: st.Da
         match data.draw(st.sampled_from(["add", "step", "step", "step", "cancel", "spoil"])):
             case "add":
                 ids = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=12))
-                kind = data.draw(st.sampled_from([PRIORITY_PERSON, PRIORITY_BATCH]))
+                kind = data.draw(st.sampled_from([PRIORITY_CHAT, PRIORITY_API]))
                 alive.append(request(arrivals, ids, priority=kind))
                 scheduler.add(alive[-1])
                 arrivals += 1
@@ -255,7 +255,7 @@ def test_any_sequence_of_steps_keeps_the_books_and_finishes_everyone(data: st.Da
                 run(scheduler, budget=data.draw(st.integers(5, 20)))
             case action if alive:
                 one = alive.pop(data.draw(st.integers(0, len(alive) - 1)))
-                scheduler.finish(one, spoiled=action == "spoil")
+                scheduler.finish(one, poisoned=action == "spoil")
         for one in [one for one in alive if len(one.token_ids) >= 20]:
             alive.remove(one)
             scheduler.finish(one)

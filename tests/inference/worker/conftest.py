@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from inference.contract import GenerationRequest
-from inference.streams import ledger
-from inference.worker.settings import WorkerSettings
-from inference.worker.slot import Slot
+from inference.queue import ledger
+from inference.worker.runtime import Slot
+from inference.worker.worker_config import WorkerSettings
 from tests.support.engine import HandEngine
 from tests.support.redis import RedisServer
 from tests.support.requests import new_request, until

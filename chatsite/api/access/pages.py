@@ -1,0 +1,119 @@
+"""One's own API keys, in the settings: make, see once, revoke."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from chatsite.api.access.keys import make_key, revoke_key
+from chatsite.api.models import ApiKey
+from chatsite.catalog.models import LanguageModel
+from chatsite.errors import ChatError, NotFound
+
+
+class KeyForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Name"), max_length=100, help_text=gettext_lazy("What the key is for.")
+    )
+    models = forms.MultipleChoiceField(
+        label=gettext_lazy("Models"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy("None ticked: every model."),
+    )
+    is_read_only = forms.BooleanField(
+        label=gettext_lazy("Read only"),
+        required=False,
+        help_text=gettext_lazy("May list models and count tokens, but not generate."),
+    )
+    days = forms.IntegerField(
+        label=gettext_lazy("Days until it expires"),
+        required=False,
+        min_value=1,
+        max_value=3650,
+        help_text=gettext_lazy("1 to 3650. Empty: never."),
+    )
+    requests_per_minute = forms.IntegerField(
+        label=gettext_lazy("Requests per minute"),
+        required=False,
+        min_value=1,
+        max_value=1_000_000,
+        help_text=gettext_lazy("1 to 1,000,000. Empty: no limit."),
+    )
+    tokens_per_day = forms.IntegerField(
+        label=gettext_lazy("Tokens per day"),
+        required=False,
+        min_value=1,
+        max_value=10**12,
+        help_text=gettext_lazy("Prompt and answer together, from midnight UTC. Empty: no limit."),
+    )
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        enabled = LanguageModel.objects.filter(is_enabled=True)
+        self.fields["models"].choices = [(m.slug, m.name) for m in enabled]
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+@never_cache
+def keys(request: HttpRequest) -> HttpResponse:
+    form = KeyForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        expires = timezone.now() + dt.timedelta(days=data["days"]) if data["days"] else None
+        try:
+            made, secret = make_key(
+                request.user,
+                name=data["name"],
+                model_slugs=data["models"],
+                is_read_only=data["is_read_only"],
+                expires_at=expires,
+                requests_per_minute=data["requests_per_minute"],
+                tokens_per_day=data["tokens_per_day"],
+            )
+        except ChatError as error:
+            form.add_error(None, error.text)
+        else:  # shown in the reply itself: it is never stored, not even in a session
+            return _page(request, KeyForm(), made=made, secret=secret)
+    return _page(request, form, status=400 if form.errors else 200)
+
+
+@require_POST
+@login_required
+def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
+    try:
+        revoke_key(request.user, key_id)
+    except NotFound:
+        return render(request, "404.html", status=404)
+    return redirect("keys:list")
+
+
+def _page(
+    request: HttpRequest, form: KeyForm, *, status: int = 200, **more: object
+) -> HttpResponse:
+    context = {
+        "title": _("API keys"),
+        "form": form,
+        "keys": ApiKey.objects.filter(owner=request.user.pk),
+        "base_url": request.build_absolute_uri("/v1"),
+        **more,
+    }
+    return render(request, "api/keys.html", context, status=status)
+
+
+app_name = "keys"
+urlpatterns = [
+    path("", keys, name="list"),
+    path("<int:key_id>/revoke/", revoke, name="revoke"),
+]

@@ -1,0 +1,82 @@
+"""Django for programs: /v1/ without the middleware of pages, and without a thread per stream.
+
+Django's own ASGI entry keeps a thread for as long as a request that once ran blocking code, which
+for a stream is all of its time. Here blocking work goes to the API's few threads (threads.py) and
+the rest is asynchronous. Sessions, CSRF and languages have no part in an API that takes keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, RequestAborted
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest, HttpResponse
+
+from chatsite.api.http.endpoints import with_id
+from chatsite.api.http.error_responses import ApiError, https_only, no_such_url
+
+PREFIX = "/v1/"
+App = Callable[..., Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class ApiHandler(ASGIHandler):
+    """Answers what begins with /v1/ and leaves everything else to `pages`."""
+
+    def __init__(self, pages: App) -> None:
+        super().__init__()
+        self._pages = pages
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        self._middleware_chain = convert_exception_to_response(self._answer)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: App) -> None:
+        if (scope["path"] + "/").startswith(PREFIX):
+            await self.handle(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            text = "This site doesn't answer under this host name (see ALLOWED_HOSTS)."
+            return ApiError(400, text, code="unknown_host").response()
+        if settings.BEHIND_TLS and not request.is_secure():
+            return https_only().response()
+        if request.path + "/" == PREFIX:
+            return with_id(no_such_url(request.method or "", request.path).response())
+        return await self._get_response_async(request)
+
+    async def read_body(self, receive: Receive) -> IO[bytes]:
+        """The body, or as much of it as shows that it is too large; the endpoint refuses it then.
+
+        Daphne has bounds of its own (web_bounds.py), because it reads all before it asks anybody;
+        these are for other servers, where a body that comes too slowly ends the request.
+        """
+        in_memory = settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+        body = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115  # Django closes it
+        left = settings.API_MAX_BODY_BYTES + 1
+        try:
+            async with asyncio.timeout(settings.MAX_BODY_S):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise RequestAborted
+                    left -= body.write(message.get("body", b"")[:left])
+                    more = message.get("more_body", False)
+        except (TimeoutError, RequestAborted) as error:
+            body.close()
+            raise RequestAborted from error
+        body.seek(0)
+        return body

@@ -1,0 +1,221 @@
+"""The two shapes of a reply, whole and in chunks: chat completions and completions."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from chatsite.api.schemas.chat import AnswerMessage, ChatBody, ChatLogprobs, Delta
+from chatsite.api.schemas.common import GenerationBody
+from chatsite.api.schemas.completions import CompletionBody, Logprobs
+from chatsite.api.schemas.replies import PromptLogprobs
+from chatsite.api.serving.choice import Choice, Piece, ShownToken
+from chatsite.api.serving.logprobs import chat_logprobs, completion_logprobs, prompt_logprobs
+from chatsite.api.serving.runs import Run
+from inference.contract import TokenLogprobs
+
+
+class Format(Protocol):
+    """What a stream and a whole reply are written with."""
+
+    waits_for_end: bool  # nothing can be shown before everything is known
+
+    def opening(self, choice: Choice) -> dict[str, Any] | None: ...
+
+    def chunk(self, choice: Choice, piece: Piece) -> dict[str, Any]: ...
+
+    def ending(self) -> dict[str, Any]: ...
+
+    def whole(self) -> dict[str, Any]: ...
+
+
+class _Head:
+    """What every chunk of a reply begins with."""
+
+    def __init__(self, run: Run, body: GenerationBody, *, prefix: str) -> None:
+        self.run = run
+        self.shows_ids = bool(body.return_token_ids)
+        self.names_ids = bool(body.return_tokens_as_token_ids)
+        self.prompt_top = body.prompt_logprobs
+        self.head = {
+            "id": prefix + run.id,
+            "created": int(time.time()),
+            "model": run.model.slug,
+            "system_fingerprint": f"fp_{run.model.version}",
+        }
+
+    def _reply(self, kind: str, choices: list[Any], **more: Any) -> dict[str, Any]:
+        return {**self.head, "object": kind, "choices": choices, **more}
+
+    def _ended(self, piece: Piece) -> dict[str, Any]:
+        """How it ended, and its tokens' ids where they are wanted."""
+        shown: dict[str, Any] = {
+            "finish_reason": piece.finish_reason,
+            "stop_reason": piece.stop_reason,
+        }
+        if self.shows_ids:
+            shown["token_ids"] = piece.token_ids
+        return shown
+
+    def _prompt_ids(self, choice: Choice) -> dict[str, list[int]]:
+        return {"prompt_token_ids": [*choice.request.prompt_token_ids]} if self.shows_ids else {}
+
+    def _scores(self, choice: Choice) -> tuple[TokenLogprobs, ...]:
+        """Those of the prompt's tokens: the first choice of each prompt brings them for all."""
+        first = next(c for c in self.run.choices if c.prompt_index == choice.prompt_index)
+        return first.result.echo if first.result else ()
+
+    def _prompt_logprobs(self, choice: Choice) -> dict[str, PromptLogprobs]:
+        if self.prompt_top is None:
+            return {}
+        ids = choice.request.prompt_token_ids
+        found = prompt_logprobs(choice.text, ids, self._scores(choice), top=self.prompt_top)
+        return {"prompt_logprobs": found}
+
+
+class ChatFormat(_Head):
+    """`echoed` is what stands before each answer: the message that it goes on with."""
+
+    waits_for_end = False
+
+    def __init__(self, run: Run, body: ChatBody, *, echoed: str = "") -> None:
+        super().__init__(run, body, prefix="chatcmpl-")
+        self.wants_logprobs = bool(body.logprobs)
+        self.echoed = echoed
+
+    def opening(self, choice: Choice) -> dict[str, Any]:
+        opened = self._chunk(choice, {"role": "assistant", "content": self.echoed}, Piece())
+        return opened | self._prompt_ids(choice)
+
+    def chunk(self, choice: Choice, piece: Piece) -> dict[str, Any]:
+        delta: Delta = {}
+        if piece.reasoning:
+            delta["reasoning_content"] = piece.reasoning
+        if piece.content:
+            delta["content"] = piece.content
+        return self._chunk(choice, delta, piece)
+
+    def _chunk(self, choice: Choice, delta: Delta, piece: Piece) -> dict[str, Any]:
+        shown = {
+            "index": choice.index,
+            "delta": delta,
+            "logprobs": self._logprobs(choice, piece) if piece.tokens else None,
+            **self._ended(piece),
+        }
+        return self._reply("chat.completion.chunk", [shown])
+
+    def ending(self) -> dict[str, Any]:
+        return self._reply("chat.completion.chunk", [])
+
+    def whole(self) -> dict[str, Any]:
+        first = self.run.choices[0]
+        return self._reply(
+            "chat.completion",
+            [self._whole(choice) for choice in self.run.choices],
+            usage=self.run.usage(),
+            timings=self.run.timings(),
+            **self._prompt_ids(first),
+            **self._prompt_logprobs(first),
+        )
+
+    def _whole(self, choice: Choice) -> Any:
+        piece = choice.whole
+        content = self.echoed + piece.content
+        message: AnswerMessage = {"role": "assistant", "content": content, "refusal": None}
+        if piece.reasoning:
+            message["reasoning_content"] = piece.reasoning
+        return {
+            "index": choice.index,
+            "message": message,
+            "logprobs": self._logprobs(choice, piece),
+            **self._ended(piece),
+        }
+
+    def _logprobs(self, choice: Choice, piece: Piece) -> ChatLogprobs | None:
+        if not self.wants_logprobs:
+            return None
+        return chat_logprobs(choice.text, piece.tokens, as_ids=self.names_ids)
+
+
+class CompletionFormat(_Head):
+    """`prompts` are the texts that `echo` gives back, by prompt index."""
+
+    def __init__(self, run: Run, body: CompletionBody, prompts: list[str]) -> None:
+        super().__init__(run, body, prefix="cmpl-")
+        self.top = body.logprobs
+        self.echoed = prompts if body.echo else None
+        # The prompt's own log-probabilities are known when its request has ended.
+        self.waits_for_end = self.echoed is not None and self.top is not None
+        self._offsets: dict[int, int] = {}
+
+    def opening(self, choice: Choice) -> dict[str, Any] | None:
+        if self.echoed is None and not self.shows_ids:
+            return None
+        echoed = self.echoed[choice.prompt_index] if self.echoed is not None else ""
+        opened = self.chunk(choice, Piece(content=echoed))
+        opened["choices"][0] |= self._prompt_ids(choice)
+        return opened
+
+    def chunk(self, choice: Choice, piece: Piece) -> dict[str, Any]:
+        offset = self._offsets.get(choice.index, 0)
+        self._offsets[choice.index] = offset + len(piece.content)
+        shown = {
+            "index": choice.index,
+            "text": piece.content,
+            "logprobs": self._logprobs(choice, piece.tokens, offset) if piece.tokens else None,
+            **self._ended(piece),
+        }
+        return self._reply("text_completion", [shown])
+
+    def ending(self) -> dict[str, Any]:
+        return self._reply("text_completion", [])
+
+    def whole(self) -> dict[str, Any]:
+        choices = [self._whole(choice) for choice in self.run.choices]
+        return self._reply(
+            "text_completion", choices, usage=self.run.usage(), timings=self.run.timings()
+        )
+
+    def _whole(self, choice: Choice) -> Any:
+        piece = choice.whole
+        prompt = self.echoed[choice.prompt_index] if self.echoed is not None else ""
+        return {
+            "index": choice.index,
+            "text": prompt + piece.content,
+            "logprobs": self._whole_logprobs(choice, len(prompt)),
+            **self._ended(piece),
+            **self._prompt_ids(choice),
+            **self._prompt_logprobs(choice),
+        }
+
+    def _logprobs(self, choice: Choice, tokens: list[ShownToken], offset: int) -> Logprobs | None:
+        if self.top is None:
+            return None
+        return completion_logprobs(
+            choice.text,
+            [token.id for token in tokens],
+            [token.logprobs for token in tokens],
+            offset=offset,
+            top=self.top,
+            as_ids=self.names_ids,
+            skip_special_tokens=choice.request.sampling.skip_special_tokens,
+        )
+
+    def _whole_logprobs(self, choice: Choice, offset: int) -> Logprobs | None:
+        """The answer's, behind the prompt's own when it is echoed; its first token has none."""
+        answer = self._logprobs(choice, choice.whole.tokens, offset)
+        if answer is None or self.echoed is None:
+            return answer
+        ids = choice.request.prompt_token_ids
+        each = [None, *self._scores(choice)][: len(ids)]
+        each += [None] * (len(ids) - len(each))
+        reply = completion_logprobs(
+            choice.text, ids, each, offset=0, top=self.top or 0, as_ids=self.names_ids,
+            is_prompt=True,
+        )  # fmt: skip
+        reply["tokens"] += answer["tokens"]
+        reply["token_logprobs"] += answer["token_logprobs"]
+        reply["text_offset"] += answer["text_offset"]
+        if reply["top_logprobs"] is not None:
+            reply["top_logprobs"] += answer["top_logprobs"] or []
+        return reply

@@ -1,0 +1,157 @@
+"""From a request's messages or prompts to tokens. Nothing is trimmed: a program decides itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chatsite.api.http.error_responses import ApiError, unavailable
+from chatsite.api.schemas.chat import ChatMessage
+from chatsite.api.schemas.common import GenerationBody
+from chatsite.catalog.models import LanguageModel
+from inference import client
+
+Prompt = str | list[int]
+
+
+def turns_of(messages: Sequence[ChatMessage], *, system_prompt: str = "") -> list[dict[str, str]]:
+    """Chat turns for the template. The model's own system prompt stands in where none is given."""
+    turns = [{"role": message.role, "content": _text_of(message)} for message in messages]
+    if system_prompt and not any(turn["role"] in ("system", "developer") for turn in turns):
+        turns.insert(0, {"role": "system", "content": system_prompt})
+    for turn in turns:
+        if turn["role"] == "developer":
+            turn["role"] = "system"
+    return turns
+
+
+def _text_of(message: ChatMessage) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "\n".join(part.text for part in message.content)
+
+
+def chat_tokens(
+    text: client.TextModel,
+    turns: Sequence[dict[str, Any]],
+    *,
+    variables: Mapping[str, Any] | None = None,
+    **ending: bool,
+) -> tuple[int, ...]:
+    """The prompt of a conversation; `ending` says how it ends, as TextModel.render has it.
+
+    Raises ApiError when the chat template refuses it.
+    """
+    _refuse_hopeless(text, sum(len(turn["content"]) for turn in turns), "messages")
+    try:
+        return tuple(text.render(turns, variables=variables, **ending))
+    except (client.BadMessage, client.TemplateFailed) as error:
+        raise ApiError(400, str(error), param="messages", code="invalid_value") from error
+
+
+def prompt_tokens(
+    text: client.TextModel, prompt: Prompt, *, add_special_tokens: bool = True
+) -> tuple[int, ...]:
+    """A raw prompt's tokens. Its control tokens are meant: whoever completes writes all of it."""
+    if isinstance(prompt, str):
+        _refuse_hopeless(text, len(prompt), "prompt")
+        tokens = tuple(raw_tokens(text, prompt, add_special_tokens=add_special_tokens))
+        if not tokens:
+            raise ApiError(400, "Invalid 'prompt': it has no token.", param="prompt", code="empty")
+        return tokens
+    if (highest := max(prompt)) >= text.vocab_size:
+        message = (
+            f"Invalid 'prompt': token id {highest} is not in the vocabulary. Expected ids from 0 "
+            f"to {text.vocab_size - 1}."
+        )
+        raise ApiError(400, message, param="prompt", code="invalid_value")
+    return tuple(prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """`keep` tokens of a prompt stay, -1: as many as the context has room for."""
+
+    keep: int
+    is_left: bool = True  # the beginning goes
+
+    def of(self, tokens: tuple[int, ...], room: int) -> tuple[int, ...]:
+        """Raises ApiError for more than the context holds, as vLLM does."""
+        keep = room if self.keep == -1 else self.keep
+        if keep > room:
+            text = (
+                f"Invalid 'truncate_prompt_tokens': Expected a value <= {room}, which the context "
+                f"has room for beside the completion, but got {keep} instead."
+            )
+            raise ApiError(
+                400, text, param="truncate_prompt_tokens", code="integer_above_max_value"
+            )
+        return tokens[-keep:] if self.is_left else tokens[:keep]
+
+
+def truncation_of(body: GenerationBody) -> Truncation | None:
+    if body.truncate_prompt_tokens is None:
+        return None
+    return Truncation(body.truncate_prompt_tokens, body.truncation_side != "right")
+
+
+def raw_tokens(text: client.TextModel, prompt: str, *, add_special_tokens: bool) -> list[int]:
+    vocabulary = text.vocabulary
+    return vocabulary.encode_spelled(
+        vocabulary.spell(client.clean(prompt)), add_special_tokens=add_special_tokens
+    )
+
+
+def split_prompts(prompt: Any) -> list[Prompt]:
+    """One prompt or a list of them, as a list."""
+    if isinstance(prompt, list) and not isinstance(prompt[0], int):
+        return prompt
+    return [prompt]
+
+
+def room_for_answer(
+    context_length: int, prompt_length: int, max_tokens: int | None, *, what: str
+) -> int:
+    """How many tokens the answer may have. Raises ApiError 400 with the numbers when too many."""
+    if prompt_length >= context_length:
+        raise too_long(
+            f"This model's maximum context length is {context_length} tokens. However, your "
+            f"{what} resulted in {prompt_length} tokens. Please reduce the length of the {what}.",
+            what,
+        )
+    room = context_length - prompt_length
+    if max_tokens is None:
+        return room
+    if max_tokens > room:
+        raise too_long(
+            f"This model's maximum context length is {context_length} tokens. However, you "
+            f"requested {prompt_length + max_tokens} tokens ({prompt_length} in the {what}, "
+            f"{max_tokens} in the completion). Please reduce the length of the {what} or "
+            f"completion.",
+            what,
+        )
+    return max_tokens
+
+
+def too_long(message: str, param: str) -> ApiError:
+    return ApiError(400, message, param=param, code="context_length_exceeded")
+
+
+def _refuse_hopeless(text: client.TextModel, chars: int, what: str) -> None:
+    """Megabytes that can't fit aren't worth counting: no text has 64 characters a token."""
+    if text.context_length is not None and chars > text.context_length * 64:
+        raise too_long(
+            f"This model's maximum context length is {text.context_length} tokens. However, your "
+            f"{what} resulted in more than {text.context_length} tokens ({chars} characters). "
+            f"Please reduce the length of the {what}.",
+            what,
+        )
+
+
+def text_of_model(model: LanguageModel) -> client.TextModel:
+    """The text side of a model. Raises ApiError 503 when its folder can't be read."""
+    try:
+        return client.load_text(model.slug)
+    except client.ClientError as error:
+        raise unavailable(str(error), code="model_unreadable") from error

@@ -1,0 +1,232 @@
+"""The requests behind one call: stored, sent, followed, and stopped when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from chatsite.api.access.quotas import check_quota, check_unfinished
+from chatsite.api.http.error_responses import of_result, unavailable
+from chatsite.api.http.threads import POOL
+from chatsite.api.models import ApiKey
+from chatsite.api.schemas.replies import Timings, Usage
+from chatsite.api.serving.choice import Choice, Piece
+from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.generation import request_life as requests
+from chatsite.generation import rows as metrics
+from chatsite.generation.models import Generation
+from inference import client
+from inference.contract import ErrorCode, Event, Progress, Result, Stamp, Started, WorkerState
+
+logger = logging.getLogger(__name__)
+
+MAX_UNTAKEN = 64  # events that lie between the hub and a client; the hub bounds those behind
+
+Item = tuple[Choice, Event | client.Place] | Exception
+
+
+@dataclass
+class Run:
+    """One call's choices. `note` is what a heartbeat says."""
+
+    key: ApiKey
+    model: LanguageModel
+    choices: list[Choice]
+    headers: dict[str, str] = field(default_factory=dict)
+    note: str = "waiting"
+
+    @property
+    def id(self) -> str:
+        """The first choice's request id: it opens that request's page."""
+        return self.choices[0].request.request_id
+
+    # --- before: call in a thread -----------------------------------------------------------
+
+    def open(self, preset: SamplingPreset | None) -> None:
+        """Store every request and put it on the queue. Raises ApiError; nothing then runs on."""
+        asked = {"requests": len(self.choices), "param": self._param_of_number()}
+        with transaction.atomic():
+            check_unfinished(self.key, **asked)
+            self.headers |= check_quota(self.key, **asked)
+            for choice in self.choices:
+                metrics.open_generation(
+                    choice.request,
+                    subject=None,
+                    user_id=self.key.owner_id,
+                    state=Generation.State.QUEUED,  # it is sent at once, or ended
+                    api_key=self.key.prefix,
+                    prompt_tokens=len(choice.request.prompt_token_ids),  # a quota counts them now
+                    model_version=self.model.version,
+                    preset_slug=preset.slug if preset else "",
+                    preset_version=preset.version if preset else None,
+                )
+        sent: list[Choice] = []
+        try:
+            for choice in self.choices:
+                _send(choice)
+                sent.append(choice)
+        except Exception as error:
+            stop(sent)
+            for choice in self.choices[len(sent) :]:
+                code = getattr(error, "code", "") or "not_sent"
+                requests.end_without_worker(
+                    UUID(choice.request.request_id), "failed", code=code, text=str(error)[:300]
+                )
+            raise
+
+    def _param_of_number(self) -> str:
+        """What to name when there are too many choices: a list of prompts, or `n`."""
+        prompts = self.choices[-1].prompt_index + 1
+        return "prompt" if prompts > len(self.choices) // prompts else "n"
+
+    # --- meanwhile ---------------------------------------------------------------------------
+
+    async def pieces(self) -> AsyncGenerator[tuple[Choice, Piece] | None, None]:
+        """What becomes visible, as it does; None when nothing has for a heartbeat's time.
+
+        What happens unseen meanwhile (a place in line, a chunk of prefill) is no sign of life.
+
+        Left early, by an error or because the client went away, it stops what still runs.
+        """
+        queue: asyncio.Queue[Item] = asyncio.Queue(MAX_UNTAKEN)
+        pumps = [asyncio.create_task(_pump(choice, queue)) for choice in self.choices]
+        left = len(pumps)
+        noted = False
+        clock = asyncio.get_running_loop().time
+        silent_until = clock() + settings.API_HEARTBEAT_S
+        try:
+            while left:
+                try:
+                    async with asyncio.timeout_at(silent_until):
+                        item = await queue.get()
+                except TimeoutError:
+                    yield None
+                    silent_until = clock() + settings.API_HEARTBEAT_S
+                    continue
+                if isinstance(item, Exception):
+                    raise item
+                choice, event = item
+                if not noted and not isinstance(event, client.Place | Started):
+                    noted = True  # a write that no first token has to wait for
+                    POOL.submit(_note_submitted, self.choices)
+                self._note(event)
+                piece = None if isinstance(event, client.Place) else choice.take(event)
+                left -= choice.result is event
+                if piece is not None:
+                    yield choice, piece
+                    silent_until = clock() + settings.API_HEARTBEAT_S
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            if running := [choice for choice in self.choices if choice.result is None]:
+                POOL.submit(stop, running)
+
+    def _note(self, event: Event | client.Place) -> None:
+        if isinstance(event, client.Place):
+            self.note = f"queued, place {event.place}"
+        elif isinstance(event, Progress):
+            self.note = f"{event.phase} {event.done}/{event.total}"
+
+    # --- after -------------------------------------------------------------------------------
+
+    def usage(self) -> Usage:
+        first = {choice.prompt_index: choice for choice in reversed(self.choices)}
+        prompt = sum(len(choice.request.prompt_token_ids) for choice in first.values())
+        completion = sum(choice.completion_tokens for choice in self.choices)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {
+                "cached_tokens": sum(choice.cached_tokens for choice in first.values())
+            },
+            "completion_tokens_details": {
+                "reasoning_tokens": sum(choice.reasoning_tokens for choice in self.choices)
+            },
+        }
+
+    def timings(self) -> Timings:
+        each = [choice.timings() for choice in self.choices]
+        timings: Timings = {**each[0]}  # type: ignore[typeddict-item]
+        if len(each) > 1:
+            timings["choices"] = each
+        return timings
+
+
+def _send(choice: Choice) -> None:
+    request = choice.request
+    try:
+        client.submit(request)
+    except client.RedisUnavailable as error:
+        raise unavailable(
+            "The queue can't be reached just now.", code=ErrorCode.QUEUE_UNAVAILABLE
+        ) from error
+    except client.ClientError as error:
+        raise of_result(error.code, str(error)) from error
+    choice.submitted = Stamp.now()
+
+
+def _note_submitted(choices: Sequence[Choice]) -> None:
+    for choice in choices:
+        request = choice.request
+        metrics.mark_submitted(UUID(request.request_id), request.received, choice.submitted)
+
+
+async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:
+    event: Event | client.Place | None = None
+    try:
+        async for event in client.hub().follow(choice.request.request_id):
+            await queue.put((choice, event))
+        if not isinstance(event, Result):
+            await queue.put(of_result("interrupted", "The answer's stream was lost."))
+    except client.SlowReader:
+        await queue.put(of_result("slow_reader", "The answer was read too slowly."))
+    except Exception as error:
+        await queue.put(error)
+
+
+def stop(choices: Sequence[Choice]) -> None:
+    """Cancel requests that nobody waits for."""
+    cancel_all([choice.request.request_id for choice in choices])
+
+
+def cancel_all(request_ids: Iterable[str]) -> None:
+    """Cancel requests, whether or not the database can be asked.
+
+    A failure is logged: their tokens are bounded.
+    """
+    for request_id in request_ids:
+        try:
+            client.cancel(request_id)
+        except client.RedisUnavailable:
+            logger.warning("could not stop %s: the queue is away", request_id[:8])
+        except Exception:
+            logger.exception("could not stop %s", request_id[:8])
+
+
+SERVED_S = 1.0
+_served_until: dict[str, float] = {}  # monotonic seconds: a worker of the model was seen lately
+
+
+def refuse_without_worker(model: LanguageModel) -> None:
+    """Raise ApiError 503 when no worker serves the model, before anything is stored."""
+    now = time.monotonic()
+    if _served_until.get(model.slug, 0.0) > now:
+        return
+    try:
+        snapshots = client.workers()
+    except client.RedisUnavailable as error:
+        raise unavailable(
+            "The queue can't be reached just now.", code=ErrorCode.QUEUE_UNAVAILABLE
+        ) from error
+    if not any(s.model == model.slug and s.engine.state != WorkerState.FAILED for s in snapshots):
+        text = f"No worker serves the model '{model.slug}' at the moment. Try again later."
+        raise unavailable(text, code=ErrorCode.NO_WORKER, retry_after_s=15)
+    _served_until[model.slug] = now + SERVED_S

@@ -1,0 +1,126 @@
+"""What a model is made of, as rows that a page can show.
+
+Reads what inference.client.describe tells (headers, never weights); turns sizes and
+counts into words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.formats import number_format
+from django.utils.translation import gettext_lazy as _
+
+from chatsite.catalog.worker_status import Workers, workers
+from inference import client
+
+SIZES = ("bytes",)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the parameters; `width` is their share of all in whole percent."""
+
+    name: str
+    written: str
+    percent: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    facts: list[tuple[str, str]]
+    parts: list[Part]
+
+
+def describe(slug: str) -> Anatomy:
+    """Raises inference.client.ModelUnknown, with a sentence, when the folder can't be read."""
+    return arrange(client.describe(slug))
+
+
+def workers_of(slug: str) -> Workers:
+    return workers().of_model(slug)
+
+
+def arrange(description: dict[str, Any]) -> Anatomy:
+    """Plain values become facts in the order they came; a mapping of numbers becomes the parts."""
+    facts: list[tuple[str, str]] = []
+    parts: list[Part] = []
+    for name, value in description.items():
+        label = str(LABELS.get(name, name.replace("_", " ")))
+        if isinstance(value, dict):
+            if value and all(isinstance(n, int) for n in value.values()):
+                parts = _parts(value)
+            else:
+                facts += [(f"{label}: {k}", written(k, v)) for k, v in value.items()]
+        elif value is not None and value != "":
+            facts.append((label, written(name, value)))
+    return Anatomy(facts, parts)
+
+
+def _parts(parameters: dict[str, int]) -> list[Part]:
+    whole = sum(parameters.values()) or 1
+    return [
+        Part(
+            str(LABELS.get(name, name.replace("_", " "))),
+            number_format(n, 0, force_grouping=True),
+            f"{number_format(100 * n / whole, 1)} %",
+            round(100 * n / whole),
+        )
+        for name, n in parameters.items()
+    ]
+
+
+def written(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(_("yes") if value else _("no"))
+    if isinstance(value, int) and any(word in name for word in SIZES):
+        return f"{_size(value)} ({number_format(value, 0, force_grouping=True)} B)"
+    if isinstance(value, int):
+        return number_format(value, 0, force_grouping=True)
+    if isinstance(value, float):
+        return number_format(value, 4)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _size(value: float) -> str:
+    units = ["B", "KB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    unit = units[0]
+    return f"{number_format(value, 0 if unit == 'B' else 1)} {unit}"
+
+
+LABELS = {
+    "architecture": _("architecture"),
+    "layers": _("layers"),
+    "parameters": _("parameters"),
+    "tied_head": _("head shares the embedding's weights"),
+    "hidden_size": _("hidden size"),
+    "feed_forward_size": _("feed-forward size"),
+    "query_heads": _("query heads"),
+    "key_value_heads": _("key and value heads"),
+    "head_size": _("head size"),
+    "experts": _("experts"),
+    "experts_per_token": _("experts per token"),
+    "sliding_window": _("sliding window, tokens"),
+    "vocabulary": _("vocabulary"),
+    "context": _("context, tokens"),
+    "dtype": _("dtype in the file"),
+    "bytes": _("weight files"),
+    "kv_bytes_per_token": _("keys and values, per token"),
+    "format": _("format"),
+    "revision": _("revision"),
+    "quantised_before_as": _("was quantised before as"),
+    "fidelity": _("against FP32"),
+    "embedding": _("embedding"),
+    "attention": _("attention"),
+    "feed_forward": _("feed-forward"),
+    "norms": _("norms"),
+    "head": _("head"),
+    "other": _("other"),
+}

@@ -1,0 +1,57 @@
+"""Requests in the admin: found and filtered, never changed. The board stands at /admin/latency/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
+
+from chatsite.generation.models import Generation
+
+
+@admin.register(Generation)
+class GenerationAdmin(admin.ModelAdmin):
+    list_display = (
+        "__str__", "received_at", "state", "error_code", "model_slug", "preset_slug", "source",
+        "ttft", "tpot", "completion_tokens",
+    )  # fmt: skip
+    list_filter = ("state", "source", "model_slug", "preset_slug", "worker", "received_at")
+    search_fields = ("=request_id", "=subject", "=error_code", "=worker")
+    search_help_text = _("Finds a request by its id, its message's id, an error code or a worker.")
+    show_full_result_count = False
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("token_offsets_us", "sampling", "received_stamp")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, *args: Any, **kw: Any
+    ) -> HttpResponse:
+        """One request has a page of its own, with its waterfall."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        return redirect("latency:request", obj.pk)
+
+    @admin.display(description=_("TTFT, ms"), ordering="ttft_us", empty_value=_("no data"))
+    def ttft(self, generation: Generation) -> str | None:
+        return None if generation.ttft_us is None else f"{generation.ttft_us / 1000:,.0f}"
+
+    @admin.display(description=_("TPOT, ms"), ordering="tpot_us", empty_value=_("no data"))
+    def tpot(self, generation: Generation) -> str | None:
+        return None if generation.tpot_us is None else f"{generation.tpot_us / 1000:,.1f}"

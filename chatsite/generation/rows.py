@@ -1,0 +1,182 @@
+"""The only writer of Generation and Attempt."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Case, F, Value, When
+from django.utils import timezone
+
+from chatsite.generation.figures import AttemptTimeline, figures_of
+from chatsite.generation.models import Attempt, Generation
+from inference.client import clean
+from inference.contract import (
+    ErrorCode,
+    GenerationRequest,
+    Result,
+    SamplingParams,
+    Stamp,
+    from_wire,
+    offset_us,
+)
+
+UNFINISHED = (Generation.State.PENDING, Generation.State.QUEUED, Generation.State.RUNNING)
+
+
+def open_generation(request: GenerationRequest, **identity: Any) -> Generation:
+    """Record a request before it is sent. Call inside the transaction that stores the question."""
+    return Generation.objects.create(
+        request_id=UUID(request.request_id),
+        source=request.source,
+        model_slug=request.model,
+        sampling=storable(asdict(request.sampling)),
+        received_at=dt.datetime.fromtimestamp(request.received.wall_us / 1e6, tz=dt.UTC),
+        received_stamp=asdict(request.received),
+        continued_tokens=len(request.continue_from),
+        **identity,
+    )
+
+
+def storable(sampling: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as any database takes them: PostgreSQL's JSON knows no NUL."""
+    return sampling | {"stop": [clean(text) for text in sampling["stop"]]}
+
+
+def received_of(generation: Generation) -> Stamp:
+    return Stamp(**generation.received_stamp)
+
+
+def mark_submitted(request_id: UUID, received: Stamp, submitted: Stamp) -> None:
+    """Keep when it was put on its queue, however far it has come since; PENDING → QUEUED."""
+    pending, queued = Generation.State.PENDING, Generation.State.QUEUED
+    Generation.objects.filter(request_id=request_id, submitted_us=None).update(
+        state=Case(When(state=pending, then=Value(queued)), default=F("state")),
+        submitted_us=offset_us(received, submitted)[0],
+    )
+
+
+def mark_running(request_id: UUID) -> None:
+    Generation.objects.filter(
+        request_id=request_id, state__in=(Generation.State.PENDING, Generation.State.QUEUED)
+    ).update(state=Generation.State.RUNNING)
+
+
+def close_generation(
+    generation: Generation, result: Result, attempts: Sequence[AttemptTimeline]
+) -> bool:
+    """Write how a request ended, once. False when somebody else has done it already.
+
+    Call inside the transaction that stores the answer.
+    """
+    received = received_of(generation)
+    figures = figures_of(received, attempts)
+    sampled = sum(len(a.tokens) for a in attempts)
+    # A lost Redis takes the stamps of tokens that a checkpoint has.
+    kept = result.completion_tokens - generation.continued_tokens
+    closed = Generation.objects.filter(
+        request_id=generation.request_id, state__in=UNFINISHED
+    ).update(
+        state=result.finish_reason,
+        error_code=result.error_code or "",
+        error_text=clean(result.error_text)[:300],
+        model_revision=result.model_revision[:64],
+        dtype=result.dtype[:16],
+        prompt_tokens=result.prompt_tokens or None,
+        cached_tokens=result.cached_tokens if result.admitted else None,
+        completion_tokens=max(sampled, kept),
+        batch_mean=result.batch_mean,
+        tpot_floor_us=result.tpot_floor_us,
+        prefill_floor_us=result.prefill_floor_us,
+        attempts_used=max(1, len(attempts)),
+        worker=result.worker[:100],
+        device=result.device[:100],
+        stored_at=timezone.now(),
+        **figures.as_row(),
+    )
+    if not closed:
+        return False
+    Attempt.objects.bulk_create(
+        [_attempt_row(generation, received, a, result) for a in attempts], ignore_conflicts=True
+    )
+    return True
+
+
+def _attempt_row(
+    generation: Generation, received: Stamp, timeline: AttemptTimeline, result: Result
+) -> Attempt:
+    def at(moment: Stamp | None) -> int | None:
+        return None if moment is None else offset_us(received, moment)[0]
+
+    is_last = timeline.number == result.attempt
+    return Attempt(
+        generation=generation,
+        number=timeline.number,
+        worker=timeline.worker[:100],
+        device=result.device[:100] if is_last else "",
+        state=result.finish_reason if is_last else Generation.State.INTERRUPTED,
+        error_code=result.error_code or "" if is_last else ErrorCode.WORKER_LOST,
+        started_us=at(timeline.started),
+        admitted_us=at(timeline.admitted),
+        first_token_us=at(timeline.tokens[0]) if timeline.tokens else None,
+        last_token_us=at(timeline.tokens[-1]) if timeline.tokens else None,
+        tokens=len(timeline.tokens),
+    )
+
+
+def record_paint(
+    *, user_id: int, request_id: UUID, first_paint_us: int, last_paint_us: int
+) -> bool:
+    """Keep the browser's own stamps, the first time they come, for one's own request only."""
+    if last_paint_us < first_paint_us:
+        return False
+    return bool(
+        Generation.objects.filter(
+            request_id=request_id, user_id=user_id, user_ttft_us__isnull=True
+        ).update(user_ttft_us=first_paint_us, user_latency_us=last_paint_us)
+    )
+
+
+def figures_ms(generation: Generation) -> dict[str, Any]:
+    """The figures people see, in ms, under measures.md's names. None is "not reached"."""
+
+    def ms(value: float | None) -> float | None:
+        return None if value is None else round(value / 1000, 3)
+
+    names = (
+        "submitted", "started", "queue", "prefill", "ttft", "decode", "recovery", "latency", "tpot",
+        "itl_p50", "itl_p95", "itl_max", "user_ttft", "user_latency",
+    )  # fmt: skip
+    shown: dict[str, Any] = {f"{name}_ms": ms(getattr(generation, f"{name}_us")) for name in names}
+    tpot = generation.tpot_us
+    both = generation.user_latency_us is not None and generation.latency_us is not None
+    return shown | {
+        "delivery_ms": ms(generation.user_latency_us - generation.latency_us) if both else None,
+        "decode_tokens_per_s": round(1e6 / tpot, 2) if tpot else None,
+        "roofline": round(generation.tpot_floor_us / tpot, 4)
+        if tpot and generation.tpot_floor_us
+        else None,
+        "prompt_tokens": generation.prompt_tokens,
+        "cached_tokens": generation.cached_tokens,
+        "completion_tokens": generation.completion_tokens,
+        "batch_mean": generation.batch_mean,
+        "attempts": generation.attempts_used,
+        "is_exact": generation.is_exact,
+        "dtype": generation.dtype,
+        "device": generation.device,
+        "model": generation.model_slug,
+        "preset": generation.preset_slug,
+    }
+
+
+def generation_of(request_id: UUID | None) -> Generation | None:
+    return Generation.objects.filter(request_id=request_id).first()
+
+
+def sampling_of(generation: Generation) -> SamplingParams:
+    """The sampling parameters as they were stored, seed included."""
+    return from_wire(SamplingParams, json.dumps(generation.sampling))

@@ -1,0 +1,45 @@
+"""Whether the process lives, and whether the site can answer questions."""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+
+from inference import client
+
+
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "alive"})
+
+
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when the database, Redis and at least one worker with a loaded model are there."""
+    checks = {"database": _database(), "redis": "ok", "worker": "missing"}
+    try:
+        states = [worker.engine.state for worker in client.workers()]
+    except client.RedisUnavailable:
+        checks["redis"] = "missing"
+    else:
+        if "ready" in states:
+            checks["worker"] = "ok"
+        elif states:
+            checks["worker"] = states[0]
+    missing = [name for name, state in checks.items() if state != "ok"]
+    response = JsonResponse(
+        {"status": "missing" if missing else "ready", "missing": missing, "checks": checks},
+        status=503 if missing else 200,
+    )
+    response._has_been_logged = True  # it is asked every few seconds; Django logs each 503
+    return response
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "missing"
+    return "ok"

@@ -1,0 +1,68 @@
+"""What crosses the boundary between the site and the transformer, and its wire form.
+
+Frozen dataclasses and enums: the web processes, the worker and the engine all speak these types and
+nothing else. Doesn't know how anything is transported (queue/) or computed (engine/).
+"""
+
+from inference.contract.clock import Stamp, boot_id, offset_us
+from inference.contract.codec import from_wire, to_wire
+from inference.contract.codes import (
+    HANDED_ON,
+    CloseCode,
+    ErrorCode,
+    FinishReason,
+    Phase,
+    RequestState,
+    WorkerState,
+)
+from inference.contract.events import (
+    EVENT_TYPES,
+    LOGPROB_FLOOR,
+    Delta,
+    Event,
+    Progress,
+    Result,
+    Started,
+    TokenLogprobs,
+)
+from inference.contract.request import (
+    PRIORITY_API,
+    PRIORITY_CHAT,
+    GenerationRequest,
+    GrammarKind,
+    Source,
+)
+from inference.contract.sampling import InvalidField, SamplingParams
+from inference.contract.snapshot import EngineStats, WorkerSnapshot
+
+__all__ = [
+    "EVENT_TYPES",
+    "HANDED_ON",
+    "LOGPROB_FLOOR",
+    "PRIORITY_API",
+    "PRIORITY_CHAT",
+    "CloseCode",
+    "Delta",
+    "EngineStats",
+    "ErrorCode",
+    "Event",
+    "FinishReason",
+    "GenerationRequest",
+    "GrammarKind",
+    "InvalidField",
+    "Phase",
+    "Progress",
+    "RequestState",
+    "Result",
+    "SamplingParams",
+    "Source",
+    "Stamp",
+    "Started",
+    "TokenLogprobs",
+    "WorkerSnapshot",
+    "WorkerState",
+    "boot_id",
+    "from_wire",
+    "offset_us",
+    "to_wire",
+]

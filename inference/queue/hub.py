@@ -1,0 +1,322 @@
+"""Follows the streams that a web process's sockets want, over one Redis connection.
+
+One blocking XREAD names all streams; a wake-up stream of the hub's own ends it when a new wish
+comes. Each reader gets the whole stream from the position it has, then what comes, in order, from a
+bounded queue. Redis away: the hub tries again and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from inference.contract import Delta, Event, Result, Started
+from inference.queue import keys
+from inference.queue.connection import ANSWER_S, CONNECT_S, settings
+from inference.queue.entries import event_of
+
+logger = logging.getLogger(__name__)
+
+BLOCK_MS = 5000
+LOOK_EVERY_S = 1.0
+RETRY_S = 0.3
+PAGE = 1000
+SHORT_CONNECTIONS = 8
+POOL_S = 10.0  # how long a reader waits for one of them
+MAX_BEHIND = 8192  # events a reader may lag; at 50 tokens/s some minutes
+
+EntryId = tuple[int, int]
+Entries = Iterable[tuple[bytes, dict[bytes, bytes]]]
+FIRST: EntryId = (0, 0)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A waiting request's place in line; 1 is next."""
+
+    request_id: str
+    place: int
+
+
+class SlowReader(Exception):
+    """This reader doesn't keep up; its queue is full."""
+
+
+@dataclass(eq=False)
+class _Reader:
+    """One follower: entries after `last` go into its queue. None there: nothing more will come."""
+
+    request_id: str
+    position: int = 0  # tokens that it has already
+    joins: bool = False
+    last: EntryId = FIRST
+    queue: asyncio.Queue[Event | Place | None] = field(
+        default_factory=lambda: asyncio.Queue(MAX_BEHIND)
+    )
+    is_waiting: bool = True  # no worker has taken it up yet
+    is_known: bool = False  # the ledger knew it once
+    is_overrun: bool = False
+    place: int = 0
+
+    def note(self, entry_id: EntryId, event: Event) -> bool:
+        """Whether this entry is new to the reader and wanted; from now on it isn't new."""
+        if entry_id <= self.last:
+            return False
+        self.last = entry_id
+        self.is_known = True
+        if isinstance(event, Started):
+            self.is_waiting = False
+        is_had = isinstance(event, Delta) and event.position + len(event.token_ids) <= self.position
+        return not is_had
+
+    def put(self, item: Event | Place | None) -> None:
+        try:
+            self.queue.put_nowait(item)
+        except asyncio.QueueFull:
+            self.is_overrun = True
+
+    def together(self, items: Iterable[Item]) -> Iterable[Item]:
+        return joined(items) if self.joins else items
+
+    async def take(self) -> list[Event | Place | None]:
+        """All that is there, at least one item."""
+        items = [await self.queue.get()]
+        while not self.queue.empty():
+            items.append(self.queue.get_nowait())
+        return items
+
+
+def joined(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items in order, each run of deltas that continue one another as one."""
+    run: list[Delta] = []
+    for item in items:
+        if isinstance(item, Delta) and (not run or _continues(run[-1], item)):
+            run.append(item)
+            continue
+        if run:
+            yield _sum_of(run)
+        run = [item] if isinstance(item, Delta) else []
+        if not run:
+            yield item
+    if run:
+        yield _sum_of(run)
+
+
+def _continues(delta: Delta, following: Delta) -> bool:
+    return (
+        following.attempt == delta.attempt
+        and following.position == delta.position + len(delta.token_ids)
+        and following.text_offset == delta.text_offset + len(delta.text)
+        and bool(following.logprobs) == bool(delta.logprobs)
+    )
+
+
+def _sum_of(run: list[Delta]) -> Any:
+    if len(run) == 1:
+        return run[0]
+    return replace(
+        run[0],
+        token_ids=tuple(token for delta in run for token in delta.token_ids),
+        text="".join(delta.text for delta in run),
+        mono_ns=run[-1].mono_ns,
+        logprobs=tuple(entry for delta in run for entry in delta.logprobs),
+    )
+
+
+def _end_if_cancelled() -> None:
+    """redis-py sometimes swallows a cancellation; the task would then never end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+@contextmanager
+def _redis_may_be_away() -> Iterator[None]:
+    """Pass over trouble with Redis; the hub tries again by itself."""
+    with suppress(RedisError, OSError):
+        yield
+    _end_if_cancelled()
+
+
+class StreamHub:
+    """One per event loop. `follow` may be called as often as wanted."""
+
+    def __init__(self) -> None:
+        self._readers: dict[str, set[_Reader]] = {}
+        self._wake_stream = keys.wake(uuid.uuid4().hex)
+        # Above the block, or a quiet time is an error.
+        self._blocking: Any = redis.asyncio.Redis.from_url(
+            settings().redis_url, **_options(answer_s=BLOCK_MS / 1000 + 5)
+        )
+        # Hundreds of pages may reload at once: they wait for one of a few connections.
+        self._short: Any = redis.asyncio.Redis(
+            connection_pool=redis.asyncio.BlockingConnectionPool.from_url(
+                settings().redis_url,
+                max_connections=SHORT_CONNECTIONS,
+                timeout=POOL_S,
+                **_options(answer_s=ANSWER_S),
+            )
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def follow(
+        self, request_id: str, *, position: int = 0, joins: bool = False
+    ) -> AsyncIterator[Event | Place]:
+        """Events of a request up to its Result, and its place in line while it waits.
+
+        Deltas that end at or before token `position` are left out; with `joins`, those that are
+        there together come as one. Waits for a stream that doesn't exist yet; ends without a Result
+        when a request that was known is known no more. Raises SlowReader when the consumer lags too
+        far.
+        """
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._read_forever()),
+                asyncio.create_task(self._look_forever()),
+            ]
+        reader = _Reader(request_id, position, joins)
+        try:
+            async for item in self._items(reader):
+                yield item
+                if isinstance(item, Result):
+                    return
+        finally:
+            readers = self._readers.get(request_id, set())
+            readers.discard(reader)
+            if not readers:
+                self._readers.pop(request_id, None)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        with suppress(Exception):
+            await self._blocking.aclose(close_connection_pool=True)
+            await self._short.aclose(close_connection_pool=True)
+
+    # --- one reader ------------------------------------------------------------------------------
+
+    async def _items(self, reader: _Reader) -> AsyncIterator[Event | Place]:
+        """What is there, read by this reader itself; then what the hub hands out."""
+        while page := await self._page_after(reader):
+            entries = _decode(page, reader.request_id)
+            for event in reader.together(e for id_, e in entries if reader.note(id_, e)):
+                yield event
+        self._readers.setdefault(reader.request_id, set()).add(reader)
+        with _redis_may_be_away():
+            await self._short.xadd(self._wake_stream, {"w": "1"}, maxlen=1)
+            await self._short.expire(self._wake_stream, 3600)
+        while True:
+            items = await reader.take()
+            if reader.is_overrun:
+                raise SlowReader(f"a reader of {reader.request_id[:8]} lags too far")
+            for item in reader.together(items):
+                if item is None:
+                    return
+                yield item
+
+    async def _page_after(self, reader: _Reader) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """The next entries for this reader; none when Redis is away."""
+        after = b"(%d-%d" % reader.last
+        with _redis_may_be_away():
+            page: list[tuple[bytes, dict[bytes, bytes]]] = await self._short.xrange(
+                keys.stream(reader.request_id), min=after, count=PAGE
+            )
+            return page
+        return []
+
+    # --- all readers -----------------------------------------------------------------------------
+
+    async def _read_forever(self) -> None:
+        wake_last: EntryId = FIRST  # not "$": a wish between two reads would be missed
+        while True:
+            _end_if_cancelled()
+            since = {
+                request_id: min(reader.last for reader in readers)
+                for request_id, readers in self._readers.items()
+            }
+            wanted = {keys.stream(id_): b"%d-%d" % last for id_, last in since.items()}
+            try:
+                answer = await self._blocking.xread(
+                    {self._wake_stream: b"%d-%d" % wake_last, **wanted}, block=BLOCK_MS, count=PAGE
+                )
+                for name, entries in answer or []:
+                    if name.decode() == self._wake_stream:
+                        wake_last = _order(entries[-1][0])
+                    else:
+                        request_id = name.decode().rsplit(":", 1)[1]
+                        self._hand_out(request_id, entries, since=since[request_id])
+            except (RedisError, OSError) as error:
+                _end_if_cancelled()
+                logger.warning("stream hub: %s; trying again", type(error).__name__)
+                await asyncio.sleep(RETRY_S)
+
+    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> None:
+        """Pass entries on that were read from `since`.
+
+        A reader that joined during the read and is further back gets nothing of them: it would miss
+        what lies between. The next read begins where it is.
+        """
+        readers = [r for r in self._readers.get(request_id, ()) if r.last >= since]
+        for entry_id, event in _decode(entries, request_id):
+            for reader in readers:
+                if reader.note(entry_id, event):
+                    reader.put(event)
+
+    async def _look_forever(self) -> None:
+        """Once a second: places in line, and requests that the ledger knows no more."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            readers = [reader for group in self._readers.values() for reader in group]
+            if readers:
+                with _redis_may_be_away():
+                    await self._look(readers)
+
+    async def _look(self, readers: list[_Reader]) -> None:
+        async with self._short.pipeline(transaction=False) as pipe:
+            for reader in readers:
+                pipe.hget(keys.request(reader.request_id), "model")
+            models = [(model or b"").decode() for model in await pipe.execute()]
+            waiting = [(r, model) for r, model in zip(readers, models, strict=True) if model]
+            for reader, model in waiting:
+                pipe.zrank(keys.waiting(model), reader.request_id)
+            ranks = await pipe.execute()
+        for reader, model in zip(readers, models, strict=True):
+            if reader.is_known and not model:
+                reader.put(None)
+            reader.is_known = reader.is_known or bool(model)
+        for (reader, _), rank in zip(waiting, ranks, strict=True):
+            if reader.is_waiting and rank is not None and reader.place != rank + 1:
+                reader.place = int(rank) + 1
+                reader.put(Place(reader.request_id, reader.place))
+
+
+def _options(*, answer_s: float) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": CONNECT_S,
+        "socket_timeout": answer_s,
+        "retry": None,
+        "protocol": 2,
+    }
+
+
+def _decode(entries: Entries, request_id: str) -> Iterable[tuple[EntryId, Event]]:
+    for entry_id, fields in entries:
+        try:
+            yield _order(entry_id), event_of(fields)
+        except ValueError as error:  # of a newer version: others may still be read
+            logger.warning("request %s: %s", request_id[:8], error)
+
+
+def _order(entry_id: bytes) -> EntryId:
+    """Entry ids compare as pairs of numbers, not as text."""
+    time_ms, _, number = entry_id.partition(b"-")
+    return int(time_ms), int(number or 0)

@@ -1,0 +1,55 @@
+"""What one worker process holds and how it serves it, from environment variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from inference.engine.config import EngineConfig
+from inference.queue.connection import number, whole_number
+from inference.text import DEFAULT_SLUG, model_folder
+
+SPARE_TASKS = 8  # tasks that wait in the engine, so that it never waits for the broker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Raises ValueError naming the variable and its value."""
+
+    model: str = DEFAULT_SLUG  # CHATSITE_MODEL; set but empty: no model until it is told one
+    dtype: str = "auto"  # CHATSITE_DTYPE
+    device: str = "auto"  # CHATSITE_DEVICE
+    backend: str = "auto"  # CHATSITE_BACKEND
+    threads: int = 0  # CHATSITE_THREADS; 0: one per core
+    tensor_parallel: int = 1  # CHATSITE_TENSOR_PARALLEL: processes that share the model
+    max_running: int = 32  # CHATSITE_MAX_RUNNING
+    stall_s: float = 30.0  # CHATSITE_STALL_S: an engine without a step for so long is stuck
+
+    @classmethod
+    def from_env(cls) -> WorkerSettings:
+        default = cls()
+        return cls(
+            model=os.environ.get("CHATSITE_MODEL", default.model),
+            dtype=os.environ.get("CHATSITE_DTYPE") or default.dtype,
+            device=os.environ.get("CHATSITE_DEVICE") or default.device,
+            backend=os.environ.get("CHATSITE_BACKEND") or default.backend,
+            threads=whole_number("CHATSITE_THREADS", default.threads, low=0),
+            tensor_parallel=whole_number(
+                "CHATSITE_TENSOR_PARALLEL", default.tensor_parallel, low=1
+            ),
+            max_running=whole_number("CHATSITE_MAX_RUNNING", default.max_running, low=1),
+            stall_s=number("CHATSITE_STALL_S", default.stall_s, low=1.0),
+        )
+
+    def engine_config(self, model: str, *, worker: str) -> EngineConfig:
+        """How the engine is to serve `model`. Raises ModelFolderError, ValueError."""
+        return EngineConfig(
+            model_dir=model_folder(model),
+            worker=worker,
+            dtype=self.dtype,
+            device=self.device,
+            backend=self.backend,
+            threads=self.threads,
+            tensor_parallel=self.tensor_parallel,
+            max_running=self.max_running,
+        )
