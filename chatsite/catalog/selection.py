@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import secrets
-
 from django.utils.translation import gettext as _
 
 from chatsite.catalog.models import LanguageModel, SamplingPreset
@@ -47,6 +44,4 @@ def choose_preset(slug: str, model: LanguageModel) -> SamplingPreset:
 
 def with_seed(sampling: SamplingParams) -> SamplingParams:
     """The same with a seed drawn, so that a resumed answer is the answer that would have been."""
-    if sampling.seed is not None:
-        return sampling
-    return dataclasses.replace(sampling, seed=secrets.randbits(63))
+    return sampling.with_seed()

@@ -22,7 +22,7 @@ from inference.contract import GenerationRequest, Result, SamplingParams, Stamp
 from uuid import uuid4
 asked = GenerationRequest(
     request_id=uuid4().hex, model={SLUG!r}, prompt_token_ids=(100, 7, 9),
-    sampling=SamplingParams(max_tokens=4, ignore_eos=True), received=Stamp.now(),
+    sampling=SamplingParams(max_tokens=4, ignore_eos=True, seed=1), received=Stamp.now(),
 )
 client.submit(asked)
 began = time.monotonic()
@@ -112,7 +112,7 @@ def test_without_its_queue_the_site_says_so_and_goes_on_afterwards(stack, secret
         stack.redis.start()
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
-    assert refused.json()["error"]["code"] == "queue_away"
+    assert refused.json()["error"]["code"] == "queue_unavailable"
     assert refused.json()["error"]["type"] == "server_error"
     deadline = time.monotonic() + 30
     while (reply := post()).status_code != 200:
