@@ -244,10 +244,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
                         await self._emit(
                             frames.Phase(request, event.phase, done=event.done, total=event.total)
                         )
-                    case client.Place():
+                    case client.QueuePosition():
                         loading = await _in_thread(_is_model_loading, request)
                         phase = "loading" if loading else "queued"
-                        await self._emit(frames.Phase(request, phase, place=event.place))
+                        await self._emit(frames.Phase(request, phase, place=event.position))
                     case contract.Started() if event.attempt > 1:
                         await self._emit(frames.Phase(request, "recovering"))
                     case contract.Result():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -50,7 +52,9 @@ def alice(site: Stack) -> httpx.Client:
 def ask() -> Ask:
     """Submit a greedy request of `max_tokens` tokens that doesn't end by itself."""
 
-    def submit(text: str = "Count slowly.", *, max_tokens: int = 120) -> GenerationRequest:
+    def submit(
+        text: str = "Count slowly.", *, max_tokens: int = 120, **changes: Any
+    ) -> GenerationRequest:
         turns = [{"role": "user", "content": text}]
         fitted = client.fit(MODEL, turns, max_tokens=max_tokens)
         request = GenerationRequest(
@@ -62,6 +66,7 @@ def ask() -> Ask:
             ),
             received=Stamp.now(),
         )
+        request = dataclasses.replace(request, **changes)
         client.submit(request)
         return request
 
