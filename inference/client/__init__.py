@@ -41,7 +41,6 @@ from inference.client.workers import load_model, unload_model, workers
 from inference.queue.broker import broker_options
 from inference.queue.connection import LOOK_EVERY_S, broker_url
 from inference.queue.hub import StreamHub
-from inference.queue.records import FIRST_ENTRY
 from inference.queue.stream_reader import QueuePosition, SlowReader
 from inference.text import (
     BadMessage,
@@ -54,7 +53,6 @@ from inference.text import (
 )
 
 __all__ = [
-    "FIRST_ENTRY",
     "LOOK_EVERY_S",
     "BadMessage",
     "ClientError",

@@ -18,7 +18,6 @@ from inference.contract import (
 from inference.queue import ledger, records, recovery, wake_ups
 from inference.queue.connection import settings
 from inference.queue.hub import StreamHub
-from inference.queue.records import FIRST_ENTRY
 
 
 @names_redis_errors
@@ -64,12 +63,12 @@ def read(request_id: str) -> list[Event]:
 
 
 @names_redis_errors
-def read_after(request_id: str, position: str = FIRST_ENTRY) -> tuple[list[Event], str]:
-    """The events behind `position`, and the position of the last one, to go on from next time.
+def read_after(request_id: str, last_entry: str = "") -> tuple[list[Event], str]:
+    """Events behind an entry of the request's stream ("" is its beginning), and the last one's id.
 
-    A position is what an earlier call returned; FIRST_ENTRY is before the first event.
+    Without new events the id is the same again.
     """
-    return records.events_after(request_id, position)
+    return records.events_after(request_id, last_entry)
 
 
 @names_redis_errors

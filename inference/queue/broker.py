@@ -18,7 +18,7 @@ from inference.contract import Source
 from inference.queue.connection import broker_url, settings
 
 GENERATE = "inference.generate"
-STORE_REPLY = "chatsite.chat.store_reply"
+STORE_RESULT = "chatsite.generation.store_result"
 WEB_QUEUE = "web"
 API_QUEUES = "model-api."
 
@@ -81,6 +81,6 @@ def count_wake_ups(model: str, source: Source) -> int:
     return int(declared.message_count)
 
 
-def send_store_reply(request_id: str, attempt: int) -> None:
+def send_store_result(request_id: str, attempt: int) -> None:
     """Tell the site that an answer has ended. Raises kombu's or redis' errors."""
-    sender().send_task(STORE_REPLY, [request_id, attempt], queue=WEB_QUEUE, retry=False)
+    sender().send_task(STORE_RESULT, [request_id, attempt], queue=WEB_QUEUE, retry=False)

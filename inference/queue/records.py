@@ -13,9 +13,6 @@ from inference.queue import keys
 from inference.queue.connection import connect, settings
 from inference.queue.entries import event_of
 
-FIRST_ENTRY = "0-0"
-"""The position in a stream before its first entry."""
-
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
@@ -107,13 +104,13 @@ def count_waiting(model: str) -> int:
 
 def events(request_id: str) -> list[Event]:
     """Every event of the request so far."""
-    return events_after(request_id, FIRST_ENTRY)[0]
+    return events_after(request_id, "")[0]
 
 
-def events_after(request_id: str, position: str) -> tuple[list[Event], str]:
-    """The events behind an entry id, and the id of the last one: where to go on reading."""
-    entries = connect().xrange(keys.stream(request_id), min=f"({position}")
-    last = entries[-1][0].decode() if entries else position
+def events_after(request_id: str, last_entry: str) -> tuple[list[Event], str]:
+    """Events behind an entry of the stream ("" is its beginning), and the id of the last one."""
+    entries = connect().xrange(keys.stream(request_id), min=f"({last_entry}" if last_entry else "-")
+    last = entries[-1][0].decode() if entries else last_entry
     return [event_of(fields) for _, fields in entries], last
 
 

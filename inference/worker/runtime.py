@@ -147,7 +147,7 @@ class WorkerRuntime:
         running.done.wait()
         if running.is_ended:
             with suppress(*REDIS_ERRORS, KombuError):  # the periodic look finds it
-                broker.send_store_reply(request_id, attempt)
+                broker.send_store_result(request_id, attempt)
         return running.is_ended
 
     def cancel(self, request_id: str) -> None:
