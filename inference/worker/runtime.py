@@ -21,8 +21,6 @@ from inference.contract import (
     ErrorCode,
     FinishReason,
     GenerationRequest,
-    Phase,
-    Progress,
     Result,
     Source,
     WorkerState,
@@ -78,6 +76,7 @@ class WorkerRuntime:
         self.engine: Engine | None = None
         self.was_ready = False  # the present engine has served: if it fails, the model is not bad
         self.is_leaving = False
+        self._takes_requests = False  # from the model being ready to the first move to unload it
         self._membership = membership
         self._make_engine = make_engine
         self._publisher = Publisher(self)
@@ -116,7 +115,7 @@ class WorkerRuntime:
                     wake_ups.send(model, "chat")
                 is_used = True
                 if not self._run(engine, request):
-                    return  # given up or lost: the engine is about to go
+                    return  # put back or lost: this engine may be about to go
             if not is_used:
                 time.sleep(HAND_ON_S)  # should it come here again, it mustn't do so all the time
                 wake_ups.send(model, source)
@@ -127,7 +126,7 @@ class WorkerRuntime:
         """The engine that may take requests of this model now."""
         with self._lock:
             engine, held = self.engine, self.model
-        if engine is None or held != model or self.is_leaving:
+        if engine is None or held != model or self.is_leaving or not self._takes_requests:
             return None
         return None if engine.status().state == WorkerState.FAILED else engine
 
@@ -139,10 +138,6 @@ class WorkerRuntime:
         with self._lock:
             self._running[request_id] = running
         self._publisher.expect(request_id, request.model)
-        if engine.status().state != WorkerState.READY:
-            self._publisher.put(
-                [Progress(request_id=request_id, attempt=attempt, phase=Phase.LOADING)]
-            )
         engine.submit(request)
         running.done.wait()
         if running.is_ended:
@@ -239,6 +234,7 @@ class WorkerRuntime:
             if status.state == WorkerState.READY:
                 self.was_ready = True
                 log.info("%s is ready: %s %s", model, status.dtype, status.path)
+                self._takes_requests = True
                 self._membership.join(model)
             elif status.state == WorkerState.FAILED:
                 log.error("%s can't be served: %s", model, status.state_detail)
@@ -248,6 +244,7 @@ class WorkerRuntime:
         engine = self.engine
         if engine is None:
             return
+        self._takes_requests = False
         if not self.is_leaving:  # else Celery has left the queues already
             self._membership.leave()
         if not engine.stop(STOP_S):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,14 @@ class Membership:
     """Notes which models' queues the worker joined; None for leaving."""
 
     joined: list[str | None] = field(default_factory=list)
+    on_leave: Callable[[], None] = lambda: None
 
     def join(self, model: str) -> None:
         self.joined.append(model)
 
     def leave(self) -> None:
         self.joined.append(None)
+        self.on_leave()
 
 
 class Bench:

@@ -116,6 +116,20 @@ def test_the_queues_are_left_before_the_model_goes_and_joined_when_one_is_ready(
     assert client.result(asked.request_id) is not None
 
 
+def test_nothing_more_is_taken_while_the_model_goes(bench: Bench) -> None:
+    """A task whose answer ends meanwhile would hand the next one to an engine that stops."""
+    asked, task = bench.run()
+    waiting = bench.ask()
+    bench.membership.on_leave = partial(bench.engine.end, asked.request_id)
+    bench.runtime.unload()
+    until(lambda: bench.runtime.model is None, what="no model")
+    task.join(5)
+    assert client.result(asked.request_id) is not None
+    entry = records.get(waiting.request_id)
+    assert entry is not None
+    assert (entry.state, entry.attempt) == ("waiting", 1)
+
+
 def test_a_refused_attempt_is_cancelled_in_the_engine(bench: Bench) -> None:
     asked, task = bench.run()
     lose_worker(asked)
