@@ -81,7 +81,7 @@ class Heartbeat:
         return None
 
     def _renew(self) -> None:
-        for request_id, state in ledger.renew_leases(self._runtime.leased()).items():
+        for request_id, state in ledger.renew_leases(self._runtime.running.leased()).items():
             if state == "lost":
                 self._runtime.on_not_ours(request_id)
             elif state == "cancelled":  # should the listener have missed it
@@ -89,7 +89,9 @@ class Heartbeat:
 
     def _end(self, why: str) -> None:
         log.critical("%s; this worker ends", why)
-        if not self._runtime.wait_until_idle(LAST_WORDS_S):  # the publisher puts back what ended
+        if not self._runtime.running.wait_until_empty(
+            LAST_WORDS_S
+        ):  # the publisher puts back what ended
             self._runtime.give_up(ErrorCode.ENGINE_FAILED)
         logging.shutdown()
         self._end_process(EXIT_ENGINE_DEAD)

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from kombu.exceptions import KombuError
@@ -31,6 +30,7 @@ from inference.queue.connection import REDIS_ERRORS
 from inference.worker.engine_protocol import Engine, MakeEngine, make_engine
 from inference.worker.publisher import Publisher
 from inference.worker.reserved_capacity import ReservedCapacity
+from inference.worker.running_requests import RunningRequests
 from inference.worker.worker_config import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -45,16 +45,6 @@ class Membership(Protocol):
 
     def join(self, model: str) -> None: ...
     def leave(self) -> None: ...
-
-
-@dataclass(slots=True)
-class RunningRequest:
-    """A request in this process, from its claim to its end here."""
-
-    request: GenerationRequest
-    done: threading.Event = field(default_factory=threading.Event)
-    is_ours: bool = True  # its lease is renewed
-    is_ended: bool = False  # its terminal entry was written here
 
 
 class WorkerRuntime:
@@ -80,8 +70,8 @@ class WorkerRuntime:
         self._membership = membership
         self._make_engine = make_engine
         self._publisher = Publisher(self)
-        self._running: dict[str, RunningRequest] = {}
-        self._lock = threading.Lock()  # of engine, model and running requests
+        self.running = RunningRequests()
+        self._lock = threading.Lock()  # of engine and model
         self._changing = threading.Lock()  # one load or unload at a time
         self._leaver = threading.Thread(target=self._unload_for_good, name="leaver", daemon=True)
         self._left_running = False  # an engine did not stop when asked
@@ -134,9 +124,7 @@ class WorkerRuntime:
         """Make one answer. False when it did not end here."""
         request_id, attempt = request.request_id, request.attempt
         self._end_older(request_id)
-        running = RunningRequest(request)
-        with self._lock:
-            self._running[request_id] = running
+        running = self.running.add(request)
         self._publisher.expect(request_id, request.model)
         engine.submit(request)
         running.done.wait()
@@ -151,15 +139,9 @@ class WorkerRuntime:
         if engine is not None:
             engine.cancel(request_id)
 
-    def leased(self) -> list[tuple[str, int]]:
-        """(request id, attempt) of all that runs here and is still ours."""
-        with self._lock:
-            return [(id_, run.request.attempt) for id_, run in self._running.items() if run.is_ours]
-
     def _end_older(self, request_id: str) -> None:
         """End an attempt that this worker lost while it hung, before it runs the next one."""
-        with self._lock:
-            older = self._running.get(request_id)
+        older = self.running.get(request_id)
         if older is not None:
             self.on_not_ours(request_id)
             older.done.wait(STOP_S)
@@ -167,30 +149,18 @@ class WorkerRuntime:
     # --- what the publisher reports --------------------------------------------------------------
 
     def on_ended(self, result: Result, *, is_written: bool) -> None:
-        self._close(result.request_id, result.attempt, is_ended=is_written)
+        self.running.close(result.request_id, result.attempt, is_ended=is_written)
 
     def on_unfinished(self, result: Result) -> None:
         is_lost = result.error_code != ErrorCode.ENGINE_STOPPED
         ended = recovery.requeue(result.request_id, result.attempt, is_lost=is_lost, reason=result)
-        self._close(result.request_id, result.attempt, is_ended=ended)
+        self.running.close(result.request_id, result.attempt, is_ended=ended)
 
     def on_not_ours(self, request_id: str) -> None:
-        with self._lock:
-            running = self._running.get(request_id)
-            if running is None or not running.is_ours:
-                return
-            running.is_ours = False
-        log.warning("request %s #%d is no longer ours", request_id[:8], running.request.attempt)
-        self.cancel(request_id)
-
-    def _close(self, request_id: str, attempt: int, *, is_ended: bool) -> None:
-        with self._lock:
-            running = self._running.get(request_id)
-            if running is None or running.request.attempt != attempt:
-                return
-            del self._running[request_id]
-        running.is_ended = is_ended
-        running.done.set()
+        attempt = self.running.disown(request_id)
+        if attempt is not None:
+            log.warning("request %s #%d is no longer ours", request_id[:8], attempt)
+            self.cancel(request_id)
 
     # --- the model -----------------------------------------------------------------------------
 
@@ -250,19 +220,9 @@ class WorkerRuntime:
         if not engine.stop(STOP_S):
             self._left_running = True
             log.warning("the engine did not stop in %g s", STOP_S)
-        self.wait_until_idle(STOP_S)
+        self.running.wait_until_empty(STOP_S)
         with self._lock:
             self.engine, self.model, self.was_ready = None, None, False
-
-    def wait_until_idle(self, timeout_s: float) -> bool:
-        """Until nothing runs here any more; False if something does after that time."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            with self._lock:
-                if not self._running:
-                    return True
-            time.sleep(0.01)
-        return False
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -286,9 +246,7 @@ class WorkerRuntime:
 
     def give_up(self, code: ErrorCode) -> None:
         """Put back what the engine did not: a task must not wait for what will not come."""
-        with self._lock:
-            left = [running.request for running in self._running.values()]
-        for request in left:
+        for request in self.running.requests():
             result = Result(
                 request_id=request.request_id,
                 attempt=request.attempt,
@@ -299,7 +257,7 @@ class WorkerRuntime:
             try:
                 self.on_unfinished(result)
             except (*REDIS_ERRORS, KombuError):  # the lease runs out
-                self._close(result.request_id, result.attempt, is_ended=False)
+                self.running.close(result.request_id, result.attempt, is_ended=False)
 
     @property
     def is_publishing(self) -> bool:

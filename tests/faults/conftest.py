@@ -85,7 +85,7 @@ until = partial(tests.support.requests.until, timeout_s=150)
 """Recovery takes seconds, and a worker's start more of them."""
 
 
-def rescue() -> None:
+def recover_lost() -> None:
     """What the site's periodic task does for requests, without a site."""
     try:
         for request_id in client.lost_requests():

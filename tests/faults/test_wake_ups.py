@@ -12,7 +12,7 @@ from inference import client
 from inference.contract import PRIORITY_API, GenerationRequest
 from inference.queue import broker
 from inference.queue.connection import connect, settings
-from tests.faults.conftest import Ask, rescue, transcript, until
+from tests.faults.conftest import Ask, recover_lost, transcript, until
 from tests.support.redis import RedisServer
 from tests.support.worker import MODEL, Worker
 
@@ -55,7 +55,7 @@ def test_all_that_waits_runs_although_every_wake_up_was_lost(worker: Worker, ask
     worker.start().wait_ready()
     time.sleep(1)
     assert count_running() == 0, "nobody woke the worker"
-    rescue()
+    recover_lost()
     until(lambda: all(has_ended(request) for request in waiting), what="all answers")
 
 

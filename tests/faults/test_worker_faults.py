@@ -12,7 +12,7 @@ from inference import client
 from inference.contract import Delta, GenerationRequest, Result
 from inference.queue import broker, records
 from inference.queue.connection import settings
-from tests.faults.conftest import Ask, rescue, transcript, until
+from tests.faults.conftest import Ask, recover_lost, transcript, until
 from tests.support.redis import RedisServer
 from tests.support.worker import MODEL, Worker
 
@@ -22,12 +22,12 @@ def wake_ups() -> int:
 
 
 def ended(request: GenerationRequest) -> bool:
-    rescue()
+    recover_lost()
     return transcript(request).result is not None
 
 
 def is_given_to_others(request: GenerationRequest) -> bool:
-    rescue()
+    recover_lost()
     entry = records.get(request.request_id)
     return entry is not None and entry.attempt == 2
 
@@ -75,7 +75,8 @@ def test_a_worker_that_comes_back_from_a_stall_changes_nothing(
     other = Worker(tmp_path / "other.log", name="slot2").start()
     try:
         until(
-            lambda: (rescue(), transcript(request).attempts.keys() >= {1, 2})[1], what="attempt 2"
+            lambda: (recover_lost(), transcript(request).attempts.keys() >= {1, 2})[1],
+            what="attempt 2",
         )
         worker.signal(signal.SIGCONT)
         until(lambda: ended(request), what="the end")

@@ -211,7 +211,7 @@ def test_answers_are_given_up_when_redis_stays_away_too_long(
     live_redis.start()
     task.join(5)
     assert not task.is_alive()
-    assert bench.runtime.leased() == []
+    assert bench.runtime.running.leased() == []
     lose_worker(asked)
     assert client.resubmit(asked.request_id)
     entry = records.get(asked.request_id)
