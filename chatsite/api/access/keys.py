@@ -14,6 +14,7 @@ from chatsite.accounts.models import User
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.models import ApiKey
 from chatsite.errors import ChatError, NotFound
+from inference.contract import ErrorCode
 
 PREFIX = "sk-chat-"
 PREFIX_CHARS = len(PREFIX) + 6
@@ -40,7 +41,7 @@ def make_key(
     """A new key and its secret, which is shown once and can't be had again. Raises ChatError."""
     if ApiKey.objects.filter(owner=owner, revoked_at=None).count() >= MAX_KEYS:
         text = _("You have %(most)d keys. Revoke one first.") % {"most": MAX_KEYS}
-        raise ChatError("too_many_keys", text)
+        raise ChatError(ErrorCode.TOO_MANY_KEYS, text)
     secret = PREFIX + secrets.token_urlsafe(32)
     key = ApiKey.objects.create(
         owner=owner,
