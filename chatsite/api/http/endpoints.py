@@ -23,12 +23,12 @@ from pydantic import ValidationError
 from chatsite.api.access.keys import key_of
 from chatsite.api.http import error_responses as errors
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.http.threads import in_thread
-from chatsite.api.http.validation_errors import complaint
+from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.common import Body
 from chatsite.catalog.models import LanguageModel
 from chatsite.errors import ChatError
+from chatsite.threads import API_POOL, in_pool
 from inference.contract import Stamp
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Endpoint:
         try:
             if request.method != self.method:
                 raise errors.not_allowed(request.method or "", request.path, self.method)
-            reply = await _unless_gone(in_thread(self._answer, request, received, path))
+            reply = await _unless_gone(in_pool(API_POOL, self._answer, request, received, path))
             if isinstance(reply, Mapping):
                 content = msgspec.json.encode(reply)
                 return with_id(HttpResponse(content, content_type="application/json"))
@@ -121,7 +121,7 @@ class Endpoint:
         try:
             body = self.takes.model_validate(data)
         except ValidationError as error:
-            raise complaint(error, data) from None
+            raise api_error_of(error, data) from None
         return self.answer(caller, body)
 
 

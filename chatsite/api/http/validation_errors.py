@@ -35,7 +35,7 @@ BOUNDS = {
 }
 
 
-def complaint(error: ValidationError, body: Any) -> ApiError:
+def api_error_of(error: ValidationError, body: Any) -> ApiError:
     """The one fault to tell: of the first field at fault, the deepest place."""
     details = error.errors(include_url=False)
     unknown = [d for d in details if _is_unknown_argument(d)]

@@ -10,7 +10,6 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from chatsite.api.http.endpoints import Caller, page_of
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.http.threads import POOL
 from chatsite.api.schemas.chat import ChatBody
 from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody
 from chatsite.api.schemas.completions import DEFAULT_MAX_TOKENS, CompletionBody
@@ -24,6 +23,7 @@ from chatsite.api.serving.sampling_params import sampling_of
 from chatsite.api.serving.structured import form_of
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.catalog.selection import choose_preset, with_seed
+from chatsite.threads import API_POOL
 from inference import client
 from inference.contract import PRIORITY_API, GenerationRequest, SamplingParams
 
@@ -252,7 +252,7 @@ class GenerationReply:
         return response
 
     def abandon(self) -> None:
-        POOL.submit(stop, self.run.choices)
+        API_POOL.submit(stop, self.run.choices)
 
     def _headers(self) -> dict[str, str]:
         headers = {"x-request-id": self.run.id, **self.run.headers}

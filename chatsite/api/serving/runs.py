@@ -14,7 +14,6 @@ from django.db import transaction
 
 from chatsite.api.access.quotas import check_quota, check_unfinished
 from chatsite.api.http.error_responses import of_result, unavailable
-from chatsite.api.http.threads import POOL
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.replies import Timings, Usage
 from chatsite.api.serving.choice import Choice, Piece
@@ -22,6 +21,7 @@ from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.generation import request_life as requests
 from chatsite.generation import rows as metrics
 from chatsite.generation.models import Generation
+from chatsite.threads import API_POOL
 from inference import client
 from inference.contract import ErrorCode, Event, Progress, Result, Stamp, Started, WorkerState
 
@@ -115,7 +115,7 @@ class Run:
                 choice, event = item
                 if not noted and not isinstance(event, client.Place | Started):
                     noted = True  # a write that no first token has to wait for
-                    POOL.submit(_note_submitted, self.choices)
+                    API_POOL.submit(_note_submitted, self.choices)
                 self._note(event)
                 piece = None if isinstance(event, client.Place) else choice.take(event)
                 left -= choice.result is event
@@ -126,7 +126,7 @@ class Run:
             for pump in pumps:
                 pump.cancel()
             if running := [choice for choice in self.choices if choice.result is None]:
-                POOL.submit(stop, running)
+                API_POOL.submit(stop, running)
 
     def _note(self, event: Event | client.Place) -> None:
         if isinstance(event, client.Place):

@@ -1,0 +1,36 @@
+"""Runs blocking work (database, Redis, counting tokens) in threads, off the event loop.
+
+The chat's sockets use asyncio's own threads. API traffic has a pool of its own, so that many long
+prompts of programs don't hold up what people do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from channels.db import database_sync_to_async
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+API_POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="api")
+
+
+def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """Call `function` in one of asyncio's threads; its database connections are looked after."""
+    return in_pool(None, function, *args, **kwargs)
+
+
+def in_pool(
+    pool: Executor | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> Awaitable[T]:
+    """The same in a thread of `pool`; None is asyncio's own.
+
+    Not thread-sensitive: one slow call (counting a long prompt) must not hold up all others.
+    """
+    run: Callable[P, Awaitable[T]] = database_sync_to_async(
+        function, thread_sensitive=False, executor=pool
+    )
+    return run(*args, **kwargs)
