@@ -103,8 +103,6 @@ class Endpoint:
             logger.exception("%s %s failed", self.method, self.path)
             return with_id(errors.internal().response())
 
-    view.csrf_exempt = True  # keys authenticate here, never cookies
-
     def _answer(self, request: HttpRequest, received: Stamp, path: Mapping[str, str]) -> Reply:
         key = key_of(request.headers.get("Authorization", ""))
         if self.generates and key.is_read_only:
