@@ -9,6 +9,12 @@ from django.views.decorators.cache import never_cache
 from inference import client
 
 
+class UnloggedResponse(JsonResponse):
+    """Django logs each 503, unless it has been logged; this one is asked for every few seconds."""
+
+    _has_been_logged = True
+
+
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "alive"})
@@ -28,12 +34,10 @@ def readyz(request: HttpRequest) -> JsonResponse:
         elif states:
             checks["worker"] = states[0]
     missing = [name for name, state in checks.items() if state != "ok"]
-    response = JsonResponse(
+    return UnloggedResponse(
         {"status": "missing" if missing else "ready", "missing": missing, "checks": checks},
         status=503 if missing else 200,
     )
-    response._has_been_logged = True  # it is asked every few seconds; Django logs each 503
-    return response
 
 
 def _database() -> str:
