@@ -6,7 +6,7 @@ more rights, and can't touch an administrator's account.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
@@ -15,12 +15,20 @@ from django.utils.translation import gettext_lazy as _
 
 from chatsite.accounts import invitations
 from chatsite.accounts.models import Invitation, User
+from chatsite.accounts.signed_in import signed_in_user
+
+if TYPE_CHECKING:  # generic to the type checker alone
+    UserAdminBase = UserAdmin[User]
+    InvitationAdminBase = admin.ModelAdmin[Invitation]
+else:
+    UserAdminBase = UserAdmin
+    InvitationAdminBase = admin.ModelAdmin
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
-class PeopleAdmin(UserAdmin):
+class PeopleAdmin(UserAdminBase):
     """Django's own, with rights in the hands of administrators alone."""
 
     list_display = ("username", "is_active", "is_staff", "last_login", "date_joined")
@@ -50,7 +58,7 @@ def _may_touch(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(Invitation)
-class InvitationAdmin(admin.ModelAdmin):
+class InvitationAdmin(InvitationAdminBase):
     """Made here; the link is shown once, in the message after saving."""
 
     list_display = (
@@ -71,7 +79,7 @@ class InvitationAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
         """Only new ones come here: a made invitation can be deleted, not changed."""
         made, secret = invitations.invite(
-            by=request.user, note=obj.note, makes_administrator=obj.makes_administrator
+            by=signed_in_user(request), note=obj.note, makes_administrator=obj.makes_administrator
         )
         obj.pk, obj.secret_hash, obj.expires_at = made.pk, made.secret_hash, made.expires_at
         link = invitations.link_of(secret, request.build_absolute_uri("/"))

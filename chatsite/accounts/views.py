@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import login
@@ -22,7 +22,13 @@ from chatsite.accounts.models import User
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
-class AccountForm(UserCreationForm):
+if TYPE_CHECKING:
+    AccountFormBase = UserCreationForm[User]
+else:
+    AccountFormBase = UserCreationForm
+
+
+class AccountForm(AccountFormBase):
     """Name and password of a new person."""
 
     class Meta:

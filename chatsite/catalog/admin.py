@@ -1,8 +1,8 @@
-"""Models and presets in the admin. Every write goes through actions.py."""
+"""Models and presets in the admin. Every write goes through writer.py."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
@@ -13,22 +13,26 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.catalog import folders
-from chatsite.catalog import model_summary as anatomy
-from chatsite.catalog import writer as actions
+from chatsite.catalog import folders, model_summary, writer
 from chatsite.catalog.forms import LanguageModelForm, SamplingPresetForm
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.catalog.writer import Entry
 from chatsite.errors import ChatError
 from inference import client
 
+if TYPE_CHECKING:  # generic to the type checker alone
+    EntryAdminBase = admin.ModelAdmin[Entry]
+    EntryForm = ModelForm[Entry]
+else:
+    EntryAdminBase, EntryForm = admin.ModelAdmin, ModelForm
 
-class EntryAdmin(admin.ModelAdmin):
+
+class EntryAdmin(EntryAdminBase):
     """What models and presets share: one default, versions, deletion of all but the default."""
 
     actions = ("make_default",)
     list_display_links = ("name",)
-    readonly_fields = ("version", "created_at", "updated_at")
+    readonly_fields: ClassVar[tuple[str, ...]] = ("version", "created_at", "updated_at")
     save_on_top = True
     list_per_page = 50
 
@@ -36,21 +40,21 @@ class EntryAdmin(admin.ModelAdmin):
     def default_mark(self, entry: Entry) -> str:
         return gettext("default") if entry.is_default else ""
 
-    def save_model(self, request: HttpRequest, obj: Entry, form: ModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Entry, form: EntryForm, change: bool) -> None:
         if change and not form.has_changed():
             return  # a version is a change, not a click
-        actions.save_entry(obj)
+        writer.save_entry(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         allowed = super().has_delete_permission(request, obj)
         return allowed and not (obj is not None and obj.is_default)
 
     def delete_model(self, request: HttpRequest, obj: Entry) -> None:
-        actions.delete_entry(obj)
+        writer.delete_entry(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
         for entry in queryset:
-            actions.delete_entry(entry)
+            writer.delete_entry(entry)
 
     @admin.action(description=_("Make the chosen one the default"), permissions=["change"])
     def make_default(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
@@ -59,7 +63,7 @@ class EntryAdmin(admin.ModelAdmin):
             self.message_user(request, gettext("Choose exactly one."), messages.ERROR)
             return
         try:
-            actions.make_default(chosen[0])
+            writer.make_default(chosen[0])
         except ChatError as error:
             self.message_user(request, error.text, messages.ERROR)
             return
@@ -99,16 +103,16 @@ class LanguageModelAdmin(EntryAdmin):
             return gettext("Shown once the model is saved.")
         try:
             folders.model_dir(model.slug)
-            described = anatomy.describe(model.slug)
+            summary = model_summary.summarize(model.slug)
         except ValidationError as error:
             return " ".join(error.messages)
         except client.ModelUnknown as error:
             return gettext("This model can't be described: %(why)s") % {"why": error}
-        return render_to_string("admin/catalog/made_of.html", {"anatomy": described})
+        return render_to_string("admin/catalog/made_of.html", {"summary": summary})
 
     @admin.display(description=_("workers"))
     def on_workers(self, model: LanguageModel) -> str:
-        context = {"workers": anatomy.workers_of(model.slug)}
+        context = {"workers": model_summary.workers_of(model.slug)}
         return render_to_string("admin/catalog/on_workers.html", context)
 
 
@@ -119,7 +123,9 @@ class HasSeed(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("yes", _("fixed")), ("no", _("drawn for each answer"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[SamplingPreset]
+    ) -> QuerySet[SamplingPreset]:
         if self.value() in ("yes", "no"):
             return queryset.filter(seed__isnull=self.value() == "no")
         return queryset

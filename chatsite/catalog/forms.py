@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -11,8 +11,13 @@ from django.utils.translation import gettext_lazy as _
 from chatsite.catalog import folders
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 
+if TYPE_CHECKING:
+    EntryFormBase = forms.ModelForm[LanguageModel | SamplingPreset]
+else:
+    EntryFormBase = forms.ModelForm
 
-class OneDefault(forms.ModelForm):
+
+class OneDefaultForm(EntryFormBase):
     """Refuses to take the default away from the entry that has it: it can only be moved."""
 
     def clean(self) -> dict[str, Any]:
@@ -27,11 +32,13 @@ class OneDefault(forms.ModelForm):
         return cleaned
 
     def _get_validation_exclusions(self) -> set[str]:
-        """The constraint of one default is left to actions.save_entry, which moves it."""
-        return super()._get_validation_exclusions() | {"is_default"}  # type: ignore[misc]
+        """The constraint of one default is left to writer.save_entry, which moves it."""
+        # Django has no public way to leave out one constraint.
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded | {"is_default"}
 
 
-class LanguageModelForm(OneDefault):
+class LanguageModelForm(OneDefaultForm):
     class Meta:
         model = LanguageModel
         fields = (
@@ -72,7 +79,7 @@ class LanguageModelForm(OneDefault):
         return slug
 
 
-class SamplingPresetForm(OneDefault):
+class SamplingPresetForm(OneDefaultForm):
     class Meta:
         model = SamplingPreset
         fields = (

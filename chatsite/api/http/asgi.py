@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import IO, Any
 
 from django.conf import settings
@@ -23,7 +23,7 @@ from chatsite.api.http.error_responses import ApiError, https_only, no_such_url
 
 PREFIX = "/v1/"
 App = Callable[..., Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class ApiHandler(ASGIHandler):
@@ -55,7 +55,9 @@ class ApiHandler(ASGIHandler):
             return https_only().response()
         if request.path + "/" == PREFIX:
             return with_id(no_such_url(request.method or "", request.path).response())
-        return await self._get_response_async(request)
+        # What Django calls at the end of its middleware; it has no public name.
+        response: HttpResponse = await self._get_response_async(request)  # type: ignore[attr-defined]
+        return response
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
         """The body, or as much of it as shows that it is too large; the endpoint refuses it then.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from django import forms
@@ -25,6 +24,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 from django.http import QueryDict
+from django.utils.functional import cached_property
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
@@ -34,6 +34,11 @@ from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Conversation, Message
 from chatsite.dashboards.history import search
 from chatsite.generation.models import Generation
+
+if TYPE_CHECKING:  # generic to the type checker alone
+    PaginatorBase = Paginator[Conversation]
+else:
+    PaginatorBase = Paginator
 
 PAGE_SIZE = 25
 SNIPPET_CHARS = 140
@@ -98,7 +103,7 @@ class HistoryForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    page: Page
+    page: Page[Conversation]
     form: HistoryForm
     problems: list[str]
     snippets: dict[UUID, SafeString]
@@ -109,7 +114,7 @@ class Found:
 
     @property
     def columns(self) -> list[Column]:
-        return [Column.of(name, label, css, self.sort) for name, label, css in COLUMNS]
+        return [Column.of(name, str(label), css, self.sort) for name, label, css in COLUMNS]
 
 
 def _shifted(day: dt.date, days: int) -> dt.date:
@@ -143,14 +148,12 @@ def find(user: User, query: QueryDict) -> Found:
     if sort.removeprefix("-") not in SORTS:
         sort = DEFAULT_SORT
     found = understood.find(own)
-    page: Page = _Pages(_with_figures(found), found, sort).get_page(query.get("page"))
-    for row in page.object_list:
-        row.state_words = search.STATES.get(row.latest_reason, "")
+    page = _Pages(_with_figures(found), found, sort).get_page(query.get("page"))
     return Found(
         page=page,
         form=form,
         problems=understood.problems,
-        snippets=_snippets(page.object_list, understood.words),
+        snippets=_snippets([row.pk for row in page.object_list], understood.words),
         sort=sort,
         models=_slugs(LanguageModel, own, "model_slug"),
         presets=_slugs(SamplingPreset, own, "preset_slug"),
@@ -158,10 +161,12 @@ def find(user: User, query: QueryDict) -> Found:
     )
 
 
-class _Pages(Paginator):
+class _Pages(PaginatorBase):
     """Counts without the figures, and orders so that equal rows keep their place."""
 
-    def __init__(self, rows: QuerySet, countable: QuerySet, sort: str) -> None:
+    def __init__(
+        self, rows: QuerySet[Conversation], countable: QuerySet[Conversation], sort: str
+    ) -> None:
         column = F(SORTS[sort.removeprefix("-")])
         order = (
             column.desc(nulls_last=True) if sort.startswith("-") else column.asc(nulls_last=True)
@@ -169,11 +174,9 @@ class _Pages(Paginator):
         super().__init__(rows.order_by(order, "-updated_at", "id"), PAGE_SIZE)
         self._countable = countable
 
-    @property
-    def count(self) -> int:  # type: ignore[override]
-        if not hasattr(self, "_count"):
-            self._count = self._countable.count()
-        return self._count
+    @cached_property
+    def count(self) -> int:
+        return self._countable.count()
 
 
 def _with_figures(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
@@ -206,15 +209,15 @@ def _slugs(kind: type[Model], own: QuerySet[Conversation], column: str) -> list[
     return sorted({slug for slug in (*used, *known) if slug})
 
 
-def _snippets(rows: Sequence[Conversation], words: list[str]) -> dict[UUID, SafeString]:
-    """For each row its first message that holds one of the words, cut around it and marked."""
+def _snippets(shown: list[UUID], words: list[str]) -> dict[UUID, SafeString]:
+    """Per conversation its first message with one of the words, cut around it and marked."""
     if not words:
         return {}
     anywhere = Q()
     for word in words:
         anywhere |= Q(text__icontains=word)
     hits = (
-        Message.objects.filter(anywhere, conversation__in=[row.pk for row in rows])
+        Message.objects.filter(anywhere, conversation__in=shown)
         .order_by("created_at")
         .values_list("conversation_id", "text")
     )

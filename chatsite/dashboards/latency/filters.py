@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django import forms
 from django.db.models import QuerySet
@@ -12,6 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.generation.models import Generation
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 RANGES = {
     "1h": (_("last hour"), dt.timedelta(hours=1)),
@@ -33,7 +37,7 @@ MOMENTS = ("%Y-%m-%dT%H:%M:%S", MOMENT, "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "
 class Moment(forms.DateTimeField):
     widget = forms.DateTimeInput(attrs={"type": "datetime-local", "step": 1}, format=MOMENTS[0])
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: StrOrPromise) -> None:
         super().__init__(label=label, required=False, input_formats=MOMENTS)
 
 

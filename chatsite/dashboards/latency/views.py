@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
 from django.http import (
     Http404,
     HttpRequest,
@@ -26,6 +26,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from chatsite.accounts.models import User
+from chatsite.accounts.signed_in import signed_in_user
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Message
 from chatsite.dashboards.latency import board as boards
@@ -71,7 +72,7 @@ def data(request: HttpRequest) -> JsonResponse:
 
 @staff_page(VIEW)
 @require_GET
-def export(request: HttpRequest, table: str) -> HttpResponse:
+def export(request: HttpRequest, table: str) -> JsonResponse | StreamingHttpResponse:
     """One table as CSV, streamed, so that it may be long."""
     if table not in TABLES:
         raise Http404
@@ -90,7 +91,7 @@ def export(request: HttpRequest, table: str) -> HttpResponse:
 @login_required
 @never_cache
 def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    user: User = request.user  # type: ignore[assignment]
+    user = signed_in_user(request)
     generation = Generation.objects.filter(request_id=request_id).first()
     is_own = generation is not None and generation.user_id == user.pk
     is_staff = user.is_staff and user.has_perm(VIEW)
@@ -125,7 +126,9 @@ def conversation_url(user: User, generation: Generation) -> str:
     return ""
 
 
-def _choices(kind: type[Model], chosen: str, seen: Iterator[str]) -> list[tuple[str, str]]:
+def _choices(
+    kind: type[LanguageModel | SamplingPreset], chosen: str, seen: Iterator[str]
+) -> list[tuple[str, str]]:
     """Slugs and names to filter by: those of the catalogue, those seen, and the chosen one."""
     names = dict(kind._default_manager.values_list("slug", "name"))
     slugs = names.keys() | {slug for slug in (*seen, chosen) if slug}
@@ -147,7 +150,7 @@ class _Echo:
         return line
 
 
-def index_summary(user: Any) -> dict[str, Any] | None:
+def index_summary(user: User | AnonymousUser) -> dict[str, Any] | None:
     """The last day in four figures for the admin's first page; None for who may not see them."""
     if not user.has_perm(VIEW):
         return None

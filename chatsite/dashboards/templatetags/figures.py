@@ -10,6 +10,7 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from chatsite.dashboards.history.search import STATES
 from chatsite.error_messages import error_sentence
 from chatsite.generation.stats import Summary
 
@@ -63,6 +64,12 @@ def count(value: float | None) -> str:
 def error_words(code: str) -> str:
     """An error code in words."""
     return error_sentence(code)
+
+
+@register.filter
+def outcome(finish_reason: str) -> str:
+    """How an answer ended, in words."""
+    return str(STATES.get(finish_reason, ""))
 
 
 @register.filter
