@@ -1,4 +1,4 @@
-"""The one error of the site: a code for clients, a sentence for people, a status for HTTP."""
+"""The one error of the site: a code for clients, a sentence for people."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from inference.contract import ErrorCode
 
 
 class ChatError(Exception):
-    """Something a person can act on. `field` names the input at fault, "" for none.
+    """Something a person can act on. `field` names the input at fault.
 
-    `text` is the code's own sentence in the page's language and `status` the code's own status,
-    unless the caller knows better.
+    Text and status are the code's own unless given; the code's sentence is translated here.
     """
 
     def __init__(
@@ -22,10 +21,10 @@ class ChatError(Exception):
         field: str = "",
         status: int | None = None,
     ) -> None:
-        self.code = ErrorCode.parse(code) or ErrorCode.INTERNAL
-        self.text = _(self.code.sentence) if text is None else text
+        self.code = code
+        self.text = _(code.sentence) if text is None else text
         self.field = field
-        self.status = self.code.status if status is None else status
+        self.status = code.status if status is None else status
         super().__init__(self.text)
 
 

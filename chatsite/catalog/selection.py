@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import secrets
-
 from django.utils.translation import gettext as _
 
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.errors import ChatError
-from inference.contract import ErrorCode, SamplingParams
+from inference.contract import ErrorCode
 
 
 def choose_model(slug: str) -> LanguageModel:
@@ -43,10 +40,3 @@ def choose_preset(slug: str, model: LanguageModel) -> SamplingPreset:
         )
         raise ChatError(ErrorCode.PRESET_UNKNOWN, text, field="preset")
     return preset
-
-
-def with_seed(sampling: SamplingParams) -> SamplingParams:
-    """The same with a seed drawn, so that a resumed answer is the answer that would have been."""
-    if sampling.seed is not None:
-        return sampling
-    return dataclasses.replace(sampling, seed=secrets.randbits(63))

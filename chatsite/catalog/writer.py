@@ -32,7 +32,7 @@ def save_entry(entry: Entry) -> None:
                 raise ChatError(ErrorCode.NO_DEFAULT, field="is_default")
             entry.is_default = True
         if entry.is_default and not entry.is_enabled:
-            raise _disabled()
+            raise _default_is_disabled()
         if entry.is_default:
             others.filter(is_default=True).update(is_default=False)
         if entry.pk is None:
@@ -51,7 +51,7 @@ def make_default(entry: Entry) -> None:
         kind._default_manager.filter(is_default=True).exclude(pk=entry.pk).update(is_default=False)
         moved = kind._default_manager.filter(pk=entry.pk, is_enabled=True).update(is_default=True)
         if not moved:  # disabled or deleted meanwhile: leave the default where it was
-            raise _disabled()
+            raise _default_is_disabled()
     entry.is_default = True
 
 
@@ -62,6 +62,6 @@ def delete_entry(entry: Entry) -> None:
         raise ChatError(ErrorCode.NO_DEFAULT, field="is_default")
 
 
-def _disabled() -> ChatError:
+def _default_is_disabled() -> ChatError:
     text = _("The default must be enabled.")
     return ChatError(ErrorCode.NO_DEFAULT, text, field="is_enabled")

@@ -1,7 +1,7 @@
 """Limits on the chat's socket, which Daphne doesn't set.
 
-Incoming: a message larger than any that the site accepts is refused while it arrives, with close
-code 1009. Daphne's own limit is lower than the longest message of the chat.
+Incoming: a message larger than any that the site accepts is refused while it arrives, with
+CloseCode.FRAME_TOO_BIG. Daphne's own limit is lower than the longest message of the chat.
 
 Outgoing: Daphne's `send` never waits, so what a client doesn't read would pile up in this process
 until its pings fail. A socket with MAX_UNREAD_BYTES unread is closed. A page that was merely slow
@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from chatsite.chat import frames
+from inference.contract import CloseCode
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class LimitedSocket(ws_protocol.WebSocketProtocol):
         else:
             logger.warning("a socket is closed: %d bytes unread", self._unread.num_bytes)
             # The code comes behind what waits; without an answer Autobahn cuts the connection.
-            self.sendClose(code=frames.CLOSE_SLOW_READER)
+            self.sendClose(code=CloseCode.SLOW_READER)
 
 
 def limit_sockets() -> None:
