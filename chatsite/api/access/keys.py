@@ -80,6 +80,7 @@ def key_of(authorization: str) -> ApiKey:
             code=None,
         )
     key = next(iter(ApiKey.objects.raw(FIND, [digest_of(secret)])), None)
+    # FIND adds `owner_is_active` to the row, which no type can say of raw SQL.
     if key is None or key.revoked_at is not None or not key.owner_is_active:  # type: ignore[attr-defined]
         raise _refused(f"Incorrect API key provided: {_masked(secret)}.", code="invalid_api_key")
     if key.is_expired:

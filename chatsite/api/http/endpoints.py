@@ -9,14 +9,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
 import pydantic_core
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from pydantic import ValidationError
 
@@ -30,6 +30,8 @@ from chatsite.catalog.models import LanguageModel
 from chatsite.errors import ChatError
 from chatsite.threads import API_POOL, in_pool
 from inference.contract import Stamp
+
+AnyResponse = TypeVar("AnyResponse", bound=HttpResponseBase)
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class Caller:
 class Pending(Protocol):
     """A reply that has to be waited for, outside of any thread."""
 
-    async def response(self) -> HttpResponse: ...
+    async def response(self) -> HttpResponseBase: ...
 
     def abandon(self) -> None:
         """The client has gone before `response` was called."""
@@ -83,7 +85,7 @@ class Endpoint:
     streams: Any = None
     generates: bool = False
 
-    async def view(self, request: HttpRequest, **path: str) -> HttpResponse:
+    async def view(self, request: HttpRequest, **path: str) -> HttpResponseBase:
         received = Stamp.now()
         try:
             if request.method != self.method:
@@ -171,7 +173,7 @@ def too_big() -> ApiError:
     )
 
 
-def with_id(response: HttpResponse) -> HttpResponse:
+def with_id(response: AnyResponse) -> AnyResponse:
     """Every reply has an id; that of a generation opens the page of its request."""
     if "x-request-id" not in response:
         response["x-request-id"] = uuid4().hex

@@ -14,7 +14,7 @@ from chatsite.api.schemas.common import (
     TemplateVariables,
     together,
 )
-from chatsite.api.schemas.replies import FinishReason, PromptLogprobs, StopReason, Timings, Usage
+from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_MESSAGES = 4096
 
@@ -135,7 +135,7 @@ class ChatChoice(TypedDict):
     index: int
     message: AnswerMessage
     logprobs: ChatLogprobs | None
-    finish_reason: FinishReason
+    finish_reason: AnsweredReason
     stop_reason: StopReason
     token_ids: NotRequired[list[int]]
 
@@ -163,7 +163,7 @@ class ChunkChoice(TypedDict):
     index: int
     delta: Delta
     logprobs: ChatLogprobs | None
-    finish_reason: FinishReason | None
+    finish_reason: AnsweredReason | None
     stop_reason: StopReason
     token_ids: NotRequired[list[int]]
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody, TokenId
-from chatsite.api.schemas.replies import FinishReason, PromptLogprobs, StopReason, Timings, Usage
+from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_PROMPT_TOKENS = 1_000_000
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
@@ -52,7 +52,7 @@ class Choice(TypedDict):
     index: int
     text: str
     logprobs: Logprobs | None
-    finish_reason: FinishReason | None
+    finish_reason: AnsweredReason | None
     stop_reason: StopReason
     token_ids: NotRequired[list[int]]
     prompt_token_ids: NotRequired[list[int]]

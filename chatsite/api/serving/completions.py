@@ -229,7 +229,7 @@ class GenerationReply:
     form: Format
     body: GenerationBody
 
-    async def response(self) -> HttpResponse:
+    async def response(self) -> HttpResponse | StreamingHttpResponse:
         response: HttpResponse | StreamingHttpResponse
         try:
             if self.body.stream:

@@ -60,10 +60,10 @@ class Run:
 
     def open(self, preset: SamplingPreset | None) -> None:
         """Store every request and put it on the queue. Raises ApiError; nothing then runs on."""
-        asked = {"requests": len(self.choices), "param": self._param_of_number()}
+        number, param = len(self.choices), self._param_of_number()
         with transaction.atomic():
-            check_unfinished(self.key, **asked)
-            self.headers |= check_quota(self.key, **asked)
+            check_unfinished(self.key, requests=number, param=param)
+            self.headers |= check_quota(self.key, requests=number, param=param)
             for choice in self.choices:
                 open_generation(
                     choice.request,
@@ -168,7 +168,7 @@ class Run:
 
     def timings(self) -> Timings:
         each = [choice.timings() for choice in self.choices]
-        timings: Timings = {**each[0]}  # type: ignore[typeddict-item]
+        timings: Timings = {**each[0]}
         if len(each) > 1:
             timings["choices"] = each
         return timings

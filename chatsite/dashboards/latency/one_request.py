@@ -80,7 +80,7 @@ def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
         ("decode", g.decode_us), ("recovery", g.recovery_us), ("latency", g.latency_us),
         ("TPOT", g.tpot_us), ("ITL p50", g.itl_p50_us), ("ITL p95", g.itl_p95_us),
         ("ITL max", g.itl_max_us), ("user TTFT", g.user_ttft_us),
-        ("user latency", g.user_latency_us), ("delivery", delivery_us(g)),
+        ("user latency", g.user_latency_us), ("delivery", g.delivery_us),
     )  # fmt: skip
     rows = [(name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times]
     both_floors = (
@@ -100,9 +100,3 @@ def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
         (_("attempts"), shown.count(g.attempts_used), ""),
     ]
     return rows
-
-
-def delivery_us(generation: Generation) -> int | None:
-    if generation.user_latency_us is None or generation.latency_us is None:
-        return None
-    return generation.user_latency_us - generation.latency_us
