@@ -77,9 +77,10 @@ def _real_path(detail: ErrorDetails, body: Any) -> tuple[str | int, ...]:
     loc = detail["loc"]
     for place, key in enumerate(loc):
         is_last = place == len(loc) - 1
-        if isinstance(at, dict) and isinstance(key, str) and key in at:
-            at = at[key]
-        elif isinstance(at, list) and isinstance(key, int) and key < len(at):
+        has_key = (isinstance(at, dict) and isinstance(key, str) and key in at) or (
+            isinstance(at, list) and isinstance(key, int) and key < len(at)
+        )
+        if has_key:
             at = at[key]
         elif not (is_last and detail["type"] in ("missing", "extra_forbidden")):
             continue
