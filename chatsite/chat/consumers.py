@@ -45,12 +45,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         self.user = self.scope["user"]
-        self._streams = AnswerStreams(user_id=self.user.pk, emit=self._emit, close=self.close)
+        self._streams = AnswerStreams(user_id=self.user.pk, emit=self._emit, close=self._close)
         self._watch: asyncio.Task[None] | None = None
         self._budget, self._budget_at = FRAMES_BURST, time.monotonic()
         await self.accept()
         if not self.user.is_authenticated:
-            await self.close(CloseCode.SIGNED_OUT)
+            await self._close(CloseCode.SIGNED_OUT)
             return
         await self._emit(frames.Welcome(frames.VERSION, self.user.get_username()))
         self._watch = asyncio.create_task(self._keep_watch())
@@ -64,7 +64,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except Exception:
             logger.exception("%s failed", message["type"])
             with suppress(Exception):  # it may be closed already
-                await self.close(CloseCode.BROKEN)
+                await self._close(CloseCode.BROKEN)
+
+    async def _close(self, code: CloseCode) -> None:
+        await self.close(int(code))  # Autobahn takes an int and nothing derived from it
 
     async def disconnect(self, code: int) -> None:
         self._streams.cancel_all()
@@ -85,7 +88,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                     session_checked = time.monotonic()
                     user = await get_user(self.scope)
                     if not (user.is_authenticated and user.is_active and await self._has_session()):
-                        await self.close(CloseCode.SIGNED_OUT)
+                        await self._close(CloseCode.SIGNED_OUT)
                         return
                 await self._streams.end_stored()
             except Exception as error:  # database or Redis away: look again
@@ -102,11 +105,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if text_data is None:
-            await self.close(CloseCode.BINARY_FRAME)
+            await self._close(CloseCode.BINARY_FRAME)
         elif not self.user.is_authenticated:
-            await self.close(CloseCode.SIGNED_OUT)
+            await self._close(CloseCode.SIGNED_OUT)
         elif not self._within_budget():
-            await self.close(CloseCode.TOO_MANY_FRAMES)
+            await self._close(CloseCode.TOO_MANY_FRAMES)
         else:
             try:
                 frame = frames.decoder.decode(text_data)
@@ -233,7 +236,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         session = self.scope.get("session")
         key = message.get("session")
         if key is None or (session is not None and session.session_key == key):
-            await self.close(CloseCode.SIGNED_OUT)
+            await self._close(CloseCode.SIGNED_OUT)
 
 
 def _accepted_frame(client_id: UUID | None, accepted: actions.Accepted) -> frames.Accepted:

@@ -71,7 +71,7 @@ class LimitedSocket(ws_protocol.WebSocketProtocol):
         else:
             logger.warning("a socket is closed: %d bytes unread", self._unread.num_bytes)
             # The code comes behind what waits; without an answer Autobahn cuts the connection.
-            self.sendClose(code=CloseCode.SLOW_READER)
+            self.sendClose(code=int(CloseCode.SLOW_READER))
 
 
 def limit_sockets() -> None:
