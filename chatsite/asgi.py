@@ -13,7 +13,7 @@ http = get_asgi_application()
 
 from django.conf import settings  # noqa: E402
 
-from chatsite.api.http.asgi import ApiHandler  # noqa: E402
+from chatsite.api.http.api_handler import ApiHandler  # noqa: E402
 from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
 from chatsite.server.origin_check import SameOriginOnly  # noqa: E402
 from chatsite.server.request_limits import limit_requests  # noqa: E402

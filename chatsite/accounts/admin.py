@@ -46,7 +46,7 @@ class PeopleAdmin(UserAdminBase):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """A person goes with all that is theirs, though nobody may change it otherwise.
 
-        It is counted, not listed: titles are not for whoever looks after people.
+        It is counted, not listed: titles of conversations are private.
         """
         _listed, counts, forbidden, protected = super().get_deleted_objects(objs, request)
         people = User._meta.verbose_name

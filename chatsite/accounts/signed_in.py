@@ -1,4 +1,4 @@
-"""Who is signed in, as the site's own User: Django's type says "or somebody anonymous"."""
+"""The signed-in person as the site's User; Django types `request.user` as maybe anonymous."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chatsite.accounts.models import User
 
 
 def signed_in_user(request: HttpRequest) -> User:
-    """The person who asks. For views behind `login_required` or in the admin.
+    """The user of this request. For views behind `login_required` or in the admin.
 
     Raises PermissionDenied (403) when nobody is signed in, so that a view which forgot its
     decorator shows nothing.

@@ -47,7 +47,7 @@ class SignIn(LoginView):
 
 
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    """The admin's door is the site's own. Whoever is in and may not pass is told so."""
+    """Admins sign in on the site's page. A signed-in person without the right to gets 403."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
     return redirect_to_login(request.GET.get("next") or "/admin/")
@@ -56,7 +56,7 @@ def admin_sign_in(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @never_cache
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Anybody, when SIGN_UP is open; else a sentence that says how one comes in."""
+    """Make an account when SIGN_UP is open; else 403 with a sentence about invitations."""
     if settings.SIGN_UP != "open":
         text = (
             _("This site takes people by invitation. Ask an administrator for a link.")

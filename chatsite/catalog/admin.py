@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.catalog import folders, model_summary, writer
+from chatsite.catalog import model_folders, model_summary, writer
 from chatsite.catalog.forms import LanguageModelForm, SamplingPresetForm
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.catalog.writer import Entry
@@ -58,6 +58,7 @@ class EntryAdmin(EntryAdminBase):
 
     @admin.action(description=_("Make the chosen one the default"), permissions=["change"])
     def make_default(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+        """Move the default to the one chosen entry."""
         chosen = list(queryset[:2])
         if len(chosen) != 1:
             self.message_user(request, gettext("Choose exactly one."), messages.ERROR)
@@ -73,6 +74,8 @@ class EntryAdmin(EntryAdminBase):
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(EntryAdmin):
+    """Models, with what their folders hold and which workers have them loaded."""
+
     form = LanguageModelForm
     list_display = (
         "name", "slug", "default_mark", "is_enabled", "dtype", "default_preset", "folder",
@@ -95,14 +98,16 @@ class LanguageModelAdmin(EntryAdmin):
 
     @admin.display(description=_("folder"), boolean=True)
     def folder(self, model: LanguageModel) -> bool:
-        return folders.is_servable(model.slug)
+        """Whether the folder can be served."""
+        return model_folders.is_servable(model.slug)
 
     @admin.display(description=_("contents"))
     def made_of(self, model: LanguageModel) -> str:
+        """The summary of the folder, or why there is none."""
         if model.pk is None:
             return gettext("Shown once the model is saved.")
         try:
-            folders.model_dir(model.slug)
+            model_folders.model_dir(model.slug)
             summary = model_summary.summarize(model.slug)
         except ValidationError as error:
             return " ".join(error.messages)
@@ -112,11 +117,14 @@ class LanguageModelAdmin(EntryAdmin):
 
     @admin.display(description=_("workers"))
     def on_workers(self, model: LanguageModel) -> str:
+        """The workers that have it loaded."""
         context = {"workers": model_summary.workers_of(model.slug)}
         return render_to_string("admin/catalog/on_workers.html", context)
 
 
 class HasSeed(admin.SimpleListFilter):
+    """Filters presets by whether their random draws are fixed."""
+
     title = _("seed")
     parameter_name = "seeded"
 
@@ -133,6 +141,8 @@ class HasSeed(admin.SimpleListFilter):
 
 @admin.register(SamplingPreset)
 class SamplingPresetAdmin(EntryAdmin):
+    """Presets, grouped as the sampler applies them."""
+
     form = SamplingPresetForm
     list_display = (
         "name", "default_mark", "is_enabled", "temperature", "top_k", "top_p", "min_p",
@@ -164,7 +174,7 @@ class SamplingPresetAdmin(EntryAdmin):
     )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Browsers learn the ranges too, so that a slip is told before it is sent."""
+        """Let the browser accept any fraction; it knows the ranges from the validators."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.get_internal_type() == "FloatField":
             field.widget.attrs.setdefault("step", "any")

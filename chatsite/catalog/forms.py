@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.catalog import folders
+from chatsite.catalog import model_folders
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class OneDefaultForm(EntryFormBase):
 
 
 class LanguageModelForm(OneDefaultForm):
+    """A model; its slug must name a folder that can be served."""
+
     class Meta:
         model = LanguageModel
         fields = (
@@ -66,12 +68,13 @@ class LanguageModelForm(OneDefaultForm):
         }
 
     def clean_slug(self) -> str:
+        """Look at the folder when the slug is new or changed."""
         slug: str = self.cleaned_data["slug"]
         if "slug" in self.changed_data:
             try:
-                folders.model_dir(slug)
+                model_folders.model_dir(slug)
             except ValidationError as error:
-                if error.code == "missing" and (found := folders.served_slugs()):
+                if error.code == "missing" and (found := model_folders.served_slugs()):
                     raise ValidationError(
                         [error, _("There are: %s.") % ", ".join(found)]
                     ) from error
@@ -80,6 +83,8 @@ class LanguageModelForm(OneDefaultForm):
 
 
 class SamplingPresetForm(OneDefaultForm):
+    """A preset, with each parameter explained."""
+
     class Meta:
         model = SamplingPreset
         fields = (

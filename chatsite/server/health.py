@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether the site can answer questions."""
+"""Liveness (/healthz) and readiness (/readyz: database, Redis and a worker with a model)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class UnloggedResponse(JsonResponse):
 
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
+    """200 as long as the process answers."""
     return JsonResponse({"status": "alive"})
 
 

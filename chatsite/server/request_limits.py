@@ -66,6 +66,7 @@ class LimitedRequest(http_protocol.WebRequest):
     # --- what the client doesn't read ---
 
     def handle_reply(self, message: dict[str, Any]) -> None:
+        """Register as the producer before the first byte of the reply."""
         is_open = not self.finished and self.channel is not None
         if is_open and message.get("type") == "http.response.start":
             self.registerProducer(self, True)

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from pydantic import ValidationError
 
-from chatsite.api.access.keys import key_of
+from chatsite.api.access.api_keys import key_of
 from chatsite.api.http import error_responses as errors
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.http.validation_errors import api_error_of
@@ -40,7 +40,7 @@ JSON_TYPES = ("application/json", "text/json")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, since when, and what the URL's own part says."""
+    """The caller's key, when the request arrived, and the variables of its path."""
 
     key: ApiKey
     received: Stamp
@@ -57,13 +57,15 @@ class Caller:
         return found
 
     def may_use(self, slug: str) -> bool:
+        """Whether the key allows the model of that slug."""
         return not self.key.model_slugs or slug in self.key.model_slugs
 
 
 class Pending(Protocol):
     """A reply that has to be waited for, outside of any thread."""
 
-    async def response(self) -> HttpResponseBase: ...
+    async def response(self) -> HttpResponseBase:
+        """Wait for the reply. Raises ApiError."""
 
     def abandon(self) -> None:
         """The client has gone before `response` was called."""
@@ -74,7 +76,7 @@ Reply = Mapping[str, Any] | Pending
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """One URL. `answer` runs in a thread and gives the reply, or one that is waited for."""
+    """One URL. `answer` runs in a thread and returns the reply, or one that is awaited after it."""
 
     path: str
     method: str
@@ -86,6 +88,7 @@ class Endpoint:
     generates: bool = False
 
     async def view(self, request: HttpRequest, **path: str) -> HttpResponseBase:
+        """The Django view of this URL; whatever goes wrong is answered as an error in JSON."""
         received = Stamp.now()
         try:
             if request.method != self.method:
@@ -167,6 +170,7 @@ def json_body(request: HttpRequest) -> Any:
 
 
 def too_big() -> ApiError:
+    """413, with the limit."""
     most = settings.API_MAX_BODY_BYTES
     return ApiError(
         413, f"The request's body is larger than {most:,} bytes.", code="body_too_large"

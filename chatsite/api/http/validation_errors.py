@@ -1,6 +1,6 @@
 """Says in OpenAI's words what is wrong with a request's body.
 
-pydantic finds the faults; this picks the one to tell, names its path as the caller wrote it
+pydantic finds all faults; this picks one, names its path as the caller wrote it
 (`messages[0].content`) and words it.
 """
 
@@ -36,10 +36,10 @@ BOUNDS = {
 
 
 def api_error_of(error: ValidationError, body: Any) -> ApiError:
-    """The one fault to tell: of the first field at fault, the deepest place."""
+    """The error to report: for the first field at fault, the one at the deepest place."""
     details = error.errors(include_url=False)
     unknown = [d for d in details if _is_unknown_argument(d)]
-    if len(unknown) == len(details):  # OpenAI tells of unknown arguments when nothing else is wrong
+    if len(unknown) == len(details):  # as OpenAI does: only when nothing else is wrong
         return _unrecognized([str(d["loc"][0]) for d in unknown])
     details = [d for d in details if not _is_unknown_argument(d)]
     placed = [(_real_path(d, body), d) for d in details]

@@ -57,6 +57,8 @@ class Timings(ChoiceTimings):
 
 
 class Model(TypedDict):
+    """A model as GET /v1/models lists it."""
+
     id: str
     object: Literal["model"]
     created: int

@@ -9,9 +9,9 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from chatsite.api.http.endpoints import Caller, page_of
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.schemas.chat import ChatBody
+from chatsite.api.schemas.chat_completions import ChatBody
 from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody
-from chatsite.api.schemas.completions import DEFAULT_MAX_TOKENS, CompletionBody
+from chatsite.api.schemas.text_completions import DEFAULT_MAX_TOKENS, CompletionBody
 from chatsite.api.serving import prompts
 from chatsite.api.serving.choice import Choice
 from chatsite.api.serving.formats import ChatFormat, CompletionFormat, Format

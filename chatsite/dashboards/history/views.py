@@ -15,13 +15,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from chatsite.accounts.signed_in import signed_in_user
 from chatsite.chat import actions
-from chatsite.dashboards.history.rows import find
+from chatsite.dashboards.history.table import find
 from chatsite.errors import ChatError, NotFound
 
 
 @login_required
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
+    """One page of the person's conversations, searched and sorted."""
     context = {"found": find(signed_in_user(request), request.GET)}
     return render(request, "history/list.html", context)
 
@@ -29,6 +30,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def rename(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+    """Give one of the person's conversations another title."""
     try:
         title = request.POST.get("title", "")
         actions.rename_conversation(signed_in_user(request), conversation_id, title)

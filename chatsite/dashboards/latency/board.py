@@ -18,7 +18,7 @@ from chatsite.generation.models import Generation
 
 LISTED = 10
 FRESH_S = 4
-"""The page and its charts ask one after the other; both are told the same figures."""
+"""Seconds that a board is cached, so that the page and its charts show the same figures."""
 
 LIST_COLUMNS = (
     "request_id", "received_at", "state", "error_code", "model_slug", "preset_slug", "source",
@@ -49,9 +49,9 @@ class Shown:
 
 
 def show(filters: Filters) -> Shown:
-    """The board for this wish, at most FRESH_S old. Six queries, five when nothing matches."""
-    wish = dataclasses.replace(filters, since=None) if filters.range != "custom" else filters
-    key = f"latency-board:{hashlib.sha256(repr(wish).encode()).hexdigest()}"
+    """The board for these filters, at most FRESH_S old. Six queries, five when nothing matches."""
+    named = dataclasses.replace(filters, since=None) if filters.range != "custom" else filters
+    key = f"latency-board:{hashlib.sha256(repr(named).encode()).hexdigest()}"
     shown: Shown | None = cache.get(key)
     if shown is None:
         shown = _show(filters)
@@ -94,7 +94,7 @@ def _listed(ordered: QuerySet[Generation]) -> list[dict[str, Any]]:
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Times in ms under measures.md's names, moments in Unix seconds, None for no data."""
+    """Times in ms under docs/measures.md's names, moments in Unix seconds, None for no data."""
     board = shown.board
     return {
         "at": shown.at.isoformat(),

@@ -35,7 +35,7 @@ QUOTES = ("bad_schema",)  # error codes whose text quotes it
 def page_data(generation: Generation, *, may_read: bool) -> dict[str, Any]:
     """What the template shows. One query, for the attempts.
 
-    Who may not read what was written isn't told words of it.
+    Without `may_read` nothing that somebody wrote is in it.
     """
     attempts = list(generation.attempts.order_by("number"))
     bars = waterfall(generation, attempts)
@@ -68,12 +68,13 @@ def gaps_ms(generation: Generation, attempts: list[Attempt]) -> list[float | Non
 
 
 def legend(bars: Waterfall) -> list[tuple[str, str]]:
+    """Kinds of bars that the waterfall has, with their names."""
     kinds = {bar.kind for lane in bars.lanes for bar in lane.bars}
     return [(kind, words()) for kind, words in LEGEND.items() if kind in kinds]
 
 
 def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
-    """Name under measures.md, value as written, meaning. Times to the microsecond."""
+    """Name under docs/measures.md, value as written, meaning. Times to the microsecond."""
     g = generation
     times = (
         ("queue", g.queue_us), ("prefill", g.prefill_us), ("TTFT", g.ttft_us),

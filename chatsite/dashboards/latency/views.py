@@ -33,7 +33,7 @@ from chatsite.dashboards.latency import board as boards
 from chatsite.dashboards.latency import filters
 from chatsite.dashboards.latency.definitions import DEFINITIONS
 from chatsite.dashboards.latency.one_request import page_data
-from chatsite.dashboards.pages import render_in_admin, staff_page
+from chatsite.dashboards.staff_pages import render_in_admin, staff_page
 from chatsite.generation.models import Generation
 
 VIEW = "metrics.view_generation"
@@ -44,16 +44,17 @@ TABLES = ("time", "models", "requests")
 @staff_page(VIEW)
 @require_GET
 def board(request: HttpRequest) -> HttpResponse:
-    wish, form = filters.parse(request.GET)
-    shown = boards.show(wish)
+    """The page of the board."""
+    asked, form = filters.parse(request.GET)
+    shown = boards.show(asked)
     context = {
         "title": _("Latency"),
         "form": form,
-        "wish": wish,
+        "asked": asked,
         "shown": shown,
         "board": shown.board,
-        "models": _choices(LanguageModel, wish.model, (g.model for g in shown.board.groups)),
-        "presets": _choices(SamplingPreset, wish.preset, (g.preset for g in shown.board.groups)),
+        "models": _choices(LanguageModel, asked.model, (g.model for g in shown.board.groups)),
+        "presets": _choices(SamplingPreset, asked.preset, (g.preset for g in shown.board.groups)),
         "most_errors": max((count for _code, count in shown.board.errors), default=1),
         "definitions": DEFINITIONS,
         "query": _clean(request.GET),
@@ -64,10 +65,11 @@ def board(request: HttpRequest) -> HttpResponse:
 @staff_page(VIEW)
 @require_GET
 def data(request: HttpRequest) -> JsonResponse:
-    wish, form = filters.parse(request.GET)
+    """The board as JSON, for its charts; 400 names a filter's error."""
+    asked, form = filters.parse(request.GET)
     if form.errors:
         return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
-    return JsonResponse(boards.as_json(boards.show(wish)))
+    return JsonResponse(boards.as_json(boards.show(asked)))
 
 
 @staff_page(VIEW)
@@ -76,11 +78,11 @@ def export(request: HttpRequest, table: str) -> JsonResponse | StreamingHttpResp
     """One table as CSV, streamed, so that it may be long."""
     if table not in TABLES:
         raise Http404
-    wish, form = filters.parse(request.GET)
+    asked, form = filters.parse(request.GET)
     if form.errors:
         return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
     writer = csv.writer(_Echo())
-    lines: Iterator[str] = (writer.writerow(r) for r in boards.csv_rows(boards.show(wish), table))
+    lines: Iterator[str] = (writer.writerow(r) for r in boards.csv_rows(boards.show(asked), table))
     name = f'attachment; filename="latency-{table}.csv"'
     return StreamingHttpResponse(
         lines, content_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
@@ -91,6 +93,7 @@ def export(request: HttpRequest, table: str) -> JsonResponse | StreamingHttpResp
 @login_required
 @never_cache
 def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """The page of one request; 404 for anybody else's."""
     user = signed_in_user(request)
     generation = Generation.objects.filter(request_id=request_id).first()
     is_own = generation is not None and generation.user_id == user.pk
@@ -111,7 +114,7 @@ def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 def conversation_url(user: User, generation: Generation) -> str:
-    """Where this person may read what was said: the chat for the owner, the admin for staff with
+    """Where this person may read the conversation: the chat for the owner, the admin for staff with
     the permission, "" for everybody else.
     """
     if generation.subject is None:
@@ -151,7 +154,7 @@ class _Echo:
 
 
 def index_summary(user: User | AnonymousUser) -> dict[str, Any] | None:
-    """The last day in four figures for the admin's first page; None for who may not see them."""
+    """The last day in four figures for the admin's first page; None without the permission."""
     if not user.has_perm(VIEW):
         return None
     shown = boards.show(filters.parse(QueryDict("range=24h"))[0])

@@ -50,6 +50,8 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
+    """All lanes on one axis that ends at `end_us`."""
+
     lanes: list[Lane]
     end_us: int
     ticks: list[tuple[float, int]]  # percent of the axis, µs

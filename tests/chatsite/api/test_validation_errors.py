@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.http.validation_errors import api_error_of
-from chatsite.api.schemas.chat import ChatBody
-from chatsite.api.schemas.completions import CompletionBody
+from chatsite.api.schemas.chat_completions import ChatBody
+from chatsite.api.schemas.text_completions import CompletionBody
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 

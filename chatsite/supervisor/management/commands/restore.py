@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from chatsite.secret_key import SECRET_KEY_FILE
-from chatsite.supervisor import leftovers
-from chatsite.supervisor.checks import CannotStart
+from chatsite.supervisor import pidfile
+from chatsite.supervisor.preflight import CannotStart
 
 DATABASE_FILE = "db.sqlite3"
 
@@ -64,11 +64,11 @@ class Command(BaseCommand):
 @contextmanager
 def _alone(run: Path) -> Iterator[None]:
     try:
-        lock = leftovers.hold(run)
+        lock = pidfile.acquire_lock(run)
     except CannotStart as error:
         raise CommandError(str(error)) from None
     with lock:
-        leftovers.stop_noted(run)  # what a killed site left may still write
+        pidfile.stop_recorded(run)  # what a killed site left may still write
         yield
 
 

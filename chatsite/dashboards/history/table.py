@@ -1,4 +1,4 @@
-"""The rows of the history page: one's own conversations with what can be said of each in a line."""
+"""The table of the history page: a person's own conversations with their figures."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ class Column:
 
     @classmethod
     def of(cls, name: str, label: str, css: str, current: str) -> Column:
+        """The head of a column, given the table's current sort."""
         if not name:
             return cls(label, css, "", "")
         if current.removeprefix("-") != name:
@@ -86,6 +87,8 @@ class Column:
 
 
 class HistoryForm(forms.Form):
+    """The search and the filters above the table."""
+
     q = forms.CharField(label=_("Search"), required=False, max_length=search.MAX_QUERY_CHARS)
     model = forms.CharField(label=_("Model"), required=False, max_length=63)
     preset = forms.CharField(label=_("Preset"), required=False, max_length=63)
@@ -103,6 +106,8 @@ class HistoryForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """One page of conversations, and all that the template shows around it."""
+
     page: Page[Conversation]
     form: HistoryForm
     problems: list[str]
@@ -129,22 +134,22 @@ def find(user: User, query: QueryDict) -> Found:
     """One page of `user`'s own conversations. Seven queries at most, however many there are."""
     form = HistoryForm(query)
     form.is_valid()
-    wish = form.cleaned_data
-    understood = search.parse(wish.get("q", ""))
-    if wish.get("model"):
-        understood.wheres.append(search.by_model(wish["model"]))
-    if wish.get("preset"):
-        understood.wheres.append(search.by_preset(wish["preset"]))
-    if wish.get("state"):
-        understood.wheres.append(search.by_state(wish["state"]))
-    if wish.get("after"):  # the fields are inclusive, as date fields read
-        day_before = _shifted(wish["after"], -1)
+    asked = form.cleaned_data
+    understood = search.parse(asked.get("q", ""))
+    if asked.get("model"):
+        understood.wheres.append(search.by_model(asked["model"]))
+    if asked.get("preset"):
+        understood.wheres.append(search.by_preset(asked["preset"]))
+    if asked.get("state"):
+        understood.wheres.append(search.by_state(asked["state"]))
+    if asked.get("after"):  # the fields are inclusive, as date fields read
+        day_before = _shifted(asked["after"], -1)
         understood.wheres.append(search.by_date("gte")(day_before.isoformat()))
-    if wish.get("before"):
-        day_after = _shifted(wish["before"], 1)
+    if asked.get("before"):
+        day_after = _shifted(asked["before"], 1)
         understood.wheres.append(search.by_date("lt")(day_after.isoformat()))
     own = Conversation.objects.filter(owner=user)
-    sort = wish.get("sort") or DEFAULT_SORT
+    sort = asked.get("sort") or DEFAULT_SORT
     if sort.removeprefix("-") not in SORTS:
         sort = DEFAULT_SORT
     found = understood.find(own)

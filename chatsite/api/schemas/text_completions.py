@@ -20,6 +20,8 @@ TokenPrompt = Annotated[
 
 
 class CompletionBody(GenerationBody):
+    """The body of POST /v1/completions."""
+
     prompt: (
         str
         | TokenPrompt
@@ -42,6 +44,8 @@ class CompletionBody(GenerationBody):
 
 
 class Logprobs(TypedDict):
+    """Log-probabilities in the older API's form: columns instead of tokens."""
+
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None] | None
@@ -49,6 +53,8 @@ class Logprobs(TypedDict):
 
 
 class Choice(TypedDict):
+    """One continuation of a prompt."""
+
     index: int
     text: str
     logprobs: Logprobs | None

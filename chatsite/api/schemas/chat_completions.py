@@ -50,6 +50,8 @@ def check_endings(add_generation_prompt: bool | None, continue_final_message: bo
 
 
 class ChatBody(GenerationBody):
+    """The body of POST /v1/chat/completions."""
+
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     max_completion_tokens: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Default: what the context has room for."
@@ -141,6 +143,8 @@ class ChatChoice(TypedDict):
 
 
 class ChatCompletion(TypedDict):
+    """A whole reply of /v1/chat/completions."""
+
     id: str
     object: Literal["chat.completion"]
     created: int
@@ -169,6 +173,8 @@ class ChunkChoice(TypedDict):
 
 
 class ChatCompletionChunk(TypedDict):
+    """One event of a streamed reply."""
+
     id: str
     object: Literal["chat.completion.chunk"]
     created: int

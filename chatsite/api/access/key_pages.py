@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from chatsite.accounts.signed_in import signed_in_user
-from chatsite.api.access.keys import make_key, revoke_key
+from chatsite.api.access.api_keys import make_key, revoke_key
 from chatsite.api.models import ApiKey
 from chatsite.catalog.models import LanguageModel
 from chatsite.errors import ChatError, NotFound
@@ -27,6 +27,8 @@ def _enabled_models() -> list[tuple[str, str]]:
 
 
 class KeyForm(forms.Form):
+    """What a new key may do, and for how long."""
+
     name = forms.CharField(
         label=gettext_lazy("Name"), max_length=100, help_text=gettext_lazy("What the key is for.")
     )
@@ -69,6 +71,7 @@ class KeyForm(forms.Form):
 @login_required
 @never_cache
 def keys(request: HttpRequest) -> HttpResponse:
+    """The person's keys (GET), or one more of them (POST)."""
     form = KeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
@@ -93,6 +96,7 @@ def keys(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Revoke a key of the person; 404 for anybody else's."""
     try:
         revoke_key(signed_in_user(request), key_id)
     except NotFound:

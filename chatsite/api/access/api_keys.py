@@ -66,6 +66,7 @@ def revoke_key(owner: User, key_id: int) -> None:
 
 
 def digest_of(secret: str) -> str:
+    """What the database keeps of a key: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
