@@ -57,19 +57,11 @@ class GenerationAdmin(GenerationAdminBase):
 
     @admin.display(description=_("TTFT, ms"), ordering="ttft_us")
     def ttft(self, generation: Generation) -> str:
-        return (
-            gettext("no data")
-            if generation.ttft_us is None
-            else f"{generation.ttft_us / 1000:,.0f}"
-        )
+        return _milliseconds(generation.ttft_us, digits=0)
 
     @admin.display(description=_("TPOT, ms"), ordering="tpot_us")
     def tpot(self, generation: Generation) -> str:
-        return (
-            gettext("no data")
-            if generation.tpot_us is None
-            else f"{generation.tpot_us / 1000:,.1f}"
-        )
+        return _milliseconds(generation.tpot_us, digits=1)
 
 
 def _milliseconds(us: float | None, *, digits: int) -> str:
