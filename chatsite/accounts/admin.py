@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -20,9 +21,10 @@ from chatsite.accounts.signed_in import signed_in_user
 if TYPE_CHECKING:  # generic to the type checker alone
     UserAdminBase = UserAdmin[User]
     InvitationAdminBase = admin.ModelAdmin[Invitation]
+    InvitationForm = ModelForm[Invitation]
 else:
     UserAdminBase = UserAdmin
-    InvitationAdminBase = admin.ModelAdmin
+    InvitationAdminBase, InvitationForm = admin.ModelAdmin, ModelForm
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -33,7 +35,9 @@ class PeopleAdmin(UserAdminBase):
 
     list_display = ("username", "is_active", "is_staff", "last_login", "date_joined")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: User | None = None
+    ) -> list[str] | tuple[str, ...]:
         fields = super().get_readonly_fields(request, obj)
         return fields if request.user.is_superuser else (*fields, *RIGHTS)
 
@@ -73,10 +77,14 @@ class InvitationAdmin(InvitationAdminBase):
     search_fields = ("note", "used_by__username")
     fields = ("note", "makes_administrator")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Invitation | None = None) -> Any:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Invitation | None = None
+    ) -> tuple[str, ...]:
         return () if request.user.is_superuser else ("makes_administrator",)
 
-    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: Invitation, form: InvitationForm, change: bool
+    ) -> None:
         """Only new ones come here: a made invitation can be deleted, not changed."""
         made, secret = invitations.invite(
             by=signed_in_user(request), note=obj.note, makes_administrator=obj.makes_administrator

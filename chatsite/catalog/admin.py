@@ -21,6 +21,8 @@ from chatsite.errors import ChatError
 from inference import client
 
 if TYPE_CHECKING:  # generic to the type checker alone
+    from django_stubs_ext import StrOrPromise
+
     EntryAdminBase = admin.ModelAdmin[Entry]
     EntryForm = ModelForm[Entry]
 else:
@@ -45,7 +47,7 @@ class EntryAdmin(EntryAdminBase):
             return  # a version is a change, not a click
         writer.save_entry(obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Entry | None = None) -> bool:
         allowed = super().has_delete_permission(request, obj)
         return allowed and not (obj is not None and obj.is_default)
 
@@ -128,7 +130,7 @@ class HasSeed(admin.SimpleListFilter):
     title = _("seed")
     parameter_name = "seeded"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, StrOrPromise]]:
         return [("yes", _("fixed")), ("no", _("drawn for each answer"))]
 
     def queryset(

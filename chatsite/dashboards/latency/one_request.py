@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
@@ -13,6 +13,9 @@ from chatsite.dashboards.latency.waterfall import Waterfall, formula, waterfall
 from chatsite.dashboards.templatetags import figures as shown
 from chatsite.generation.models import Attempt, Generation
 from chatsite.generation.rows import figures_ms
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 LEGEND = {
     "web": lambda: _("web"),
@@ -73,7 +76,7 @@ def legend(bars: Waterfall) -> list[tuple[str, str]]:
     return [(kind, words()) for kind, words in LEGEND.items() if kind in kinds]
 
 
-def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
+def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
     """Name under docs/measures.md, value as written, meaning. Times to the microsecond."""
     g = generation
     times = (
@@ -83,7 +86,9 @@ def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
         ("ITL max", g.itl_max_us), ("user TTFT", g.user_ttft_us),
         ("user latency", g.user_latency_us), ("delivery", g.delivery_us),
     )  # fmt: skip
-    rows = [(name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times]
+    rows: list[tuple[str, str, StrOrPromise]] = [
+        (name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times
+    ]
     both_floors = (
         (_("TPOT floor"), g.tpot_floor_us, g.tpot_us),
         (_("prefill floor"), g.prefill_floor_us, g.prefill_us),
