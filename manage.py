@@ -13,5 +13,5 @@ if __name__ == "__main__":
 
     try:
         execute_from_command_line(sys.argv)
-    except (ImproperlyConfigured, InvalidVariable) as error:  # it names the variable
+    except (ImproperlyConfigured, InvalidVariable) as error:  # the text names the variable
         sys.exit(str(error))

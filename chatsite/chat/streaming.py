@@ -89,6 +89,7 @@ class AnswerStreams:
     async def emit_ended(self, requests: Iterable[UUID]) -> None:
         """Send `ended` for those of these answers that have ended, and follow them no more."""
         for view in await in_thread(_ended_views, self._user_id, list(requests)):
+            assert view.request is not None  # it was found by it
             task = self._followed.pop(view.request, None)
             await self._emit(frames.Ended(view.request, view))
             if task is not None and task is not asyncio.current_task():
