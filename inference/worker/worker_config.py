@@ -23,7 +23,7 @@ class WorkerSettings:
     threads: int = 0  # CHATSITE_THREADS; 0: one per core
     tensor_parallel: int = 1  # CHATSITE_TENSOR_PARALLEL: processes that share the model
     max_running: int = 32  # CHATSITE_MAX_RUNNING
-    stall_s: float = 30.0  # CHATSITE_STALL_S: an engine without a step for so long is stuck
+    stall_s: float = 30.0  # CHATSITE_STALL_S: no step for so long, with CPU to make one: stuck
 
     @classmethod
     def from_env(cls) -> WorkerSettings:
