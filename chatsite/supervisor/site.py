@@ -34,6 +34,8 @@ from chatsite.supervisor.preflight import (
 from inference import client
 
 CELERY = [sys.executable, "-m", "celery", "--quiet"]
+FORK_SERVER = [sys.executable, "-m", "inference.worker.fork_server", "--quiet"]
+WORKER = FORK_SERVER if sys.platform == "linux" else CELERY
 STOP_TOGETHER = (("daphne",), ("worker", "beat", "web"), ("redis",))
 TURN_S = 0.1
 PATIENCE_S = 180.0  # kernels are built and a large model is read; then the URL is printed anyway
@@ -84,6 +86,7 @@ class Site:
         self.redis_url = options.redis_url or ""
         self._temporary: Path | None = None
         self._stopping = False
+        self._recorded: list[int] = []
 
     def run(self, prepare: Callable[[], str]) -> None:
         """Start all, print the URL once the site is usable, watch until a signal ends it.
@@ -164,7 +167,7 @@ class Site:
                                 "-n", "web@%h", *quiet]),
             self._child("beat", [*web, "beat", "-l", "WARNING", "-s", str(run / "beat"),
                                  "--pidfile", ""]),
-            self._child("worker", [*CELERY, "-A", "inference.worker", "worker", "--pool=threads",
+            self._child("worker", [*WORKER, "-A", "inference.worker", "worker", "--pool=threads",
                                    f"--concurrency={o.concurrency}", "-Q", f"model.{o.model}",
                                    "-n", "slot1@%h", "--without-gossip", "--without-mingle",
                                    "-l", "INFO"]),
@@ -189,35 +192,63 @@ class Site:
     def _start(self, child: ChildProcess) -> ChildProcess:
         child.start()
         self.children.append(child)
-        self._note()
+        self._record()
         return child
 
-    def _note(self) -> None:
-        running = [child.process.pid for child in self.children if child.process is not None]
-        pidfile.write_pids(self.options.run, [os.getpid(), *running])
+    def _record(self) -> None:
+        """Record which processes run, if that has changed. On a full disk the old record stays.
+
+        It is only needed after this process was killed, and names most of them even then.
+        """
+        running = [os.getpid(), *(pid for child in self.children for pid in child.pids)]
+        if running == self._recorded:
+            return
+        self._recorded = running
+        try:
+            pidfile.write_pids(self.options.run, running)
+        except OSError as error:
+            self.log("up", f"the list of processes can't be written: {error.strerror}")
 
     def _watch(self, beside: str) -> None:
-        is_announced, started = False, time.monotonic()
+        """Until a signal. Nothing that goes wrong in here may end the site."""
+        announced, started = False, time.monotonic()
         while not self._stopping:
-            waited_s = time.monotonic() - started
-            if not is_announced and (caveat := self._usable(waited_s)) is not None:
-                is_announced = True
-                for line in (f"chatsite is at {self.options.url}", caveat, *beside.splitlines()):
-                    if line:
-                        self.log("up", line)
-            for child in self.children:
-                if child.has_died():
-                    assert child.process is not None
-                    kill_group(child.process.pid)
-                    code = child.process.returncode
-                    wait_s = child.plan_restart()
-                    text = f"{child.name} ended with {code}; starting it again in {wait_s:g} s"
-                    self.log("up", text)
-                elif child.process is None and time.monotonic() >= child.restart_at:
-                    child.start()
-                    self._note()
+            try:
+                announced = announced or self._announce(beside, time.monotonic() - started)
+                for child in self.children:
+                    self._look_after(child)
+                self._record()
+            except Exception as error:
+                self.log("up", f"{type(error).__name__}: {error}")
+                time.sleep(1)
             time.sleep(TURN_S)
         self.log("up", "stopping")
+
+    def _announce(self, beside: str, waited_s: float) -> bool:
+        """Print the URL, once the site can be used."""
+        caveat = self._usable(waited_s)
+        if caveat is None:
+            return False
+        for line in (f"chatsite is at {self.options.url}", caveat, *beside.splitlines()):
+            if line:
+                self.log("up", line)
+        return True
+
+    def _look_after(self, child: ChildProcess) -> None:
+        """Start it again when it has died and has waited long enough."""
+        if child.has_died():
+            assert child.process is not None
+            kill_group(child.process.pid)
+            code = child.process.returncode
+            wait_s = child.plan_restart()
+            self.log("up", f"{child.name} ended with {code}; starting it again in {wait_s:g} s")
+        elif child.process is None and time.monotonic() >= child.restart_at:
+            try:
+                child.start()
+            except OSError as error:  # no memory, or no process more
+                wait_s = child.plan_restart()
+                text = f"{child.name} can't be started ({error.strerror}); again in {wait_s:g} s"
+                self.log("up", text)
 
     def _usable(self, waited_s: float) -> str | None:
         """None while the site can't be used; "" when it can; else a warning to print."""
@@ -234,7 +265,7 @@ class Site:
 
     def _worker_state(self) -> tuple[str, str]:
         """State and detail of the worker started here; Redis may hold an older one's too."""
-        pids = {c.process.pid for c in self.children if c.name == "worker" and c.process}
+        pids = {pid for child in self.children if child.name == "worker" for pid in child.pids}
         with suppress(client.RedisUnavailable):
             for worker in client.workers():
                 if worker.pid in pids:

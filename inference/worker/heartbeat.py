@@ -39,6 +39,7 @@ class Heartbeat:
         self._started_us = time.time_ns() // 1000
         self._steps = -1
         self._stall = StallClock()
+        self.is_hidden = False  # on standby: no snapshots, for another worker bears the name
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -48,6 +49,8 @@ class Heartbeat:
         """End the thread and remove the worker's snapshot."""
         self._stopped.set()
         self._thread.join(LAST_WORDS_S)
+        if self.is_hidden:
+            return
         with suppress(*REDIS_ERRORS):  # it expires
             worker_snapshots.remove(self._runtime.worker)
 
@@ -58,7 +61,8 @@ class Heartbeat:
                 return
             try:
                 self._renew()
-                worker_snapshots.publish(self.snapshot())
+                if not self.is_hidden:
+                    worker_snapshots.publish(self.snapshot())
             except REDIS_ERRORS as error:
                 log.warning("heartbeat: %s", type(error).__name__)
             except Exception:

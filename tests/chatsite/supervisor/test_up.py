@@ -53,7 +53,9 @@ class Up:
 
     def children(self) -> dict[str, psutil.Process]:
         """The noted processes that live, by what they are."""
-        names = ("redis-server", "inference.worker", "beat", "chatsite.celery", "daphne")
+        names = (
+            "redis-server", "inference.worker", "fork_server", "beat", "chatsite.celery", "daphne",
+        )  # fmt: skip
         found = {}
         for pid, _ in json.loads((self.data / "run" / "up.json").read_text())[1:]:
             if psutil.pid_exists(pid):
@@ -122,6 +124,7 @@ def test_one_site_is_started_watched_and_stopped(site: Up) -> None:
     assert set(children) == {
         "redis-server",
         "inference.worker",
+        "fork_server",
         "beat",
         "chatsite.celery",
         "daphne",
