@@ -33,7 +33,6 @@ class ChildProcess:
     name: str
     command: list[str]
     environment: dict[str, str]
-    stop_s: float = 10.0
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
     forked_pid: int | None = None  # of a worker that a fork server started, while that lives
@@ -83,12 +82,12 @@ class ChildProcess:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
-    def stop(self) -> None:
+    def stop(self, wait_s: float) -> None:
         """Wait for it to stop, and SIGKILL when it doesn't go in time, with all that it started."""
         if self.process is None or self.process.poll() is not None:
             return
         try:
-            self.process.wait(self.stop_s)
+            self.process.wait(max(0.0, wait_s))
         except subprocess.TimeoutExpired:
             self.log("up", f"{self.name} doesn't stop; killing it")
         kill_group(self.process.pid)

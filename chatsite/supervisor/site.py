@@ -1,7 +1,7 @@
 """The processes of a site on one machine, in the order in which they start.
 
 Redis (unless REDIS_URL names one), the light worker and its beat, the inference worker, Daphne.
-They stop in the reverse order, all workers together. A process that dies is started again, after a
+They stop together, Redis last. A process that dies is started again, after a
 longer wait each time. pidfile.py makes sure that only one supervisor uses the data folder.
 """
 
@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatsite.private_files import close_files
 from chatsite.supervisor import pidfile
 from chatsite.supervisor.child_process import ChildProcess, LogPrinter, kill_group
 from chatsite.supervisor.preflight import (
@@ -36,7 +37,9 @@ from inference import client
 CELERY = [sys.executable, "-m", "celery", "--quiet"]
 FORK_SERVER = [sys.executable, "-m", "inference.worker.fork_server", "--quiet"]
 WORKER = FORK_SERVER if sys.platform == "linux" else CELERY
-STOP_TOGETHER = (("daphne",), ("worker", "beat", "web"), ("redis",))
+REDIS_URL_FILE = "redis_url"  # settings.py reads it
+STOP_TOGETHER = (("daphne", "worker", "beat", "web"), ("redis",))
+STOP_S = 3.0  # workers give back what they run, pages connect again later; then they are killed
 TURN_S = 0.1
 PATIENCE_S = 180.0  # kernels are built and a large model is read; then the URL is printed anyway
 EVERYWHERE = ("0.0.0.0", "::")
@@ -97,6 +100,8 @@ class Site:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_stop_signal)
         check_disk(self.options.data)
+        if num_open := close_files(self.options.data):
+            self.log("up", f"others could read {num_open} files of {self.options.data}: closed")
         lock = pidfile.acquire_lock(self.options.run)
         try:
             pidfile.stop_recorded(self.options.run)
@@ -121,10 +126,12 @@ class Site:
             together = [child for child in self.children if child.name in names]
             for child in together:
                 child.request_stop()
+            deadline = time.monotonic() + STOP_S
             for child in together:
-                child.stop()
+                child.stop(deadline - time.monotonic())
         self.children.clear()
         pidfile.remove_pids(self.options.run)
+        (self.options.run / REDIS_URL_FILE).unlink(missing_ok=True)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -157,6 +164,8 @@ class Site:
                     raise CannotStart(f"The site's own Redis doesn't start: {error}") from None
                 time.sleep(0.05)
         self.redis_url = os.environ["REDIS_URL"] = url
+        with suppress(OSError):  # for commands that are run beside the site
+            (self.options.run / REDIS_URL_FILE).write_text(url)
 
     def _site_children(self) -> list[ChildProcess]:
         run, o = self.options.data / "run", self.options
@@ -172,7 +181,8 @@ class Site:
                                    "-n", "slot1@%h", "--without-gossip", "--without-mingle",
                                    "-l", "INFO"]),
             self._child("daphne", [sys.executable, "-m", "daphne", "-b", o.host, "-p", str(o.port),
-                                   "-v", "0", "--ping-interval", "20", "--ping-timeout", "30",
+                                   "-v", "0", "--no-server-name",
+                                   "--ping-interval", "20", "--ping-timeout", "30",
                                    "--application-close-timeout", "5",
                                    "chatsite.asgi:application"]),
         ]  # fmt: skip

@@ -64,7 +64,7 @@ class Heartbeat:
                 if not self.is_hidden:
                     worker_snapshots.publish(self.snapshot())
             except REDIS_ERRORS as error:
-                log.warning("heartbeat: %s", type(error).__name__)
+                log.warning("heartbeat: %s", error)
             except Exception:
                 log.exception("heartbeat")
 

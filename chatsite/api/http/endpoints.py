@@ -27,7 +27,7 @@ from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.common import Body
 from chatsite.catalog.models import LanguageModel
-from chatsite.errors import ChatError
+from chatsite.errors import ChatError, of_machine_error
 from chatsite.threads import API_POOL, in_pool
 from inference.contract import Stamp
 
@@ -104,7 +104,10 @@ class Endpoint:
             return with_id(errors.of_chat_error(error).response())
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
+            if (refusal := of_machine_error(error)) is not None:
+                logger.warning("%s %s: %s (%s)", self.method, self.path, refusal.code, error)
+                return with_id(errors.of_chat_error(refusal).response())
             logger.exception("%s %s failed", self.method, self.path)
             return with_id(errors.internal().response())
 
@@ -182,6 +185,7 @@ def with_id(response: AnyResponse) -> AnyResponse:
     if "x-request-id" not in response:
         response["x-request-id"] = uuid4().hex
     response["X-Content-Type-Options"] = "nosniff"
+    response.setdefault("Cache-Control", "no-store")
     return response
 
 
