@@ -171,6 +171,7 @@ LOGOUT_REDIRECT_URL = "accounts:sign-in"
 SIGN_UP = env.choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
 INVITATION_HOURS = env.whole_number("INVITATION_HOURS", 72, low=1)
 MAX_CONCURRENT_ANSWERS = env.whole_number("MAX_CONCURRENT_ANSWERS", 4, low=1)
+RESUME_INTERRUPTED = env.boolean("RESUME_INTERRUPTED", True)  # when a worker is back
 AXES_FAILURE_LIMIT = env.whole_number("SIGN_IN_TRIES", 8, low=1)  # of a name from an address
 SIGN_IN_TRIES_PER_NAME = env.whole_number("SIGN_IN_TRIES_PER_NAME", 24, low=1)
 SIGN_IN_TRIES_PER_ADDRESS = env.whole_number("SIGN_IN_TRIES_PER_ADDRESS", 32, low=1)

@@ -113,6 +113,8 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
     if (known := _already(user, client_id)) is not None:
         return known
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
+    if answer.state != Message.State.DONE:  # it goes on already: by itself, or from another page
+        return Accepted(answer.conversation, [answer], is_new=False)
     if not answer.is_continuable:
         raise ChatError(ErrorCode.NOT_CONTINUABLE)
     model = choose_model(answer.model_slug)

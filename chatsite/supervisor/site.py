@@ -23,9 +23,9 @@ from pathlib import Path
 from chatsite.private_files import close_files
 from chatsite.supervisor import pidfile
 from chatsite.supervisor.child_process import ChildProcess, LogPrinter, kill_group
+from chatsite.supervisor.pidfile import CannotStart
 from chatsite.supervisor.preflight import (
     MAX_SOCKET_PATH,
-    CannotStart,
     check_disk,
     check_model,
     check_port,
