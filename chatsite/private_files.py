@@ -31,7 +31,7 @@ def keep_private(data: Path) -> None:
         return
     found = data.stat()
     is_ours = found.st_uid == os.geteuid() or os.geteuid() == 0
-    if is_ours and not found.st_mode & stat.S_ISVTX:  # not a folder for everybody, like /tmp
+    if is_ours and not _is_for_everybody(data, found.st_mode):
         with suppress(OSError):
             data.chmod(0o700)
     if not _is_closed(data):
@@ -54,6 +54,14 @@ def close_files(data: Path) -> int:
                     path.chmod(stat.S_IMODE(mode) & ~0o077)
                     num_open += 1
     return num_open
+
+
+def _is_for_everybody(data: Path, mode: int) -> bool:
+    """A folder like /tmp, with what is not the site's in it."""
+    if not mode & stat.S_ISVTX:
+        return False
+    names = {path.name for path in data.iterdir()}
+    return bool(names) and "secret_key" not in names
 
 
 def _is_closed(data: Path) -> bool:

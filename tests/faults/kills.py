@@ -26,8 +26,6 @@ from websockets.asyncio.client import connect
 from tests.chatsite.supervisor.test_up import Up, first_administrator, run, until
 from tests.support.page import question
 
-PAUSE_S = 12.0
-
 
 async def answer(site: Up, cookies: str, text: str, killed: asyncio.Event) -> dict[str, Any]:
     """Ask, and follow the answer past the kill: until it goes on, or ends."""
@@ -104,17 +102,17 @@ def main(kills: int) -> None:
             " repetition_penalty=1.2, seed=7)"
         )
         run(data, "shell", "--no-imports", "-c", code)
-        time.sleep(PAUSE_S)
         went_on: list[float] = []
         ends: list[str] = []
         for number in range(kills):
+            # At rest: each worker that was killed has a successor on standby.
+            until(lambda: site.said.count(" is ready: ") >= number + 2, timeout_s=120)  # noqa: B023
             for found in asyncio.run(one_kill(site, cookies, number)):
                 if found["went_on_s"] is not None:
                     went_on.append(found["went_on_s"])
                 else:
                     ends.append(found["state"])
                 print(number, found["state"], found["went_on_s"], flush=True)
-            time.sleep(PAUSE_S)
         print(f"{len(went_on)} went on, {len(ends)} did not {sorted(set(ends))}")
         if went_on:
             print(f"after {statistics.median(went_on):.1f} s (median), {max(went_on):.1f} s (most)")

@@ -50,6 +50,7 @@ def test_a_folder_with_open_files_is_closed(tmp_path: Path) -> None:
 def test_a_folder_for_everybody_is_refused(tmp_path: Path) -> None:
     shared = tmp_path / "tmp"
     shared.mkdir()
+    (shared / "somebody's").write_text("")
     shared.chmod(0o1777)
     with pytest.raises(NotPrivate, match="chmod 700"):
         keep_private(shared)
