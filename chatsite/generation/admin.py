@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
+from chatsite.figure_format import duration
 from chatsite.generation.models import Generation
 
 
@@ -48,10 +49,10 @@ class GenerationAdmin(admin.ModelAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return redirect("latency:request", obj.pk)
 
-    @admin.display(description=_("TTFT, ms"), ordering="ttft_us", empty_value=_("no data"))
+    @admin.display(description="TTFT", ordering="ttft_us", empty_value=_("no data"))
     def ttft(self, generation: Generation) -> str | None:
-        return None if generation.ttft_us is None else f"{generation.ttft_us / 1000:,.0f}"
+        return None if generation.ttft_us is None else duration(generation.ttft_us / 1000)
 
-    @admin.display(description=_("TPOT, ms"), ordering="tpot_us", empty_value=_("no data"))
+    @admin.display(description="TPOT", ordering="tpot_us", empty_value=_("no data"))
     def tpot(self, generation: Generation) -> str | None:
-        return None if generation.tpot_us is None else f"{generation.tpot_us / 1000:,.1f}"
+        return None if generation.tpot_us is None else duration(generation.tpot_us / 1000)

@@ -94,7 +94,7 @@ def _listed(ordered: QuerySet[Generation]) -> list[dict[str, Any]]:
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Times in ms under measures.md's names, moments in Unix seconds, None for no data."""
+    """Times in ms, unrounded, under measures.md's names, moments in Unix seconds, None: no data."""
     board = shown.board
     return {
         "at": shown.at.isoformat(),
@@ -160,7 +160,7 @@ def series(shown: Shown) -> dict[str, list[Any]]:
 
 
 def _ms(us: float | None) -> float | None:
-    return None if us is None else round(us / 1000, 3)
+    return None if us is None else us / 1000
 
 
 SERIES = {

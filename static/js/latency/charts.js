@@ -3,6 +3,7 @@
 // Colours are read from CSS custom properties and again whenever the theme changes, because a
 // canvas doesn't follow them by itself.
 
+import { figureFormat } from "../figure-format.js";
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
 
 const HEIGHT = 232;
@@ -14,13 +15,11 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** Milliseconds with as many digits as mean something; "–" where there is no data. */
-export function written(ms) {
-  if (ms === null || ms === undefined) return "–";
-  if (Math.abs(ms) >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
-  const digits = Math.abs(ms) < 10 ? 2 : Math.abs(ms) < 100 ? 1 : 0;
-  return `${ms.toLocaleString(language, { maximumFractionDigits: digits })} ms`;
-}
+/**
+ * A duration, or "–" where there is no data.
+ * @param {number | null | undefined} ms
+ */
+export const durationOrDash = (ms) => (ms == null ? "–" : figureFormat.duration(ms));
 
 // uPlot's own table of tick formats, for a clock of 24 hours and days in ISO order:
 // [from this distance on, format, added when the year, month, day, hour, minute, second turns, mode]
@@ -149,7 +148,7 @@ export function percentiles(figure, zoom) {
       points: { show: true, size: 5, filter: lone },
       value: (_, ms, _series, index) => {
         const isRough = p === "p99" && index !== null && s[`${figure}_count`][index] < ROUGH_BELOW;
-        return ms === null || ms === undefined ? "–" : `${isRough ? "≈ " : ""}${written(ms)}`;
+        return ms == null ? "–" : `${isRough ? "≈ " : ""}${figureFormat.duration(ms)}`;
       },
     });
     return {
@@ -192,7 +191,7 @@ export function phases(zoom) {
           width: 0,
           paths: bars,
           points: { show: false },
-          value: (_, _sum, _series, index) => (index === null ? "–" : written(shown[i][index])),
+          value: (_, _sum, _series, index) => (index === null ? "–" : durationOrDash(shown[i][index])),
         })),
       ],
       columns: [s.start_s, ...drawn],

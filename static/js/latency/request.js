@@ -1,6 +1,6 @@
 // The page of one request: the gap before each of its tokens.
 
-import { axes, Chart, colour, localised, written } from "./charts.js";
+import { axes, Chart, colour, durationOrDash, localised } from "./charts.js";
 
 const element = document.getElementById("itl-chart");
 
@@ -21,7 +21,7 @@ if (element) {
           stroke: colour("--decode"),
           width: gaps.length > 300 ? 1 : 1.5,
           points: { show: gaps.length <= 300, size: 4, fill: colour("--decode") },
-          value: (_, ms) => written(ms),
+          value: (_, ms) => durationOrDash(ms),
         },
       ],
       columns: [tokens, gaps],
