@@ -64,7 +64,7 @@ def strings() -> dict[str, str]:
         "action_failed": _("That didn't work. Try again."),
         "token": _("{count} token"),
         "tokens": _("{count} tokens"),
-        "ms_token": _("{value} ms/token"),
+        "per_token": _("{time}/token"),
         "tokens_s": _("{value} tokens/s"),
         "bar_web": _("web"),
         "bar_queue": _("queue"),
@@ -77,7 +77,7 @@ def strings() -> dict[str, str]:
         "prompt": _("{prompt} prompt tokens"),
         "of_prompt": _("{prompt} prompt tokens, {cached} of them reused"),
         "batch": _("{batch} requests shared a step on average"),
-        "roofline": _("{share} % of what the memory's bandwidth allows at batch 1"),
+        "roofline": _("{percent} of what the memory's bandwidth allows at batch 1"),
         "attempts": _("{count} attempts"),
         "inexact": _("timed over the clocks of two hosts"),
     }  # fmt: skip

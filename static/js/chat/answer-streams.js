@@ -2,12 +2,12 @@
 // paint reported when they have ended.
 
 import { afterPaint } from "./browser.js";
-import { LiveAnswer } from "./live.js";
+import { StreamingAnswer } from "./streaming-answer.js";
 import { endOf } from "./message-view.js";
-import { say } from "./words.js";
+import { translate } from "./i18n.js";
 
-export class Answers {
-  #live = new Map(); // request → LiveAnswer
+export class AnswerStreams {
+  #live = new Map(); // request → StreamingAnswer
   #socket;
   #thread;
   #announcer = document.getElementById("announcer");
@@ -25,7 +25,7 @@ export class Answers {
 
   /** Show `message` as being made; it has no request on the site yet. */
   expect(message) {
-    const live = new LiveAnswer(message);
+    const live = new StreamingAnswer(message);
     if (!this.#socket.isOpen) live.enter("offline");
     this.#live.set(message.request, live);
   }
@@ -37,7 +37,7 @@ export class Answers {
   follow(message, asked = null) {
     if (message.role !== "assistant" || message.state === "done" || !message.request) return;
     if (this.#live.has(message.request)) return;
-    const live = new LiveAnswer(message, asked?.sentAt ?? null);
+    const live = new StreamingAnswer(message, asked?.sentAt ?? null);
     this.#live.set(message.request, live);
     const position = () => live.position;
     if (asked) this.#socket.expect(message.request, position);
@@ -100,7 +100,7 @@ export class Answers {
     this.#thread.paint(); // what came with the same frame
     this.#thread.forget(live);
     this.#live.delete(request);
-    this.#announce(endOf(message) || say("answered"));
+    this.#announce(endOf(message) || translate("answered"));
     const hasMore = message.text !== live.text; // than the deltas brought before their end
     afterPaint((now) => {
       if (hasMore) live.paintedWhole(message.text, now);

@@ -3,17 +3,17 @@
 import DOMPurify from "../../vendor/dompurify/purify.js";
 import hljs from "../../vendor/highlight/highlight.js";
 import { copyText } from "./browser.js";
-import { say } from "./words.js";
+import { translate } from "./i18n.js";
 
 const MAX_HIGHLIGHTED = 40_000;
 const COPIED_MS = 1500;
 const COLOURS = { RETURN_DOM_FRAGMENT: true, ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"] };
 
 /** The figure for this code; its colours wait until it has stopped growing. */
-export function codeOf(text, language, { isGrowing }) {
+export function codeBlock(text, language, { isGrowing }) {
   const figure = document.getElementById("code-template").content.cloneNode(true).firstElementChild;
   const name = (language ?? "").trim().split(/\s/)[0].slice(0, 24).toLowerCase();
-  figure.querySelector("span").textContent = name || say("text");
+  figure.querySelector("span").textContent = name || translate("text");
   const code = figure.querySelector("code");
   code.textContent = text;
   if (!isGrowing && hljs.getLanguage(name) && text.length < MAX_HIGHLIGHTED) {
@@ -21,18 +21,18 @@ export function codeOf(text, language, { isGrowing }) {
     code.replaceChildren(DOMPurify.sanitize(html, COLOURS));
   }
   const button = figure.querySelector("button");
-  button.textContent = say("copy");
-  button.setAttribute("aria-label", say("copy_code"));
+  button.textContent = translate("copy");
+  button.setAttribute("aria-label", translate("copy_code"));
   button.addEventListener("click", async () => {
     await copyText(code.textContent);
-    button.textContent = say("copied");
-    setTimeout(() => (button.textContent = say("copy")), COPIED_MS);
+    button.textContent = translate("copied");
+    setTimeout(() => (button.textContent = translate("copy")), COPIED_MS);
   });
   return figure;
 }
 
 /** Show more of the same code in its figure: scroll position and focus stay. */
-export function growCode(figure, text) {
+export function growCodeBlock(figure, text) {
   const code = figure.querySelector("code");
   const shown = code.firstChild;
   if (code.childNodes.length === 1 && text.startsWith(shown.data ?? "\0")) {

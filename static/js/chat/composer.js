@@ -1,7 +1,8 @@
 // Where one writes. A draft survives a reload, a refusal and signing out.
 
+import { figureFormat } from "../figure-format.js";
 import { codePointsOf } from "./browser.js";
-import { count, say } from "./words.js";
+import { translate } from "./i18n.js";
 
 export class Composer {
   #form = document.getElementById("composer");
@@ -133,8 +134,8 @@ export class Composer {
     this.#context.querySelector(".used span").style.width = `${share}%`;
     this.#context.classList.toggle("nearly-full", share >= 75 && share < 90);
     this.#context.classList.toggle("full", share >= 90);
-    this.#context.querySelector(".words").textContent = say("context", { share: count(share) });
-    this.#context.title = say("context_title", { used: count(used), length: count(length) });
+    this.#context.querySelector(".words").textContent = translate("context", { share: figureFormat.count(share) });
+    this.#context.title = translate("context_title", { used: figureFormat.count(used), length: figureFormat.count(length) });
   }
 
   #submit(on) {
@@ -142,7 +143,7 @@ export class Composer {
     if (!text.trim()) return;
     const length = text.length > this.#maxChars ? codePointsOf(text) : text.length;
     if (length > this.#maxChars) {
-      this.note(say("too_long", { limit: count(this.#maxChars), length: count(length) }));
+      this.note(translate("too_long", { limit: figureFormat.count(this.#maxChars), length: figureFormat.count(length) }));
     } else {
       on.submit(text, this.#editing);
     }

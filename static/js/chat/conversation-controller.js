@@ -2,9 +2,9 @@
 
 import { Conversation } from "./conversation.js";
 import { get } from "./http.js";
-import { say } from "./words.js";
+import { translate } from "./i18n.js";
 
-export class Room {
+export class ConversationController {
   conversation = new Conversation();
   #opening = Promise.resolve();
   #title = document.getElementById("title");
@@ -66,7 +66,7 @@ export class Room {
 
   draw() {
     const { thread, answers, composer } = this.#parts;
-    const title = this.conversation.view?.title || say("new_chat");
+    const title = this.conversation.view?.title || translate("new_chat");
     this.#title.textContent = title;
     document.title = `${title} · chatsite`;
     thread.show(this.conversation, answers);
@@ -105,7 +105,7 @@ export class Room {
       if (isFresh) follow.jump();
     } catch (error) {
       if (error.status === 404 && this.id === id) location.replace("/");
-      else if (isFresh) composer.note(say("load_failed"));
+      else if (isFresh) composer.note(translate("load_failed"));
     }
   }
 }

@@ -1,29 +1,35 @@
-// Sentences and numbers as the page's language writes them.
+// Sentences and moments in the page's language.
 
-const strings = JSON.parse(document.getElementById("strings").textContent);
+import { figureFormat } from "../figure-format.js";
+
+/** @type {Record<string, string>} */
+const sentences = JSON.parse(document.getElementById("strings")?.textContent ?? "{}");
 const language = document.documentElement.lang;
-const whole = new Intl.NumberFormat(language);
-const tenths = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const moment = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 
-/** The sentence of that key with `{name}` filled in. */
-export function say(key, values = {}) {
-  const text = strings[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+/**
+ * The sentence of that key with `{name}` filled in. A key without a sentence, or a place without a
+ * value, is an error of ours: it goes to the console, where the tests in a browser find it.
+ * @param {string} key
+ * @param {Record<string, string>} values
+ */
+export function translate(key, values = {}) {
+  const sentence = sentences[key];
+  if (sentence === undefined) console.error(`chatsite/chat/js_messages.py has no sentence "${key}"`);
+  return (sentence ?? key).replace(/\{(\w+)\}/g, (place, name) => {
+    if (values[name] === undefined) console.error(`the sentence "${key}" needs a value for ${place}`);
+    return values[name] ?? "";
+  });
 }
 
-export const count = (value) => whole.format(value);
+/**
+ * "1 token", "187 tokens".
+ * @param {number} number
+ */
+export const tokens = (number) => translate(number === 1 ? "token" : "tokens", { count: figureFormat.count(number) });
 
-/** Milliseconds with as many digits as help: 0.42 ms, 24.1 ms, 1,234 ms. */
-export function ms(value) {
-  if (value < 10) return `${new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format(value)} ms`;
-  return `${(value < 100 ? tenths : whole).format(value < 100 ? value : Math.round(value))} ms`;
-}
-
-/** "1 token", "187 tokens". */
-export const tokens = (number) => say(number === 1 ? "token" : "tokens", { count: count(number) });
-
-export const tenth = (value) => tenths.format(value);
-
-export function when(iso) {
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(iso));
-}
+/**
+ * A moment: "27 Nov 2026, 18:04".
+ * @param {string} iso
+ */
+export const when = (iso) => moment.format(new Date(iso));

@@ -1,28 +1,28 @@
 // The chat page: what a person does goes to the site, and what the site says to the page's parts.
 
-import { AgainMenu } from "./again-menu.js";
-import { Answers } from "./answers.js";
+import { RegenerateMenu } from "./regenerate-menu.js";
+import { AnswerStreams } from "./answer-streams.js";
 import { copyText } from "./browser.js";
 import { Composer } from "./composer.js";
-import { FollowEnd } from "./follow-end.js";
+import { ScrollFollower } from "./scroll-follower.js";
 import { post } from "./http.js";
-import { listenToKeys, showKeys } from "./keys.js";
+import { listenToShortcuts, showShortcuts } from "./shortcuts.js";
 import { Outbox } from "./outbox.js";
-import { Questions } from "./questions.js";
-import { Room } from "./room.js";
+import { PendingMessages } from "./pending-messages.js";
+import { ConversationController } from "./conversation-controller.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
 import { Thread } from "./thread.js";
-import { say } from "./words.js";
+import { translate } from "./i18n.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 
 class ChatPage {
   #hasConnected = false;
   #connection = document.getElementById("connection");
-  #follow = new FollowEnd(document.getElementById("scroller"), document.getElementById("to-end"));
+  #follow = new ScrollFollower(document.getElementById("scroller"), document.getElementById("to-end"));
   #thread = new Thread(document.getElementById("thread"), this.#follow, (...a) => this.#act(...a));
-  #menu = new AgainMenu(page);
+  #menu = new RegenerateMenu(page);
   #composer = new Composer({
     person: page.user.name,
     maxChars: page.max_text_chars,
@@ -35,7 +35,7 @@ class ChatPage {
   #sidebar = new Sidebar({
     open: (id) => this.#room.open(id),
     deleted: (id) => id === this.#room.id && this.#room.open(null),
-    failed: () => this.#composer.note(say("action_failed")),
+    failed: () => this.#composer.note(translate("action_failed")),
   });
   #outbox = new Outbox(page.user.name);
   #socket = new ChatSocket({
@@ -45,9 +45,9 @@ class ChatPage {
     onState: (isOpen) => this.#connected(isOpen),
     onTooLarge: (frame) => this.#tooLarge(frame),
   });
-  #answers = new Answers(this.#socket, this.#thread);
-  #questions = new Questions({ outbox: this.#outbox, socket: this.#socket, answers: this.#answers });
-  #room = new Room({
+  #answers = new AnswerStreams(this.#socket, this.#thread);
+  #questions = new PendingMessages({ outbox: this.#outbox, socket: this.#socket, answers: this.#answers });
+  #room = new ConversationController({
     models: page.models,
     thread: this.#thread,
     follow: this.#follow,
@@ -69,7 +69,7 @@ class ChatPage {
     });
     document.getElementById("model").addEventListener("change", () => this.#room.showContext());
     const onLast = (action) => () => this.#actOnLast(action);
-    listenToKeys({
+    listenToShortcuts({
       escape: (event) => this.#escape(event),
       KeyN: () => this.#newChat(),
       KeyK: () => this.#sidebar.focusSearch(),
@@ -84,7 +84,7 @@ class ChatPage {
       Comma: onLast("previous"),
       Period: onLast("next"),
       End: () => this.#follow.jump(),
-      Slash: showKeys,
+      Slash: showShortcuts,
     });
     this.#room.open(page.conversation, false);
   }
@@ -102,7 +102,7 @@ class ChatPage {
   }
 
   async #ask(text, editing) {
-    if (this.#conversation.unfinished()) return this.#composer.note(say("busy"));
+    if (this.#conversation.unfinished()) return this.#composer.note(translate("busy"));
     this.#composer.clear();
     const { id } = this.#room;
     await this.#room.isReady;
@@ -117,7 +117,7 @@ class ChatPage {
   #act(action, message, button) {
     switch (action) {
       case "copy":
-        return copyText(message.text).then(() => flash(button), () => this.#composer.note(say("action_failed")));
+        return copyText(message.text).then(() => flash(button), () => this.#composer.note(translate("action_failed")));
       case "edit":
         return this.#composer.edit(message);
       case "regenerate":
@@ -144,10 +144,10 @@ class ChatPage {
   }
 
   #again(type, message, choice = {}) {
-    if (this.#conversation.unfinished()) return this.#composer.note(say("busy"));
+    if (this.#conversation.unfinished()) return this.#composer.note(translate("busy"));
     if (this.#questions.isAskedIn(this.#conversation)) return;
     this.#questions.again(type, this.#conversation, message, choice);
-    this.#composer.note(this.#socket.isOpen ? "" : say("sent_later"));
+    this.#composer.note(this.#socket.isOpen ? "" : translate("sent_later"));
   }
 
   #turn(message, step) {
@@ -277,13 +277,13 @@ class ChatPage {
     const asked = this.#questions.settle(client_id);
     if (text) this.#composer.giveBack(conversation, text);
     if (asked?.conversation === this.#conversation) this.#room.draw();
-    this.#composer.note(say("too_large"));
+    this.#composer.note(translate("too_large"));
   }
 
   /** After a gap whatever was missed is asked for: deltas by the socket, the rest here. */
   #connected(isOpen) {
     this.#connection.hidden = isOpen;
-    this.#connection.textContent = isOpen ? "" : say(navigator.onLine ? "reconnecting" : "offline");
+    this.#connection.textContent = isOpen ? "" : translate(navigator.onLine ? "reconnecting" : "offline");
     this.#answers.connected(isOpen);
     document.body.classList.toggle("connected", isOpen);
     if (!isOpen) return;

@@ -13,11 +13,11 @@ const OPEN_TAG = /<[a-zA-Z/][^>\n]{0,200}$/;
 const MARKS = /\*{1,3}|_{1,3}|~{1,2}/g;
 
 /** `text` with its half-written end closed or held back. Only the last block is touched. */
-export function closed(text) {
+export function autoclose(text) {
   const start = startOfLastBlock(text);
   const last = text.slice(start);
-  if (isOpenFence(last)) return text.slice(0, start) + fenced(last);
-  return text.slice(0, start) + closedInline(withoutMarker(last));
+  if (isOpenFence(last)) return text.slice(0, start) + withoutPartialFence(last);
+  return text.slice(0, start) + autocloseInline(withoutMarker(last));
 }
 
 function startOfLastBlock(text) {
@@ -38,7 +38,7 @@ function startOfLastBlock(text) {
 const isOpenFence = (block) => FENCE.test(block);
 
 /** A fence whose line isn't complete shows nothing; one that may just be closing isn't code. */
-function fenced(block) {
+function withoutPartialFence(block) {
   if (!block.includes("\n")) return "";
   return block.replace(/\n {0,3}[`~]{1,2}$/, "");
 }
@@ -50,16 +50,16 @@ function withoutMarker(block) {
 }
 
 /** Hold back a formula, a link or a tag that is open at the end, and close code and emphasis. */
-function closedInline(block) {
+function autocloseInline(block) {
   const text = withoutOpenMath(block).replace(OPEN_LINK, "").replace(OPEN_TAG, "");
   const plain = masked(text, CODE, MATH, LINK);
   const tick = plain.indexOf("`");
   if (tick >= 0) {
     const ticks = /^`+/.exec(plain.slice(tick))[0];
     const code = text.slice(tick + ticks.length);
-    return code.trim() ? text + ticks : closedEmphasis(text.slice(0, tick), plain);
+    return code.trim() ? text + ticks : autocloseEmphasis(text.slice(0, tick), plain);
   }
-  return closedEmphasis(text, plain);
+  return autocloseEmphasis(text, plain);
 }
 
 function withoutOpenMath(block) {
@@ -72,7 +72,7 @@ function masked(text, ...patterns) {
   return patterns.reduce((rest, pattern) => rest.replace(pattern, (part) => "x".repeat(part.length)), text);
 }
 
-function closedEmphasis(text, plain) {
+function autocloseEmphasis(text, plain) {
   const open = [];
   let end = text.length;
   for (const { 0: mark, index } of plain.slice(0, end).matchAll(MARKS)) {

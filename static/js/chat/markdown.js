@@ -2,8 +2,8 @@
 
 import DOMPurify from "../../vendor/dompurify/purify.js";
 import { marked } from "../../vendor/marked/marked.js";
-import { codeOf, growCode } from "./code.js";
-import { closed } from "./half-written.js";
+import { codeBlock, growCodeBlock } from "./code-block.js";
+import { autoclose } from "./markdown-autoclose.js";
 import { escaped } from "./html.js";
 import { drawMath, mathExtensions } from "./math.js";
 
@@ -44,7 +44,7 @@ export class MarkdownView {
 
   /** Show `text`; `isGrowing` closes what is half-written at its end. */
   render(text, { isGrowing = false } = {}) {
-    const source = isGrowing ? closed(text) : text;
+    const source = isGrowing ? autoclose(text) : text;
     const kept = isGrowing ? this.#settled(source) : 0;
     let start = kept ? this.#blocks[kept].start : 0;
     let index = kept;
@@ -78,7 +78,7 @@ export class MarkdownView {
     this.#blocks[index] = block;
     if (isGrowing && known?.type === "code" && token.type === "code" && known.lang === token.lang) {
       block.element = known.element;
-      growCode(known.element, token.text);
+      growCodeBlock(known.element, token.text);
       return;
     }
     block.element = blockOf(token, isGrowing);
@@ -89,7 +89,7 @@ export class MarkdownView {
 }
 
 function blockOf(token, isGrowing) {
-  if (token.type === "code") return codeOf(token.text, token.lang, { isGrowing });
+  if (token.type === "code") return codeBlock(token.text, token.lang, { isGrowing });
   const block = document.createElement("div");
   block.className = "block";
   block.append(DOMPurify.sanitize(marked.parser([token]), RULES));
@@ -99,7 +99,7 @@ function blockOf(token, isGrowing) {
   }
   for (const code of block.querySelectorAll("pre > code")) {
     const language = /language-([\w+#.-]+)/.exec(code.className)?.[1];
-    code.parentElement.replaceWith(codeOf(code.textContent.replace(/\n$/, ""), language, { isGrowing }));
+    code.parentElement.replaceWith(codeBlock(code.textContent.replace(/\n$/, ""), language, { isGrowing }));
   }
   drawMath(block);
   for (const element of block.querySelectorAll("[class]")) {

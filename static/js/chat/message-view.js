@@ -1,8 +1,9 @@
 // One message on the page: its text, its phase or figures, and what can be done with it.
 
+import { figureFormat } from "../figure-format.js";
 import { MarkdownView } from "./markdown.js";
 import { drawWaterfall, figuresLine } from "./waterfall.js";
-import { count, say, tokens, when } from "./words.js";
+import { tokens, translate, when } from "./i18n.js";
 
 const CONTINUABLE = ["length", "cancelled", "failed", "interrupted"];
 
@@ -31,7 +32,7 @@ export class MessageView {
     this.element = template.content.cloneNode(true).firstElementChild;
     this.element.classList.add(message.role);
     this.element.dataset.id = message.id;
-    this.#part("h2").textContent = say(message.role === "user" ? "you" : "model");
+    this.#part("h2").textContent = translate(message.role === "user" ? "you" : "model");
     if (message.role === "assistant") this.#markdown = new MarkdownView(this.#part(".content"));
     else this.element.title = when(message.created_at);
     this.element.addEventListener("click", (event) => {
@@ -117,7 +118,7 @@ export class MessageView {
     trouble.hidden = !trouble.textContent;
     const trimmed = this.#part(".trimmed");
     trimmed.hidden = !message.trimmed_messages;
-    trimmed.textContent = say("trimmed", { count: count(message.trimmed_messages) });
+    trimmed.textContent = translate("trimmed", { count: figureFormat.count(message.trimmed_messages) });
     trouble.classList.toggle("mild", !["failed", "interrupted"].includes(message.finish_reason));
     if (isDone) this.#showPhase("");
     const line = isDone ? figuresLine(message.figures) : "";
@@ -144,7 +145,7 @@ export class MessageView {
     }
     const siblings = this.#part(".siblings");
     siblings.hidden = of < 2;
-    siblings.querySelector("span").textContent = say("version", { which: count(which), of: count(of) });
+    siblings.querySelector("span").textContent = translate("version", { which: figureFormat.count(which), of: figureFormat.count(of) });
     siblings.querySelector("[data-do=previous]").disabled = which === 1;
     siblings.querySelector("[data-do=next]").disabled = which === of;
   }
@@ -155,14 +156,14 @@ export function endOf(message) {
   const after = { tokens: tokens(message.position) };
   switch (message.finish_reason) {
     case "cancelled":
-      return say(message.position ? "end_cancelled" : "end_cancelled_early", after);
+      return translate(message.position ? "end_cancelled" : "end_cancelled_early", after);
     case "interrupted":
-      return say(message.position ? "end_interrupted" : "end_interrupted_early", after);
+      return translate(message.position ? "end_interrupted" : "end_interrupted_early", after);
     case "length":
-      return say("end_length");
+      return translate("end_length");
     case "failed":
-      return say("end_failed", { text: message.error_text || message.error_code });
+      return translate("end_failed", { text: message.error_text || message.error_code });
     default:
-      return message.text ? "" : say("end_empty");
+      return message.text ? "" : translate("end_empty");
   }
 }

@@ -3,7 +3,7 @@
 
 import { newId } from "./browser.js";
 
-export class Questions {
+export class PendingMessages {
   #asked = new Map(); // client_id → {conversation, sentAt, temporary, text}
   #outbox;
   #socket;

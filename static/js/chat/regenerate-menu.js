@@ -1,10 +1,10 @@
 // The menu "answer again with …": other presets and models for one more version of an answer.
 
-import { say } from "./words.js";
+import { translate } from "./i18n.js";
 
 const GAP_PX = 4;
 
-export class AgainMenu {
+export class RegenerateMenu {
   #menu = document.getElementById("again-menu");
   #models;
   #presets;
@@ -50,7 +50,7 @@ export class AgainMenu {
 
 function heading(key) {
   const line = document.createElement("p");
-  line.textContent = say(key);
+  line.textContent = translate(key);
   line.setAttribute("role", "presentation");
   return line;
 }

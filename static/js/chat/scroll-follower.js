@@ -2,7 +2,7 @@
 
 const NEAR_PX = 48;
 
-export class FollowEnd {
+export class ScrollFollower {
   #scroller;
   #button;
   #isAtEnd = true;

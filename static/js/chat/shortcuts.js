@@ -3,7 +3,7 @@
 const dialog = document.getElementById("keys");
 
 /** Call `actions[name]` for Alt and the key of that name, and `escape` for Esc. */
-export function listenToKeys({ escape, ...actions }) {
+export function listenToShortcuts({ escape, ...actions }) {
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || event.defaultPrevented) return;
     if (event.key === "Escape" && !dialog.open) {
@@ -16,9 +16,9 @@ export function listenToKeys({ escape, ...actions }) {
     event.preventDefault();
     action();
   });
-  document.getElementById("show-keys").addEventListener("click", showKeys);
+  document.getElementById("show-keys").addEventListener("click", showShortcuts);
 }
 
-export function showKeys() {
+export function showShortcuts() {
   dialog.showModal();
 }

@@ -1,6 +1,6 @@
 // What the list of conversations is made of: groups by day, marked hits, titles that are edited.
 
-import { say } from "./words.js";
+import { translate } from "./i18n.js";
 
 const DAY_MS = 86_400_000;
 const MAX_TITLE = 120;
@@ -10,9 +10,9 @@ const month = new Intl.DateTimeFormat(document.documentElement.lang, { month: "l
 export function groupOf(iso) {
   const date = new Date(iso);
   const midnight = new Date().setHours(0, 0, 0, 0);
-  if (date >= midnight) return say("today");
-  if (date >= midnight - DAY_MS) return say("yesterday");
-  if (date >= midnight - 7 * DAY_MS) return say("last_week");
+  if (date >= midnight) return translate("today");
+  if (date >= midnight - DAY_MS) return translate("yesterday");
+  if (date >= midnight - 7 * DAY_MS) return translate("last_week");
   return month.format(date);
 }
 
@@ -42,7 +42,7 @@ export function editTitle(row, title) {
   const field = document.createElement("input");
   field.value = title;
   field.maxLength = MAX_TITLE;
-  field.setAttribute("aria-label", say("title_label"));
+  field.setAttribute("aria-label", translate("title_label"));
   link.hidden = true;
   link.after(field);
   row.classList.add("is-renaming");

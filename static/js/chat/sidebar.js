@@ -2,8 +2,8 @@
 
 import { Drawer } from "./drawer.js";
 import { get, post } from "./http.js";
-import { editTitle, groupOf, headingOf, mark } from "./sidebar-parts.js";
-import { say } from "./words.js";
+import { editTitle, groupOf, headingOf, mark } from "./sidebar-rows.js";
+import { translate } from "./i18n.js";
 
 const UNDO_MS = 6000;
 const SEARCH_MS = 200;
@@ -148,7 +148,7 @@ export class Sidebar {
     if (!wanted.length && this.#isComplete) {
       const empty = document.createElement("p");
       empty.className = "empty quiet";
-      empty.textContent = say(this.#query ? "nothing_found" : "no_conversations");
+      empty.textContent = translate(this.#query ? "nothing_found" : "no_conversations");
       wanted.push(empty);
     }
     const staying = new Set(wanted);
@@ -168,11 +168,11 @@ export class Sidebar {
       row.querySelector("a").href = `/c/${item.id}/`;
       this.#rows.set(item.id, row);
     }
-    const title = item.title || say("new_chat");
+    const title = item.title || translate("new_chat");
     mark(row.querySelector(".name"), title, this.#query);
     row.querySelector("a").title = title;
     for (const action of ["rename", "delete"]) {
-      row.querySelector(`[data-do=${action}]`).setAttribute("aria-label", say(`${action}_this`, { title }));
+      row.querySelector(`[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title }));
     }
     const snippet = row.querySelector(".snippet");
     snippet.hidden = !this.#query || !item.snippet;
@@ -189,7 +189,7 @@ export class Sidebar {
     sign.hidden = !(item?.is_writing || item?.has_news);
     if (sign.hidden) return;
     sign.classList.toggle("is-writing", item.is_writing);
-    sign.title = say(item.is_writing ? "sign_writing" : "sign_news");
+    sign.title = translate(item.is_writing ? "sign_writing" : "sign_news");
     sign.querySelector("span").textContent = sign.title;
   }
 
@@ -242,10 +242,10 @@ export class Sidebar {
   }
 
   #delete(id) {
-    const title = this.#items.get(id).title || say("new_chat");
+    const title = this.#items.get(id).title || translate("new_chat");
     this.#deleteLeaving();
     this.#leaving.set(id, setTimeout(() => this.#reallyDelete(id), UNDO_MS));
-    this.#toast.querySelector("span").textContent = say("deleted", { title });
+    this.#toast.querySelector("span").textContent = translate("deleted", { title });
     const undo = this.#toast.querySelector("button");
     undo.onclick = () => {
       clearTimeout(this.#leaving.get(id));

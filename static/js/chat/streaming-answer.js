@@ -1,12 +1,13 @@
 // An answer while it is made: its text so far, its phase, and when it was painted.
 
+import { figureFormat } from "../figure-format.js";
 import { codePointsOf } from "./browser.js";
-import { count, say } from "./words.js";
+import { translate } from "./i18n.js";
 
 const SPEED_WINDOW_MS = 3000;
 const SILENCE_MS = 2500;
 
-export class LiveAnswer {
+export class StreamingAnswer {
   #arrivals = []; // [time, tokens] of the last seconds
   #codePoints;
   #isStopping = false;
@@ -86,21 +87,21 @@ export class LiveAnswer {
     const phase = this.phase;
     if (phase === "writing") {
       const silence = this.#silenceMs();
-      if (silence > SILENCE_MS) return say("phase_silent", { seconds: count(Math.round(silence / 1000)) });
+      if (silence > SILENCE_MS) return translate("phase_silent", { seconds: figureFormat.count(Math.round(silence / 1000)) });
       const speed = this.#speed();
-      return speed ? say("phase_writing", { speed: count(Math.round(speed)) }) : say("phase_writing_start");
+      return speed ? translate("phase_writing", { speed: figureFormat.rate(speed) }) : translate("phase_writing_start");
     }
-    if (phase === "queued" && !place) return say("phase_queued_unknown");
-    if (phase === "prefill" && !(done && total)) return say("phase_prefill_start");
-    const share = total ? count(Math.round((100 * done) / total)) : "";
-    return say(`phase_${phase}`, { place: place && count(place), share });
+    if (phase === "queued" && !place) return translate("phase_queued_unknown");
+    if (phase === "prefill" && !(done && total)) return translate("phase_prefill_start");
+    const share = total ? figureFormat.count(Math.round((100 * done) / total)) : "";
+    return translate(`phase_${phase}`, { place: place && figureFormat.count(place), share });
   }
 
   /** The phase for those who hear it: without numbers that change all the time. */
   spoken() {
     const phase = this.phase;
-    if (phase === "writing") return say("phase_writing_start");
-    if (phase === "prefill") return say("phase_prefill_start");
+    if (phase === "writing") return translate("phase_writing_start");
+    if (phase === "prefill") return translate("phase_prefill_start");
     return this.words();
   }
 

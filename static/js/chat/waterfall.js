@@ -1,15 +1,16 @@
 // Where an answer's time went: one line of figures, and the bars behind it.
 
-import { count, ms, say, tenth, tokens } from "./words.js";
+import { figureFormat } from "../figure-format.js";
+import { tokens, translate } from "./i18n.js";
 
 /** "TTFT 212 ms · 24.1 ms/token · 41 tokens/s · 187 tokens · model / preset"; "" without figures. */
 export function figuresLine(figures) {
   if (!figures) return "";
   const parts = [];
-  if (figures.ttft_ms != null) parts.push(`TTFT ${ms(figures.ttft_ms)}`);
-  if (figures.tpot_ms != null) parts.push(say("ms_token", { value: tenth(figures.tpot_ms) }));
+  if (figures.ttft_ms != null) parts.push(`TTFT ${figureFormat.duration(figures.ttft_ms)}`);
+  if (figures.tpot_ms != null) parts.push(translate("per_token", { time: figureFormat.duration(figures.tpot_ms) }));
   if (figures.decode_tokens_per_s != null) {
-    parts.push(say("tokens_s", { value: count(Math.round(figures.decode_tokens_per_s)) }));
+    parts.push(translate("tokens_s", { value: figureFormat.rate(figures.decode_tokens_per_s) }));
   }
   if (figures.completion_tokens != null) parts.push(tokens(figures.completion_tokens));
   if (!parts.length) return "";
@@ -29,17 +30,8 @@ export function drawWaterfall(root, figures) {
 }
 
 function barsOf(figures) {
-  if (figures.ttft_ms == null) return [];
-  const bars = [];
-  const web = Math.min(figures.submitted_ms ?? 0, figures.queue_ms);
-  bars.push({ kind: "web", start: 0, length: web });
-  bars.push({ kind: "queue", start: web, length: figures.queue_ms - web });
-  bars.push({ kind: "prefill", start: figures.queue_ms, length: figures.prefill_ms });
-  bars.push({ kind: "decode", start: figures.ttft_ms, length: figures.decode_ms });
-  if (figures.recovery_ms) {
-    bars.push({ kind: "recovery", start: figures.ttft_ms + figures.decode_ms, length: figures.recovery_ms });
-  }
-  if (figures.delivery_ms != null && figures.delivery_ms > 0) {
+  const bars = figures.segments.map(({ kind, start_ms, length_ms }) => ({ kind, start: start_ms, length: length_ms }));
+  if (bars.length && figures.delivery_ms > 0) {
     bars.push({ kind: "unattributed", start: figures.latency_ms, length: figures.delivery_ms });
   }
   return bars;
@@ -48,7 +40,7 @@ function barsOf(figures) {
 function rowOf({ kind, start, length }, total) {
   const row = document.createElement("li");
   const label = document.createElement("span");
-  label.textContent = say(`bar_${kind}`);
+  label.textContent = translate(`bar_${kind}`);
   const track = document.createElement("span");
   track.className = "track";
   const bar = document.createElement("span");
@@ -58,7 +50,7 @@ function rowOf({ kind, start, length }, total) {
   track.append(bar);
   const value = document.createElement("span");
   value.className = "value";
-  value.textContent = ms(length);
+  value.textContent = figureFormat.duration(length);
   row.append(label, track, value);
   return row;
 }
@@ -69,12 +61,12 @@ function formulaOf(figures) {
   const n = figures.completion_tokens;
   if (figures.recovery_ms) {
     line.textContent =
-      `${say("formula_recovery")}: ${ms(figures.latency_ms)} = ` +
-      `${ms(figures.ttft_ms)} + ${ms(figures.decode_ms)} + ${ms(figures.recovery_ms)}`;
+      `${translate("formula_recovery")}: ${figureFormat.duration(figures.latency_ms)} = ` +
+      `${figureFormat.duration(figures.ttft_ms)} + ${figureFormat.duration(figures.decode_ms)} + ${figureFormat.duration(figures.recovery_ms)}`;
   } else if (figures.tpot_ms != null) {
     line.textContent =
-      `${say("formula")}: ${ms(figures.latency_ms)} = ` +
-      `${ms(figures.ttft_ms)} + ${ms(figures.tpot_ms)} × (${count(n)} − 1)`;
+      `${translate("formula")}: ${figureFormat.duration(figures.latency_ms)} = ` +
+      `${figureFormat.duration(figures.ttft_ms)} + ${figureFormat.duration(figures.tpot_ms)} × (${figureFormat.count(n)} − 1)`;
   }
   return line;
 }
@@ -83,13 +75,13 @@ function notesOf(figures) {
   const notes = [];
   if (figures.prompt_tokens != null) {
     const cached = figures.cached_tokens ?? 0;
-    notes.push(say(cached ? "of_prompt" : "prompt", { prompt: count(figures.prompt_tokens), cached: count(cached) }));
+    notes.push(translate(cached ? "of_prompt" : "prompt", { prompt: figureFormat.count(figures.prompt_tokens), cached: figureFormat.count(cached) }));
   }
-  if (figures.batch_mean > 1) notes.push(say("batch", { batch: tenth(figures.batch_mean) }));
-  if (figures.roofline != null) notes.push(say("roofline", { share: count(Math.round(100 * figures.roofline)) }));
-  if (figures.attempts > 1) notes.push(say("attempts", { count: count(figures.attempts) }));
+  if (figures.batch_mean > 1) notes.push(translate("batch", { batch: figureFormat.rate(figures.batch_mean) }));
+  if (figures.roofline != null) notes.push(translate("roofline", { percent: figureFormat.percent(figures.roofline) }));
+  if (figures.attempts > 1) notes.push(translate("attempts", { count: figureFormat.count(figures.attempts) }));
   if (figures.dtype) notes.push([figures.dtype, figures.device].filter(Boolean).join(", "));
-  if (figures.is_exact === false) notes.push(say("inexact"));
+  if (figures.is_exact === false) notes.push(translate("inexact"));
   const line = document.createElement("p");
   line.className = "quiet";
   line.textContent = notes.join(" · ");
