@@ -30,6 +30,7 @@ from chatsite.errors import ChatError
 from chatsite.generation import request_life as requests
 from chatsite.generation.rows import record_paint
 from inference import client, contract
+from inference.contract import CloseCode
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._budget, self._budget_at = FRAMES_BURST, time.monotonic()
         await self.accept()
         if not self.user.is_authenticated:
-            await self.close(frames.CLOSE_SIGNED_OUT)
+            await self.close(CloseCode.SIGNED_OUT)
             return
         await self._emit(frames.Welcome(frames.VERSION, self.user.get_username()))
         self._watch = asyncio.create_task(self._keep_watch())
@@ -67,7 +68,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except Exception:
             logger.exception("%s failed", message["type"])
             with suppress(Exception):  # it may be closed already
-                await self.close(frames.CLOSE_BROKEN)
+                await self.close(CloseCode.BROKEN)
 
     async def disconnect(self, code: int) -> None:
         tasks = [*self._followed.values(), *([self._watch] if self._watch else [])]
@@ -89,7 +90,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                     session_checked = time.monotonic()
                     user = await get_user(self.scope)
                     if not (user.is_authenticated and user.is_active and await self._has_session()):
-                        await self.close(frames.CLOSE_SIGNED_OUT)
+                        await self.close(CloseCode.SIGNED_OUT)
                         return
                 await self._end_stored()
             except Exception as error:  # database or Redis away: look again
@@ -106,13 +107,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if text_data is None:
-            await self.close(frames.CLOSE_BINARY)
+            await self.close(CloseCode.BINARY_FRAME)
         elif len(text_data) > frames.MAX_FRAME_BYTES:
-            await self.close(frames.CLOSE_TOO_BIG)
+            await self.close(CloseCode.FRAME_TOO_BIG)
         elif not self.user.is_authenticated:
-            await self.close(frames.CLOSE_SIGNED_OUT)
+            await self.close(CloseCode.SIGNED_OUT)
         elif not self._within_budget():
-            await self.close(frames.CLOSE_FLOODING)
+            await self.close(CloseCode.TOO_MANY_FRAMES)
         else:
             try:
                 frame = frames.decoder.decode(text_data)
@@ -254,12 +255,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
                         await _in_thread(requests.store, request)
             await self._emit_ended([request])
         except client.SlowReader:
-            await self.close(frames.CLOSE_SLOW_READER)
+            await self.close(CloseCode.SLOW_READER)
         except asyncio.CancelledError:
             raise
         except Exception:
             logger.exception("stream of %s broke", request.hex[:8])
-            await self.close(frames.CLOSE_BROKEN)  # the page goes on from where it was
+            await self.close(CloseCode.BROKEN)  # the page goes on from where it was
 
     async def _end_stored(self) -> None:
         """Say `ended` for every followed request that the database knows as ended.
@@ -306,7 +307,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         session = self.scope.get("session")
         key = message.get("session")
         if key is None or (session is not None and session.session_key == key):
-            await self.close(frames.CLOSE_SIGNED_OUT)
+            await self.close(CloseCode.SIGNED_OUT)
 
 
 def _in_thread(function: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:

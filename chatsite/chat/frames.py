@@ -188,14 +188,6 @@ class Pong(Struct, tag="pong"):
 
 Outgoing = Welcome | Accepted | Phase | Delta | Ended | Changed | Refused | Pong
 
-CLOSE_SIGNED_OUT = 4401
-CLOSE_FLOODING = 4408
-CLOSE_TOO_BIG = 1009
-CLOSE_BINARY = 1003
-CLOSE_BROKEN = 1011
-CLOSE_SLOW_READER = 4409
-CLOSE_ORIGIN = 4403
-
 
 def encode(frame: Outgoing) -> str:
     return msgspec.json.encode(frame).decode()

@@ -1,7 +1,8 @@
 """Bounds on the chat's socket that Daphne leaves to nobody.
 
-In: a message larger than any that the site would look at is refused while it arrives, with close
-code 1009, however Daphne was started; its own default is less than a message may have.
+In: a message may be larger than Daphne's own default allows, so that the consumer can close the
+socket with a code for one that is too large. Beyond MAX_MESSAGE_BYTES it is refused while it
+arrives, by the protocol itself and with its own code, 1009.
 
 Out: Daphne's send never waits, so that what a client doesn't read would pile up in this process
 until the pings notice. A socket with MAX_UNREAD_BYTES unread is closed; whoever is only slow opens
@@ -18,9 +19,11 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from chatsite.chat import frames
+from inference.contract import CloseCode
 
 logger = logging.getLogger(__name__)
 
+MAX_MESSAGE_BYTES = 2 * frames.MAX_FRAME_BYTES
 MAX_UNREAD_BYTES = 2_000_000
 CLOSE_S = 5.0  # for the client to have read the code, before the connection is cut
 
@@ -53,7 +56,7 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):
     """Daphne's, bounded in both directions."""
 
     def onConnect(self, request: Any) -> Any:
-        self.maxMessagePayloadSize = self.maxFramePayloadSize = frames.MAX_FRAME_BYTES
+        self.maxMessagePayloadSize = self.maxFramePayloadSize = MAX_MESSAGE_BYTES
         self.failByDrop = False  # or the page would see a lost connection, and send it all again
         self.closeHandshakeTimeout = CLOSE_S
         self._unread = Unread()
@@ -70,7 +73,7 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):
         else:
             logger.warning("a socket is closed: %d bytes unread", self._unread.num_bytes)
             # The code comes behind what waits; without an answer Autobahn cuts the connection.
-            self.sendClose(code=frames.CLOSE_SLOW_READER)
+            self.sendClose(code=CloseCode.SLOW_READER)
 
 
 def bound_sockets() -> None:

@@ -15,7 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from chatsite.chat import frames
-from chatsite.server.socket_limits import MAX_UNREAD_BYTES
+from chatsite.server.socket_limits import MAX_MESSAGE_BYTES, MAX_UNREAD_BYTES
+from inference.contract import CloseCode
 from tests.support.page import Page, question
 from tests.support.stack import Stack
 
@@ -49,16 +50,43 @@ def test_a_frame_that_may_be_sent_arrives_whole(
     assert asyncio.run(refusal())["field"] == "text"
 
 
-def test_a_larger_frame_closes_the_socket_with_a_code(site: Stack, alice: httpx.Client) -> None:
+def test_each_code_that_closes_a_socket_reaches_its_client(
+    site: Stack, alice: httpx.Client
+) -> None:
+    """Through Daphne and Autobahn, which turn a code below 3000 into an error of their own."""
+    ping = json.dumps({"type": "ping"})
+    signed_out = httpx.Client(base_url=site.url)
+    reasons: dict[CloseCode, tuple[httpx.Client, list[str | bytes]]] = {
+        CloseCode.BINARY_FRAME: (alice, [b"\x00"]),
+        CloseCode.FRAME_TOO_BIG: (alice, [question("x" * frames.MAX_FRAME_BYTES)]),
+        CloseCode.TOO_MANY_FRAMES: (alice, [ping] * 200),
+        CloseCode.SIGNED_OUT: (signed_out, []),
+    }
+
+    async def code_after(client: httpx.Client, sent: list[str | bytes]) -> int:
+        async with Page(site, client).open() as socket:
+            with suppress(ConnectionClosed):
+                for frame in sent:
+                    await socket.send(frame)
+            await asyncio.wait_for(socket.wait_closed(), 20)
+            return int(socket.close_code or 0)
+
+    for code, (client, sent) in reasons.items():
+        assert asyncio.run(code_after(client, sent)) == code
+
+
+def test_a_frame_beyond_all_measure_is_refused_while_it_arrives(
+    site: Stack, alice: httpx.Client
+) -> None:
     async def closed() -> int:
         page = Page(site, alice)
         async with page.open() as socket:
             await page.read(socket, until="welcome")
-            await socket.send(question("x" * frames.MAX_FRAME_BYTES))
+            await socket.send(question("x" * MAX_MESSAGE_BYTES))
             await asyncio.wait_for(socket.wait_closed(), 20)
             return int(socket.close_code or 0)
 
-    assert asyncio.run(closed()) == frames.CLOSE_TOO_BIG
+    assert asyncio.run(closed()) == 1009
 
 
 def test_a_reader_that_never_reads_costs_bounded_memory_and_disturbs_nobody(
@@ -99,7 +127,7 @@ def test_a_reader_that_never_reads_costs_bounded_memory_and_disturbs_nobody(
                 while True:
                     taken += len(await asyncio.wait_for(socket.recv(), 10))
             # The connection may have been cut before its code could be read.
-            assert socket.close_code in (frames.CLOSE_SLOW_READER, 1006)
+            assert socket.close_code in (CloseCode.SLOW_READER, 1006)
             return taken, grown
 
     taken, grown = asyncio.run(neglect())

@@ -8,14 +8,13 @@ import { ScrollFollower } from "./scroll-follower.js";
 import { post } from "./http.js";
 import { listenToShortcuts, showShortcuts } from "./shortcuts.js";
 import { Outbox } from "./outbox.js";
+import { page } from "./page.js";
 import { PendingMessages } from "./pending-messages.js";
 import { ConversationController } from "./conversation-controller.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
 import { Thread } from "./thread.js";
 import { translate } from "./i18n.js";
-
-const page = JSON.parse(document.getElementById("page-data").textContent);
 
 class ChatPage {
   #hasConnected = false;
@@ -25,7 +24,7 @@ class ChatPage {
   #menu = new RegenerateMenu(page);
   #composer = new Composer({
     person: page.user.name,
-    maxChars: page.max_text_chars,
+    maxChars: page.limits.text_chars,
     on: {
       submit: (text, editing) => this.#ask(text, editing),
       stop: () => this.#stop(),

@@ -2,10 +2,9 @@
 
 import { figureFormat } from "../figure-format.js";
 import { MarkdownView } from "./markdown.js";
+import { page } from "./page.js";
 import { drawWaterfall, figuresLine } from "./waterfall.js";
 import { tokens, translate, when } from "./i18n.js";
-
-const CONTINUABLE = ["length", "cancelled", "failed", "interrupted"];
 
 // Markdown of messages far from view is made when they come near: long threads open at once.
 const near = new IntersectionObserver(
@@ -138,7 +137,7 @@ export class MessageView {
       edit: !isAnswer && isDone,
       regenerate: isAnswer && isDone,
       "choose-again": isAnswer && isDone,
-      continue: isAnswer && isDone && isLast && CONTINUABLE.includes(message.finish_reason),
+      continue: isAnswer && isDone && isLast && page.continuable.includes(message.finish_reason),
     };
     for (const [name, is] of Object.entries(allowed)) {
       this.#part(`[data-do=${name}]`).hidden = !is;

@@ -1,9 +1,9 @@
 // What the list of conversations is made of: groups by day, marked hits, titles that are edited.
 
 import { translate } from "./i18n.js";
+import { page } from "./page.js";
 
 const DAY_MS = 86_400_000;
-const MAX_TITLE = 120;
 const month = new Intl.DateTimeFormat(document.documentElement.lang, { month: "long", year: "numeric" });
 
 /** The heading that a conversation of that time stands under. */
@@ -41,7 +41,7 @@ export function editTitle(row, title) {
   const link = row.querySelector("a");
   const field = document.createElement("input");
   field.value = title;
-  field.maxLength = MAX_TITLE;
+  field.maxLength = page.limits.title_chars;
   field.setAttribute("aria-label", translate("title_label"));
   link.hidden = true;
   link.after(field);

@@ -1,11 +1,12 @@
 // The tab's one socket. Reconnects by itself, sends again what was not accepted, and goes on
 // following answers from the token the page has.
 
+import { page } from "./page.js";
+
 const RETRY_MS = [300, 600, 1200, 2500, 5000, 8000];
 const PING_MS = 15_000;
 const SILENCE_MS = 40_000;
-const SIGNED_OUT = 4401;
-const NOT_TAKEN = [1009, 1003]; // too large, and of a kind that the site doesn't take
+const MESSAGE_TOO_BIG = 1009; // the protocol's own code, of a site or a proxy that reads no further
 const RELOADED_FOR = "reloaded-for";
 
 export class ChatSocket {
@@ -106,11 +107,11 @@ export class ChatSocket {
   #closed(code) {
     this.#socket = null;
     this.#onState(false);
-    if (code === SIGNED_OUT) {
+    if (code === page.close_codes.signed_out) {
       location.assign(`/accounts/sign-in/?next=${encodeURIComponent(location.pathname)}`);
       return;
     }
-    if (NOT_TAKEN.includes(code)) this.#dropLargest();
+    if (code === page.close_codes.frame_too_big || code === MESSAGE_TOO_BIG) this.#dropLargest();
     const wait = RETRY_MS[Math.min(this.#tries++, RETRY_MS.length - 1)];
     setTimeout(() => this.#socket ?? this.#open(), wait * (0.8 + 0.4 * Math.random()));
   }

@@ -87,22 +87,18 @@ export class StreamingAnswer {
     const phase = this.phase;
     if (phase === "writing") {
       const silence = this.#silenceMs();
-      if (silence > SILENCE_MS) return translate("phase_silent", { seconds: figureFormat.count(Math.round(silence / 1000)) });
+      if (silence > SILENCE_MS) return translate("phase_writing_silent", { seconds: figureFormat.count(Math.round(silence / 1000)) });
       const speed = this.#speed();
-      return speed ? translate("phase_writing", { speed: figureFormat.rate(speed) }) : translate("phase_writing_start");
+      return speed ? translate("phase_writing_speed", { speed: figureFormat.rate(speed) }) : translate("phase_writing");
     }
-    if (phase === "queued" && !place) return translate("phase_queued_unknown");
-    if (phase === "prefill" && !(done && total)) return translate("phase_prefill_start");
-    const share = total ? figureFormat.count(Math.round((100 * done) / total)) : "";
-    return translate(`phase_${phase}`, { place: place && figureFormat.count(place), share });
+    if (place) return translate(`phase_${phase}_place`, { place: figureFormat.count(place) });
+    if (done && total) return translate(`phase_${phase}_share`, { share: figureFormat.count((100 * done) / total) });
+    return translate(`phase_${phase}`);
   }
 
   /** The phase for those who hear it: without numbers that change all the time. */
   spoken() {
-    const phase = this.phase;
-    if (phase === "writing") return translate("phase_writing_start");
-    if (phase === "prefill") return translate("phase_prefill_start");
-    return this.words();
+    return this.#phase.place ? this.words() : translate(`phase_${this.phase}`);
   }
 
   #silenceMs() {

@@ -15,7 +15,7 @@ from django.test import Client
 
 from chatsite.accounts.models import User
 from chatsite.asgi import application
-from chatsite.chat import frames
+from inference.contract import CloseCode
 from tests.chatsite.accounts.conftest import PASSWORD
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
@@ -55,7 +55,7 @@ async def is_closed(socket: WebsocketCommunicator) -> bool:
         said = await socket.receive_output(timeout=2)
     except TimeoutError:
         return False
-    return said["type"] == "websocket.close" and said["code"] == frames.CLOSE_SIGNED_OUT
+    return said["type"] == "websocket.close" and said["code"] == CloseCode.SIGNED_OUT
 
 
 async def test_signing_out_closes_this_sessions_pages_only(alice: User) -> None:

@@ -16,6 +16,7 @@ from chatsite.accounts.models import User
 from chatsite.chat import frames
 from chatsite.chat.models import Conversation, Message
 from chatsite.generation.models import Generation
+from inference.contract import CloseCode
 from tests.support.sockets import frame_of, open_socket, sent
 
 pytestmark = [
@@ -34,7 +35,7 @@ async def test_a_foreign_or_missing_origin_is_refused(alice: User, origin: Any) 
 
 async def test_a_stranger_is_told_to_sign_in() -> None:
     socket = await open_socket(None)
-    assert (await socket.receive_output())["code"] == frames.CLOSE_SIGNED_OUT
+    assert (await socket.receive_output())["code"] == CloseCode.SIGNED_OUT
 
 
 BAD_FRAMES = [
@@ -79,12 +80,12 @@ async def test_binary_and_oversized_frames_close_the_socket_with_a_code(alice: U
     await socket.send_to(bytes_data=b"\x00\x01")
     while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_BINARY
+    assert output["code"] == CloseCode.BINARY_FRAME
     socket = await open_socket(alice)
     await socket.send_to(text_data="x" * (frames.MAX_FRAME_BYTES + 1))
     while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_TOO_BIG
+    assert output["code"] == CloseCode.FRAME_TOO_BIG
 
 
 async def test_flooding_closes_the_socket(alice: User) -> None:
@@ -93,7 +94,7 @@ async def test_flooding_closes_the_socket(alice: User) -> None:
         await socket.send_to(text_data='{"type":"ping"}')
     while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_FLOODING
+    assert output["code"] == CloseCode.TOO_MANY_FRAMES
 
 
 async def test_bob_gets_the_same_answer_for_alices_ids_as_for_nobodys(
@@ -170,7 +171,7 @@ async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
     await get_channel_layer().group_send(group_of(alice.pk), message)
     while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_BROKEN
+    assert output["code"] == CloseCode.BROKEN
 
 
 async def test_deactivation_closes_open_sockets(alice: User) -> None:
@@ -180,7 +181,7 @@ async def test_deactivation_closes_open_sockets(alice: User) -> None:
     await sync_to_async(alice.save)()
     while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_SIGNED_OUT
+    assert output["code"] == CloseCode.SIGNED_OUT
 
 
 async def test_a_session_that_ended_unheard_closes_its_sockets(
@@ -196,4 +197,4 @@ async def test_a_session_that_ended_unheard_closes_its_sockets(
     await Session.objects.all().adelete()  # as sign-out does; its message was lost with Redis
     while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_SIGNED_OUT
+    assert output["code"] == CloseCode.SIGNED_OUT
