@@ -12,7 +12,7 @@ from uuid import UUID
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.frames import MAX_TEXT_CHARS, VERSION
-from chatsite.chat.models import Conversation
+from chatsite.chat.models import MAX_TITLE_CHARS
 from inference import client
 from inference.contract import CloseCode, FinishReason
 
@@ -31,7 +31,7 @@ def page_data(user: User, conversation_id: UUID | None) -> dict[str, Any]:
         ),
         "limits": {
             "text_chars": MAX_TEXT_CHARS,
-            "title_chars": Conversation._meta.get_field("title").max_length,
+            "title_chars": MAX_TITLE_CHARS,
         },
         "close_codes": {code.name.lower(): code.value for code in CloseCode},
         "continuable": [reason.value for reason in FinishReason if reason.is_continuable],

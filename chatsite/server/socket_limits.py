@@ -1,8 +1,7 @@
 """Bounds on the chat's socket that Daphne leaves to nobody.
 
-In: a message may be larger than Daphne's own default allows, so that the consumer can close the
-socket with a code for one that is too large. Beyond MAX_MESSAGE_BYTES it is refused while it
-arrives, by the protocol itself and with its own code, 1009.
+In: a message larger than any that the site would read is refused while it arrives, with
+CloseCode.FRAME_TOO_BIG, however Daphne was started: its own default is less than a message may be.
 
 Out: Daphne's send never waits, so that what a client doesn't read would pile up in this process
 until the pings notice. A socket with MAX_UNREAD_BYTES unread is closed; whoever is only slow opens
@@ -23,7 +22,6 @@ from inference.contract import CloseCode
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGE_BYTES = 2 * frames.MAX_FRAME_BYTES
 MAX_UNREAD_BYTES = 2_000_000
 CLOSE_S = 5.0  # for the client to have read the code, before the connection is cut
 
@@ -56,7 +54,7 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):
     """Daphne's, bounded in both directions."""
 
     def onConnect(self, request: Any) -> Any:
-        self.maxMessagePayloadSize = self.maxFramePayloadSize = MAX_MESSAGE_BYTES
+        self.maxMessagePayloadSize = self.maxFramePayloadSize = frames.MAX_FRAME_BYTES
         self.failByDrop = False  # or the page would see a lost connection, and send it all again
         self.closeHandshakeTimeout = CLOSE_S
         self._unread = Unread()
@@ -73,7 +71,7 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):
         else:
             logger.warning("a socket is closed: %d bytes unread", self._unread.num_bytes)
             # The code comes behind what waits; without an answer Autobahn cuts the connection.
-            self.sendClose(code=CloseCode.SLOW_READER)
+            self.sendClose(code=int(CloseCode.SLOW_READER))
 
 
 def bound_sockets() -> None:

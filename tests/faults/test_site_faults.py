@@ -52,7 +52,7 @@ def test_an_answer_whose_page_is_gone_is_stored_without_the_write_back_message(
     time.sleep(4)
     redis, queue = site.redis.client(), "chatsite:celery:web"
     waiting = [json.loads(message)["headers"]["task"] for message in redis.lrange(queue, 0, -1)]
-    assert waiting.count("chatsite.chat.store_reply") == 1, "there is no message to lose"
+    assert waiting.count("chatsite.generation.store_result") == 1, "there is no message to lose"
     redis.delete(queue)
     site.start_light_worker()
     answer = ended(alice, conversation)

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from chatsite.chat import frames
-from chatsite.server.socket_limits import MAX_MESSAGE_BYTES, MAX_UNREAD_BYTES
+from chatsite.server.socket_limits import MAX_UNREAD_BYTES
 from inference.contract import CloseCode
 from tests.support.page import Page, question
 from tests.support.stack import Stack
@@ -73,20 +73,6 @@ def test_each_code_that_closes_a_socket_reaches_its_client(
 
     for code, (client, sent) in reasons.items():
         assert asyncio.run(code_after(client, sent)) == code
-
-
-def test_a_frame_beyond_all_measure_is_refused_while_it_arrives(
-    site: Stack, alice: httpx.Client
-) -> None:
-    async def closed() -> int:
-        page = Page(site, alice)
-        async with page.open() as socket:
-            await page.read(socket, until="welcome")
-            await socket.send(question("x" * MAX_MESSAGE_BYTES))
-            await asyncio.wait_for(socket.wait_closed(), 20)
-            return int(socket.close_code or 0)
-
-    assert asyncio.run(closed()) == 1009
 
 
 def test_a_reader_that_never_reads_costs_bounded_memory_and_disturbs_nobody(

@@ -6,7 +6,6 @@ import { page } from "./page.js";
 const RETRY_MS = [300, 600, 1200, 2500, 5000, 8000];
 const PING_MS = 15_000;
 const SILENCE_MS = 40_000;
-const MESSAGE_TOO_BIG = 1009; // the protocol's own code, of a site or a proxy that reads no further
 const RELOADED_FOR = "reloaded-for";
 
 export class ChatSocket {
@@ -111,7 +110,7 @@ export class ChatSocket {
       location.assign(`/accounts/sign-in/?next=${encodeURIComponent(location.pathname)}`);
       return;
     }
-    if (code === page.close_codes.frame_too_big || code === MESSAGE_TOO_BIG) this.#dropLargest();
+    if (code === page.close_codes.frame_too_big) this.#dropLargest();
     const wait = RETRY_MS[Math.min(this.#tries++, RETRY_MS.length - 1)];
     setTimeout(() => this.#socket ?? this.#open(), wait * (0.8 + 0.4 * Math.random()));
   }

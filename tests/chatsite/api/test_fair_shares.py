@@ -112,7 +112,7 @@ def test_without_its_queue_the_site_says_so_and_goes_on_afterwards(stack, secret
         stack.redis.start()
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
-    assert refused.json()["error"]["code"] == "queue_away"
+    assert refused.json()["error"]["code"] == "queue_unavailable"
     assert refused.json()["error"]["type"] == "server_error"
     deadline = time.monotonic() + 30
     while (reply := post()).status_code != 200:
