@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from typing import Any
@@ -16,7 +15,7 @@ from chatsite.accounts.models import User
 from chatsite.chat.models import Conversation, Message
 from chatsite.generation.models import Generation
 from inference.contract import CloseCode
-from tests.support.sockets import frame_of, open_socket, sent
+from tests.support.sockets import frame_of, join_group, open_socket, sent
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -159,7 +158,7 @@ async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
 
     socket = await open_socket(alice)
     await frame_of(socket, "welcome")
-    await asyncio.sleep(0.3)  # it joins the person's group
+    await join_group(alice)
     monkeypatch.setattr(queries, "one_conversation", away)
     message = {"type": "conversation.changed", "conversation": str(thread.id)}
     await get_channel_layer().group_send(group_of(alice.pk), message)

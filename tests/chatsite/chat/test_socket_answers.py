@@ -15,7 +15,7 @@ from django.test import Client
 from chatsite.accounts.models import User
 from chatsite.chat.models import Message
 from chatsite.generation.models import Generation
-from tests.support.sockets import frame_of, open_socket, sent
+from tests.support.sockets import frame_of, join_group, open_socket, sent
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -76,7 +76,7 @@ async def test_the_last_tokens_come_before_the_end_though_it_was_stored_first(
     monkeypatch.setattr(streaming, "store", lambda request: True)
     socket = await open_socket(alice)
     await frame_of(socket, "welcome")
-    await asyncio.sleep(0.3)  # it joins the person's group
+    await join_group(alice)
     await socket.send_to(text_data=sent("Count."))
     accepted = await frame_of(socket, "accepted")
     rows = Message.objects.filter(id=accepted["messages"][1]["id"])

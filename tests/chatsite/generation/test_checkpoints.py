@@ -29,7 +29,7 @@ def claimed(answer: Message) -> GenerationRequest:
 
 
 def test_a_checkpoint_reads_on_from_the_last_one(
-    live_redis: RedisServer, alice: User, model: LanguageModel, monkeypatch: Any
+    live_redis: RedisServer, alice: User, catalog: LanguageModel, monkeypatch: Any
 ) -> None:
     answer = ask(alice)
     request = claimed(answer)
@@ -55,7 +55,7 @@ def test_a_checkpoint_reads_on_from_the_last_one(
 
 
 def test_another_process_begins_at_the_beginning(
-    live_redis: RedisServer, alice: User, model: LanguageModel
+    live_redis: RedisServer, alice: User, catalog: LanguageModel
 ) -> None:
     answer = ask(alice)
     request = claimed(answer)
@@ -67,7 +67,7 @@ def test_another_process_begins_at_the_beginning(
 
 
 def test_running_requests_are_noted_in_one_update(
-    live_redis: RedisServer, alice: User, model: LanguageModel, django_assert_max_num_queries: Any
+    live_redis: RedisServer, alice: User, catalog: LanguageModel, django_assert_max_num_queries: Any
 ) -> None:
     answer = ask(alice)
     claimed(answer)

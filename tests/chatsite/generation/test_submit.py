@@ -35,15 +35,15 @@ def make_older() -> None:
 
 
 def test_what_waited_for_the_queue_is_sent_as_it_was_accepted(
-    live_redis: RedisServer, alice: User, model: LanguageModel
+    live_redis: RedisServer, alice: User, catalog: LanguageModel
 ) -> None:
     """The system prompt is changed while Redis is away: the answer is to the prompt of before."""
     live_redis.stop()
     answer = ask(alice)
     assert Message.objects.get(pk=answer.pk).state == Message.State.PENDING
     asked = accepted(answer)
-    model.system_prompt = "Answer as a pirate."
-    model.save()
+    catalog.system_prompt = "Answer as a pirate."
+    catalog.save()
     Message.objects.filter(pk=answer.parent_id).update(text="Something else.")
     make_older()
     live_redis.start()
@@ -58,7 +58,7 @@ def test_what_waited_for_the_queue_is_sent_as_it_was_accepted(
 
 
 def test_the_request_is_kept_until_it_has_ended_and_no_longer(
-    live_redis: RedisServer, alice: User, model: LanguageModel
+    live_redis: RedisServer, alice: User, catalog: LanguageModel
 ) -> None:
     answer = ask(alice)
     assert accepted(answer).request_id == answer.request_id.hex
@@ -69,7 +69,7 @@ def test_the_request_is_kept_until_it_has_ended_and_no_longer(
 
 
 def test_a_pending_request_that_is_stopped_ends_without_the_queue(
-    live_redis: RedisServer, alice: User, model: LanguageModel
+    live_redis: RedisServer, alice: User, catalog: LanguageModel
 ) -> None:
     from chatsite.chat import actions
 
@@ -85,7 +85,7 @@ def test_a_pending_request_that_is_stopped_ends_without_the_queue(
 
 
 def test_seeds_are_drawn_once_and_count_up_over_the_choices_of_one_prompt(
-    alice: User, model: LanguageModel
+    alice: User, catalog: LanguageModel
 ) -> None:
     from chatsite.generation.build import build_request
     from inference.contract import SamplingParams, Stamp
@@ -106,7 +106,7 @@ def test_seeds_are_drawn_once_and_count_up_over_the_choices_of_one_prompt(
 
 
 def test_a_row_of_before_the_request_was_kept_ends_as_lost(
-    live_redis: RedisServer, alice: User, model: LanguageModel
+    live_redis: RedisServer, alice: User, catalog: LanguageModel
 ) -> None:
     live_redis.stop()
     answer = ask(alice)
@@ -120,7 +120,7 @@ def test_a_row_of_before_the_request_was_kept_ends_as_lost(
 
 
 def test_no_result_is_made_up_for_a_request_that_goes_on(
-    live_redis: RedisServer, alice: User, model: LanguageModel
+    live_redis: RedisServer, alice: User, catalog: LanguageModel
 ) -> None:
     answer = ask(alice)
     make_older()
