@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from typing import Any
 
 import httpx
 from websockets.asyncio.client import connect
 
+from tests.support.frames import asking
 from tests.support.stack import Stack
 
 PASSWORD = "a long pass phrase"
@@ -86,7 +86,7 @@ class Page:
 
 
 def question(text: str, **more: Any) -> str:
-    return json.dumps({"type": "send", "client_id": str(uuid.uuid4()), "text": text} | more)
+    return asking("send", text=text, **more)
 
 
 def stored(client: httpx.Client, conversation: str) -> dict[str, Any]:

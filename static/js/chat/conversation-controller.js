@@ -1,20 +1,30 @@
 // The conversation that is open on the page: fetched, drawn, and in step with the address.
 
+import { byId } from "../dom.js";
 import { Conversation } from "./conversation.js";
-import { get } from "./http.js";
+import { get, HttpError } from "./http.js";
 import { translate } from "./i18n.js";
+import { page } from "./page.js";
+
+/**
+ * @typedef {object} Parts
+ * @property {import("./thread.js").Thread} thread
+ * @property {import("./scroll-follower.js").ScrollFollower} scroll
+ * @property {import("./composer.js").Composer} composer
+ * @property {import("./sidebar.js").Sidebar} sidebar
+ * @property {import("./unfinished-answers.js").UnfinishedAnswers} answers
+ */
 
 export class ConversationController {
   conversation = new Conversation();
+  /** @type {Promise<void>} */
   #opening = Promise.resolve();
-  #title = document.getElementById("title");
-  #welcome = document.getElementById("welcome");
+  #title = byId("title");
+  #welcome = byId("welcome");
   #parts;
-  #models;
 
-  /** `parts` are the page's thread, follow, composer, sidebar, answers and questions. */
-  constructor({ models, ...parts }) {
-    this.#models = models;
+  /** @param {Parts} parts */
+  constructor(parts) {
     this.#parts = parts;
   }
 
@@ -27,7 +37,10 @@ export class ConversationController {
     return this.#opening;
   }
 
-  /** Open a conversation, or with null a new one. `isNew`: as a new entry of the history. */
+  /**
+   * Open a conversation, or with null a new one. `isNew`: as a new entry of the history.
+   * @param {string | null} id
+   */
   open(id, isNew = true) {
     const { answers, composer, sidebar } = this.#parts;
     if (isNew && location.pathname !== pathOf(id)) history.pushState(null, "", pathOf(id));
@@ -39,7 +52,10 @@ export class ConversationController {
     this.#opening = id ? this.#fetch(id, true) : this.#showNew();
   }
 
-  /** The address leads to another conversation. */
+  /**
+   * The address leads to another conversation.
+   * @param {string} path
+   */
   follow(path) {
     this.open(/^\/c\/([0-9a-f-]{36})\/$/.exec(path)?.[1] ?? null, false);
   }
@@ -49,7 +65,10 @@ export class ConversationController {
     if (this.id) this.#fetch(this.id, false);
   }
 
-  /** The new chat has been stored as this conversation. */
+  /**
+   * The new chat has been stored as this conversation.
+   * @param {string} id
+   */
   becomes(id) {
     this.conversation.id = id;
     history.replaceState(null, "", pathOf(id));
@@ -57,7 +76,10 @@ export class ConversationController {
     this.#parts.composer.becomes(id);
   }
 
-  /** Show a message that has changed; one that isn't of this conversation is none of ours. */
+  /**
+   * Show a message that has changed; one that isn't of this conversation is none of ours.
+   * @param {import("./types.js").Message} message
+   */
   update(message) {
     if (!this.conversation.get(message.id)) return;
     this.conversation.put(message);
@@ -77,37 +99,52 @@ export class ConversationController {
 
   showContext() {
     const { composer } = this.#parts;
-    const model = this.#models.find((m) => m.slug === composer.choice.model);
-    composer.showContext(this.conversation.contextUsed(), model?.context_length);
+    const model = page.models.find(({ slug }) => slug === composer.choice.model);
+    composer.showContext(this.conversation.contextUsed(), model?.context_length ?? null);
+  }
+
+  /**
+   * Whether the page follows a later request of this message than the one that was fetched.
+   * @param {import("./types.js").Message} fetched
+   */
+  #isAhead(fetched) {
+    const { request = null } = this.conversation.get(fetched.id) ?? {};
+    return request !== fetched.request && this.#parts.answers.get(request) !== undefined;
   }
 
   async #showNew() {
-    this.#parts.questions.showWaiting(this.conversation);
+    this.#parts.answers.showAsked(this.conversation);
     this.draw();
   }
 
-  /** Show a conversation as the site has it; not `isFresh`: bring the shown one up to date. */
+  /**
+   * Show a conversation as the site has it; not `isFresh`: bring the shown one up to date.
+   * @param {string} id
+   * @param {boolean} isFresh
+   */
   async #fetch(id, isFresh) {
-    const { answers, composer, follow, questions } = this.#parts;
+    const { answers, composer, scroll } = this.#parts;
     try {
-      const { conversation, messages } = await get(`/conversations/${id}/`);
+      const { conversation: view, messages } = await get(`/conversations/${id}/`);
       if (this.id !== id) return;
       if (isFresh) {
-        this.conversation = new Conversation(conversation, messages);
-        composer.choose(conversation);
-        questions.showWaiting(this.conversation);
+        const early = this.conversation.messages; // came over the socket meanwhile
+        this.conversation = new Conversation(view, messages);
+        for (const message of early) this.conversation.get(message.id) ?? this.conversation.put(message);
+        composer.choose(view);
       } else {
-        this.conversation.view = conversation;
-        for (const message of messages) this.conversation.put(message);
+        this.conversation.view = view;
+        for (const message of messages) if (!this.#isAhead(message)) this.conversation.put(message);
       }
+      answers.showAsked(this.conversation);
       for (const message of messages) answers.follow(message);
       this.draw();
-      if (isFresh) follow.jump();
+      if (isFresh) scroll.jump();
     } catch (error) {
-      if (error.status === 404 && this.id === id) location.replace("/");
+      if (error instanceof HttpError && error.status === 404 && this.id === id) location.replace("/");
       else if (isFresh) composer.note(translate("load_failed"));
     }
   }
 }
 
-const pathOf = (id) => (id ? `/c/${id}/` : "/");
+const pathOf = (/** @type {string | null} */ id) => (id ? `/c/${id}/` : "/");

@@ -12,7 +12,10 @@ const CODE = /(`+)[^`]+\1(?!`)/g;
 const OPEN_TAG = /<[a-zA-Z/][^>\n]{0,200}$/;
 const MARKS = /\*{1,3}|_{1,3}|~{1,2}/g;
 
-/** `text` with its half-written end closed or held back. Only the last block is touched. */
+/**
+ * `text` with its half-written end closed or held back. Only the last block is touched.
+ * @param {string} text
+ */
 export function autoclose(text) {
   const start = startOfLastBlock(text);
   const last = text.slice(start);
@@ -20,6 +23,7 @@ export function autoclose(text) {
   return text.slice(0, start) + autocloseInline(withoutMarker(last));
 }
 
+/** @param {string} text */
 function startOfLastBlock(text) {
   const lines = text.split("\n");
   let at = 0;
@@ -35,44 +39,63 @@ function startOfLastBlock(text) {
   return Math.min(start, text.length);
 }
 
-const isOpenFence = (block) => FENCE.test(block);
+const isOpenFence = (/** @type {string} */ block) => FENCE.test(block);
 
-/** A fence whose line isn't complete shows nothing; one that may just be closing isn't code. */
+/**
+ * A fence whose line isn't complete shows nothing; one that may just be closing isn't code.
+ * @param {string} block
+ */
 function withoutPartialFence(block) {
   if (!block.includes("\n")) return "";
   return block.replace(/\n {0,3}[`~]{1,2}$/, "");
 }
 
-/** Hold back a last line that is only a marker: of a list, heading, quote, rule, fence or table. */
+/**
+ * Hold back a last line that is only a marker: of a list, heading, quote, rule, fence or table.
+ * @param {string} block
+ */
 function withoutMarker(block) {
   if (TABLE_HEAD.test(block)) return "";
   return block.replace(MARKER, "");
 }
 
-/** Hold back a formula, a link or a tag that is open at the end, and close code and emphasis. */
+/**
+ * Hold back a formula, a link or a tag that is open at the end, and close code and emphasis.
+ * @param {string} block
+ */
 function autocloseInline(block) {
   const text = withoutOpenMath(block).replace(OPEN_LINK, "").replace(OPEN_TAG, "");
   const plain = masked(text, CODE, MATH, LINK);
   const tick = plain.indexOf("`");
   if (tick >= 0) {
-    const ticks = /^`+/.exec(plain.slice(tick))[0];
+    const [ticks = "`"] = /^`+/.exec(plain.slice(tick)) ?? [];
     const code = text.slice(tick + ticks.length);
     return code.trim() ? text + ticks : autocloseEmphasis(text.slice(0, tick), plain);
   }
   return autocloseEmphasis(text, plain);
 }
 
+/** @param {string} block */
 function withoutOpenMath(block) {
   const at = masked(block, CODE, MATH).search(OPEN_MATH);
   return at < 0 ? block : block.slice(0, at);
 }
 
-/** `text` with what these patterns match made meaningless, at the same length. */
+/**
+ * `text` with what these patterns match made meaningless, at the same length.
+ * @param {string} text
+ * @param {RegExp[]} patterns
+ */
 function masked(text, ...patterns) {
   return patterns.reduce((rest, pattern) => rest.replace(pattern, (part) => "x".repeat(part.length)), text);
 }
 
+/**
+ * @param {string} text
+ * @param {string} plain `text` with code, formulas and links masked
+ */
 function autocloseEmphasis(text, plain) {
+  /** @type {{ mark: string, index: number }[]} */
   const open = [];
   let end = text.length;
   for (const { 0: mark, index } of plain.slice(0, end).matchAll(MARKS)) {
@@ -85,10 +108,9 @@ function autocloseEmphasis(text, plain) {
     else if (!after && index + mark.length === text.length) end = index; // its word is still to come
   }
   let closed = text.slice(0, end);
-  if (!open.length) return closed;
   const last = open.at(-1);
+  if (!last) return closed;
   if (!closed.slice(last.index + last.mark.length).replace(/[*_~]/g, "").trim()) return closed.slice(0, last.index);
   closed = closed.trimEnd().replace(/[*_~]+$/, "");
-  while (open.length) closed += open.pop().mark;
-  return closed;
+  return closed + open.reverse().map(({ mark }) => mark).join("");
 }

@@ -8,6 +8,10 @@ export class ScrollFollower {
   #isAtEnd = true;
   #last = { top: 0, height: 0 };
 
+  /**
+   * @param {HTMLElement} scroller
+   * @param {HTMLElement} button jumps to the end
+   */
   constructor(scroller, button) {
     this.#scroller = scroller;
     this.#button = button;

@@ -1,9 +1,15 @@
 // The page's keys. The dialog that lists them is in the template, beside their labels.
 
-const dialog = document.getElementById("keys");
+import { byId } from "../dom.js";
 
-/** Call `actions[name]` for Alt and the key of that name, and `escape` for Esc. */
-export function listenToShortcuts({ escape, ...actions }) {
+const dialog = byId("keys", HTMLDialogElement);
+
+/**
+ * Call `escape` for Esc, and for Alt and a key the action of that key's name.
+ * @param {(event: KeyboardEvent) => void} escape
+ * @param {Record<string, () => void>} actions
+ */
+export function listenToShortcuts(escape, actions) {
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || event.defaultPrevented) return;
     if (event.key === "Escape" && !dialog.open) {
@@ -16,7 +22,7 @@ export function listenToShortcuts({ escape, ...actions }) {
     event.preventDefault();
     action();
   });
-  document.getElementById("show-keys").addEventListener("click", showShortcuts);
+  byId("show-keys").addEventListener("click", showShortcuts);
 }
 
 export function showShortcuts() {

@@ -1,7 +1,8 @@
 // The list of conversations: by day, searched, loaded as one scrolls, renamed, deleted with undo.
 
+import { around, byId, copyOfTemplate, part } from "../dom.js";
 import { Drawer } from "./drawer.js";
-import { get, post } from "./http.js";
+import { get, HttpError, post } from "./http.js";
 import { editTitle, groupOf, headingOf, mark } from "./sidebar-rows.js";
 import { translate } from "./i18n.js";
 
@@ -9,23 +10,38 @@ const UNDO_MS = 6000;
 const SEARCH_MS = 200;
 const NEAR_PX = 200;
 
+/** @typedef {import("./types.js").ConversationView} ConversationView */
+/** @typedef {import("./types.js").SidebarItem} SidebarItem */
+
+/**
+ * @typedef {object} Actions
+ * @property {(id: string) => void} open
+ * @property {(id: string) => void} deleted
+ * @property {() => void} failed
+ */
+
 export class Sidebar {
-  #list = document.getElementById("conversations");
-  #search = document.getElementById("search");
-  #template = document.getElementById("conversation-template");
-  #toast = document.getElementById("toast");
+  #list = byId("conversations");
+  #search = byId("search", HTMLInputElement);
+  #toast = byId("toast");
   #drawer = new Drawer();
-  #items = new Map(); // id → view
-  #rows = new Map(); // id → element
+  /** @type {Map<string, SidebarItem>} by id */
+  #items = new Map();
+  /** @type {Map<string, HTMLElement>} by id */
+  #rows = new Map();
   #query = "";
-  #oldest = null; // the last row that the site gave
+  /** @type {SidebarItem | null} the last row that the site gave */
+  #oldest = null;
   #isComplete = false;
-  #loading = null; // query that is on its way
+  /** @type {{ query: string } | null} what is being asked for */
+  #loading = null;
+  /** @type {string | null} */
   #current = null;
-  #leaving = new Map(); // id → timer of a deletion that can still be undone
+  /** @type {Map<string, number>} id → timer of a deletion that can still be undone */
+  #leaving = new Map();
   #on;
 
-  /** `on` has open(id), deleted(id) and failed(). */
+  /** @param {Actions} on */
   constructor(on) {
     this.#on = on;
     let timer = 0;
@@ -59,14 +75,18 @@ export class Sidebar {
     await this.#load();
   }
 
+  /** @param {string | null} id */
   setCurrent(id) {
     this.#current = id;
-    const item = this.#items.get(id);
+    const item = id === null ? undefined : this.#items.get(id);
     if (item) item.has_news = false;
     for (const [rowId, row] of this.#rows) this.#showState(row, this.#items.get(rowId));
   }
 
-  /** A conversation was made, renamed or moved on. */
+  /**
+   * A conversation was made, renamed or moved on.
+   * @param {ConversationView} view
+   */
   put(view) {
     const known = this.#items.get(view.id);
     const isBeyond = !this.#isComplete && this.#oldest !== null && view.updated_at < this.#oldest.updated_at;
@@ -76,24 +96,30 @@ export class Sidebar {
     this.#draw();
   }
 
+  /** @param {string} id */
   remove(id) {
     this.#items.delete(id);
     this.#draw();
   }
 
+  /** @param {string} id */
   rename(id) {
     this.#drawer.open();
     const row = this.#rows.get(id);
     if (row) this.#rename(row);
   }
 
+  /** @param {string} id */
   delete(id) {
     if (this.#items.has(id)) this.#delete(id);
   }
 
   // --- what the site has -----------------------------------------------------------------------
 
-  /** The first rows, or those that follow the row `before`. */
+  /**
+   * The first rows, or those that follow the row `before`.
+   * @param {SidebarItem | null} before
+   */
   async #load(before = null) {
     const query = this.#query;
     const wanted = (this.#loading = { query });
@@ -103,6 +129,7 @@ export class Sidebar {
       parameters.set("before_id", before.id);
     }
     try {
+      /** @type {{ items: SidebarItem[], more: boolean }} */
       const { items, more } = await get(`/conversations/?${parameters}`);
       if (this.#loading !== wanted) return;
       if (!before) {
@@ -138,8 +165,9 @@ export class Sidebar {
 
   /** Bring the list up to date. Rows that stay keep their nodes, and with them focus and field. */
   #draw() {
+    /** @type {HTMLElement[]} */
     const wanted = [];
-    let group = null;
+    let group = "";
     for (const item of this.#sorted()) {
       const name = groupOf(item.updated_at);
       if (name !== group) wanted.push(headingOf((group = name)));
@@ -151,7 +179,7 @@ export class Sidebar {
       empty.textContent = translate(this.#query ? "nothing_found" : "no_conversations");
       wanted.push(empty);
     }
-    const staying = new Set(wanted);
+    const staying = new Set(/** @type {Element[]} */ (wanted));
     for (const child of [...this.#list.children]) if (!staying.has(child)) child.remove();
     wanted.forEach((element, index) => {
       const there = this.#list.children[index];
@@ -160,93 +188,106 @@ export class Sidebar {
     for (const id of this.#rows.keys()) if (!this.#items.has(id)) this.#rows.delete(id);
   }
 
+  /** @param {SidebarItem} item */
   #rowOf(item) {
     let row = this.#rows.get(item.id);
     if (!row) {
-      row = this.#template.content.cloneNode(true).firstElementChild;
+      row = copyOfTemplate("conversation-template");
       row.dataset.id = item.id;
-      row.querySelector("a").href = `/c/${item.id}/`;
+      part(row, "a", HTMLAnchorElement).href = `/c/${item.id}/`;
       this.#rows.set(item.id, row);
     }
     const title = item.title || translate("new_chat");
-    mark(row.querySelector(".name"), title, this.#query);
-    row.querySelector("a").title = title;
+    mark(part(row, ".name"), title, this.#query);
+    part(row, "a").title = title;
     for (const action of ["rename", "delete"]) {
-      row.querySelector(`[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title }));
+      part(row, `[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title }));
     }
-    const snippet = row.querySelector(".snippet");
+    const snippet = part(row, ".snippet");
     snippet.hidden = !this.#query || !item.snippet;
-    if (!snippet.hidden) mark(snippet, item.snippet, this.#query);
+    if (item.snippet && !snippet.hidden) mark(snippet, item.snippet, this.#query);
     this.#showState(row, item);
     return row;
   }
 
+  /**
+   * @param {HTMLElement} row
+   * @param {SidebarItem | undefined} item
+   */
   #showState(row, item) {
-    const link = row.querySelector("a");
+    const link = part(row, "a");
     if (item?.id === this.#current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-    const sign = row.querySelector(".sign");
+    const sign = part(row, ".sign");
     sign.hidden = !(item?.is_writing || item?.has_news);
-    if (sign.hidden) return;
+    if (!item || sign.hidden) return;
     sign.classList.toggle("is-writing", item.is_writing);
     sign.title = translate(item.is_writing ? "sign_writing" : "sign_news");
-    sign.querySelector("span").textContent = sign.title;
+    part(sign, "span").textContent = sign.title;
   }
 
   // --- what a person does ----------------------------------------------------------------------
 
+  /** @param {MouseEvent} event */
   #clicked(event) {
-    const row = event.target.closest(".conversation");
+    const row = around(event, ".conversation");
     if (!row) return;
-    const action = event.target.closest("[data-do]")?.dataset.do;
+    const action = around(event, "[data-do]")?.dataset.do;
     if (action === "rename") this.#rename(row);
-    else if (action === "delete") this.#delete(row.dataset.id);
-    else if (event.target.closest("a") && !event.metaKey && !event.ctrlKey && !event.shiftKey) {
+    else if (action === "delete") this.#delete(idOf(row));
+    else if (around(event, "a") && !event.metaKey && !event.ctrlKey && !event.shiftKey) {
       event.preventDefault();
       this.close();
-      this.#on.open(row.dataset.id);
+      this.#on.open(idOf(row));
     }
   }
 
+  /** @param {KeyboardEvent} event */
   #pressed(event) {
-    const row = event.target.closest("a")?.closest(".conversation");
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!row) return;
+    const row = around(event, ".conversation");
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    if (!row || !around(event, "a")) return;
     if (event.key === "F2") this.#rename(row);
-    else if (event.key === "Delete") this.#delete(row.dataset.id);
+    else if (event.key === "Delete") this.#delete(idOf(row));
     else if (step) this.#step(row, step);
     else return;
     event.preventDefault();
   }
 
+  /**
+   * @param {HTMLElement} row
+   * @param {number} step
+   */
   #step(row, step) {
-    const links = [...this.#list.querySelectorAll(".conversation a")];
-    const next = links[links.indexOf(row.querySelector("a")) + step];
+    const links = [...this.#list.querySelectorAll("a")];
+    const next = links[links.indexOf(part(row, "a", HTMLAnchorElement)) + step];
     if (next) next.focus();
     else if (step < 0) this.#search.focus();
   }
 
+  /** @param {HTMLElement} row */
   async #rename(row) {
-    const item = this.#items.get(row.dataset.id);
-    if (!item || row.querySelector("a").hidden) return;
+    const item = this.#items.get(idOf(row));
+    if (!item || part(row, "a").hidden) return;
     const title = await editTitle(row, item.title);
     if (!title || title === item.title) return;
-    this.put({ ...this.#items.get(item.id), title });
+    this.put({ ...item, ...this.#items.get(item.id), title });
     try {
       const { conversation } = await post(`/conversations/${item.id}/rename/`, { title });
       this.put(conversation);
     } catch {
-      this.put({ ...this.#items.get(item.id), title: item.title });
+      this.put({ ...item, ...this.#items.get(item.id), title: item.title });
       this.#on.failed();
     }
   }
 
+  /** @param {string} id */
   #delete(id) {
-    const title = this.#items.get(id).title || translate("new_chat");
+    const title = this.#items.get(id)?.title || translate("new_chat");
     this.#deleteLeaving();
     this.#leaving.set(id, setTimeout(() => this.#reallyDelete(id), UNDO_MS));
-    this.#toast.querySelector("span").textContent = translate("deleted", { title });
-    const undo = this.#toast.querySelector("button");
+    part(this.#toast, "span").textContent = translate("deleted", { title });
+    const undo = part(this.#toast, "button");
     undo.onclick = () => {
       clearTimeout(this.#leaving.get(id));
       this.#leaving.delete(id);
@@ -260,6 +301,10 @@ export class Sidebar {
     undo.focus();
   }
 
+  /**
+   * @param {string} id
+   * @param {{ isLast?: boolean }} options
+   */
   async #reallyDelete(id, options = {}) {
     this.#leaving.delete(id);
     const item = this.#items.get(id);
@@ -268,8 +313,8 @@ export class Sidebar {
     try {
       await post(`/conversations/${id}/delete/`, {}, options);
     } catch (error) {
-      if (error.status === 404) return;
-      this.#items.set(id, item);
+      if (error instanceof HttpError && error.status === 404) return;
+      if (item) this.#items.set(id, item);
       this.#draw();
       this.#on.failed();
     }
@@ -283,3 +328,5 @@ export class Sidebar {
     }
   }
 }
+
+const idOf = (/** @type {HTMLElement} */ row) => row.dataset.id ?? "";

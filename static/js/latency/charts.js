@@ -6,11 +6,20 @@
 import { figureFormat } from "../figure-format.js";
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
 
+/** @typedef {import("./types.js").BoardData} BoardData */
+/** @typedef {import("./types.js").ChartOptions} ChartOptions */
+/** @typedef {import("./types.js").Column} Column */
+/** @typedef {import("./types.js").Words} Words */
+/** @typedef {import("./types.js").Zoom} Zoom */
+
 const HEIGHT = 232;
 const ROUGH_BELOW = 1000;
 const language = document.documentElement.lang; // numbers as the page's own are written
 
-/** The value of a CSS custom property of the page, or an equivalent colour. */
+/**
+ * The value of a CSS custom property of the page, or an equivalent colour.
+ * @param {string} name
+ */
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -31,11 +40,24 @@ const CLOCK = [
   [1, "{HH}:{mm}:{ss}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
 ];
 
-/** Ticks as the page's language writes them; of the form that uPlot asks for. */
+/**
+ * Ticks as the page's language writes them; of the form that uPlot asks for.
+ * @param {unknown} _plot
+ * @param {number[]} ticks
+ */
 export function localised(_plot, ticks) {
   return ticks.map((value) => value.toLocaleString(language));
 }
 
+/**
+ * The range of an axis from zero to a little more than its largest value.
+ * @param {unknown} _plot
+ * @param {number} _min
+ * @param {number} max
+ */
+export const upTo = (_plot, _min, max) => [0, max > 0 ? max * 1.08 : 1];
+
+/** @param {{ x?: object, y?: object }} over */
 export function axes(over = {}) {
   const stroke = colour("--quiet");
   const grid = { stroke: colour("--line"), width: 1 };
@@ -48,15 +70,20 @@ export function axes(over = {}) {
 }
 
 /** A chart that fills its element, follows its width and the theme, and takes new data. */
+/** @template Data */
 export class Chart {
   #element;
   #options;
   #data;
+  /** @type {uPlot | null} */
   #plot = null;
 
   /**
    * `options(data, words)` gives uPlot's; it's asked again for new data and for a new theme.
    * `words` are the element's data attributes: the page's own, in its language.
+   * @param {HTMLElement} element
+   * @param {(data: Data, words: Words) => ChartOptions} options
+   * @param {Data} data
    */
   constructor(element, options, data) {
     this.#element = element;
@@ -67,7 +94,10 @@ export class Chart {
     onThemeChange(() => this.draw());
   }
 
-  /** Show other data; the picture keeps its place and its size. */
+  /**
+   * Show other data; the picture keeps its place and its size.
+   * @param {Data} data
+   */
   set data(data) {
     this.#data = data;
     this.draw();
@@ -94,7 +124,7 @@ export class Chart {
     this.#plot = null;
     const text = document.createElement("p");
     text.className = "empty";
-    text.textContent = this.#element.dataset.empty;
+    text.textContent = this.#element.dataset.empty ?? "";
     this.#element.replaceChildren(text);
   }
 
@@ -109,22 +139,27 @@ export class Chart {
   }
 }
 
+/** @param {() => void} act */
 function onThemeChange(act) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", act);
 }
 
-/** What both kinds of chart over time share: the site's time zone, one cursor, drag to zoom. */
+/**
+ * What both kinds of chart over time share: the site's time zone, one cursor, drag to zoom.
+ * @param {BoardData} board
+ * @param {Zoom} zoom
+ */
 function overTime(board, zoom) {
   return {
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), board.timezone),
+    tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), board.timezone),
     scales: {
-      x: { range: (_, first, last) => [first, last + board.bucket_s] }, // the last one, too
-      y: { range: (_, min, max) => [0, max > 0 ? max * 1.08 : 1] },
+      x: { range: (/** @type {unknown} */ _, /** @type {number} */ first, /** @type {number} */ last) => [first, last + board.bucket_s] }, // the last one, too
+      y: { range: upTo },
     },
     cursor: { sync: { key: "latency" }, drag: { x: true, y: false, setScale: false } },
     hooks: {
       setSelect: [
-        (plot) => {
+        (/** @type {uPlot} */ plot) => {
           if (plot.select.width < 8) return;
           const from = plot.posToVal(plot.select.left, "x");
           zoom(from, plot.posToVal(plot.select.left + plot.select.width, "x"));
@@ -134,20 +169,27 @@ function overTime(board, zoom) {
   };
 }
 
-const time = (words) => ({ label: words.time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}" });
+const time = (/** @type {Words} */ words) => ({ label: words.time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}" });
 
-/** p50, p95 and p99 of one figure ("ttft" or "tpot"). p99 of few requests carries a ≈. */
+/**
+ * p50, p95 and p99 of one figure. p99 of few requests carries a ≈.
+ * @param {"ttft" | "tpot"} figure
+ * @param {Zoom} zoom
+ * @returns {(board: BoardData, words: Words) => ChartOptions}
+ */
 export function percentiles(figure, zoom) {
   return (board, words) => {
     const s = board.series;
+    const count = s[`${figure}_count`];
+    /** @type {(p: string, width: number, dash?: number[]) => object} */
     const line = (p, width, dash) => ({
       label: p,
       stroke: colour(`--${p}`),
       width,
       dash,
       points: { show: true, size: 5, filter: lone },
-      value: (_, ms, _series, index) => {
-        const isRough = p === "p99" && index !== null && s[`${figure}_count`][index] < ROUGH_BELOW;
+      value: (/** @type {unknown} */ _, /** @type {number | null} */ ms, /** @type {unknown} */ _series, /** @type {number | null} */ index) => {
+        const isRough = p === "p99" && index !== null && (count[index] ?? 0) < ROUGH_BELOW;
         return ms == null ? "–" : `${isRough ? "≈ " : ""}${figureFormat.duration(ms)}`;
       },
     });
@@ -160,16 +202,24 @@ export function percentiles(figure, zoom) {
   };
 }
 
-/** Points that no line leads to: alone between gaps they would not be seen. */
+/**
+ * Points that no line leads to: alone between gaps they would not be seen.
+ * @param {uPlot} plot
+ * @param {number} index of the series
+ */
 function lone(plot, index) {
   const values = plot.data[index];
-  const isThere = (i) => values[i] !== null && values[i] !== undefined;
+  const isThere = (/** @type {number} */ i) => values[i] !== null && values[i] !== undefined;
   return values.flatMap((_, i) => (isThere(i) && !isThere(i - 1) && !isThere(i + 1) ? [i] : []));
 }
 
 const PHASES = ["queue", "prefill", "decode", "recovery", "delivery"];
 
-/** Mean queue, prefill, decode, recovery and delivery as bars on top of each other. */
+/**
+ * Mean queue, prefill, decode, recovery and delivery as bars on top of each other.
+ * @param {Zoom} zoom
+ * @returns {(board: BoardData, words: Words) => ChartOptions}
+ */
 export function phases(zoom) {
   return (board, words) => {
     const s = board.series;
@@ -191,7 +241,8 @@ export function phases(zoom) {
           width: 0,
           paths: bars,
           points: { show: false },
-          value: (_, _sum, _series, index) => (index === null ? "–" : durationOrDash(shown[i][index])),
+          value: (/** @type {unknown} */ _, /** @type {unknown} */ _sum, /** @type {unknown} */ _series, /** @type {number | null} */ index) =>
+            (index === null ? "–" : durationOrDash(shown[i][index])),
         })),
       ],
       columns: [s.start_s, ...drawn],
@@ -199,11 +250,21 @@ export function phases(zoom) {
   };
 }
 
-/** Sums from the first column up to each; null where the first has none. */
+/**
+ * Sums from the first column up to each; null where the first has none.
+ * @param {Column[]} columns
+ */
 function stacked(columns) {
+  /** @type {Column} */
   let below = columns[0].map((v) => (v === null ? null : 0));
   return columns.map((column) => {
-    below = column.map((v, i) => (below[i] === null ? null : below[i] + Math.max(0, v ?? 0)));
+    below = column.map((v, i) => add(below[i], v));
     return below;
   });
 }
+
+/**
+ * @param {number | null} below
+ * @param {number | null} value
+ */
+const add = (below, value) => (below === null ? null : below + Math.max(0, value ?? 0));
