@@ -23,11 +23,12 @@ test: $(VENV)/.installed-dev browser lint  ## Everything: lint, unit, faults, re
 	@$(BIN)/python -m inference.models.prepare
 	$(BIN)/python -m pytest -n 2 $(TESTS)
 
-lint: $(VENV)/.installed-dev  ## ruff, mypy and the import contracts
+lint: $(VENV)/.installed-dev  ## ruff, mypy, the import contracts, the JavaScript's types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy inference chatsite
 	$(BIN)/lint-imports
+	scripts/check_js.sh
 
 format: $(VENV)/.installed-dev  ## Let ruff put the code in shape
 	$(BIN)/ruff check --fix .

@@ -1,7 +1,7 @@
 // What our scripts use of DOMPurify.
 
-interface Rules {
-  RETURN_DOM_FRAGMENT: true;
+export interface Rules {
+  RETURN_DOM_FRAGMENT: boolean;
   USE_PROFILES?: { html: boolean };
   ALLOWED_TAGS?: string[];
   ALLOWED_ATTR?: string[];
