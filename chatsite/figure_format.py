@@ -12,6 +12,8 @@ A figure is kept as it was measured and is rounded once, here, when it is writte
 - Shares: percent with one decimal, three below 0.1 %.
 - A positive value is never written as zero: what would be is written as "<0.01 ms", "<0.0001".
 - Thousands are grouped, and signs are the active language's.
+- Where figures must add up to the eye (the request page's table and formula) a duration is written
+  to the microsecond instead; JSON and CSV hold the unrounded value.
 
 static/js/figure-format.js is the same rule for the browser; a test compares the two over the range.
 """
@@ -52,6 +54,11 @@ def duration(ms: float) -> str:
     if abs(_rounded(ms, 0)) >= SECONDS_FROM_MS:
         return f"{fixed(_decimal(ms) / 1000, 1)} s"
     return f"{_stepped(ms, DURATION_STEPS, 0)} ms"
+
+
+def exact(ms: float) -> str:
+    """Milliseconds to the microsecond: "3,707.624 ms"."""
+    return f"{fixed(ms, 3)} ms"
 
 
 def rate(value: float) -> str:

@@ -56,7 +56,6 @@ def strings() -> dict[str, str]:
         "context_title": _("{used} of the {length} tokens that the model's context holds"),
         "too_long": _("A message has at most {limit} characters; this one has {length}."),
         "too_large": _("This message is too large to be sent. It is back where you wrote it; shorten it."),
-        "sent_later": _("There is no connection. It is sent when it comes back."),
         "reconnecting": _("Connecting again …"),
         "offline": _("Offline"),
         "busy": _("An answer is still being written here. Wait for it or stop it; your text stays."),

@@ -29,7 +29,7 @@ def ms(us: float | None) -> str:
 @register.filter
 def exact_ms(us: float | None) -> str:
     """Microseconds → milliseconds with all three decimals, for sums that must add up to the eye."""
-    return no_data() if us is None else f"{figure_format.fixed(us / 1000, 3)} ms"
+    return no_data() if us is None else figure_format.exact(us / 1000)
 
 
 @register.filter

@@ -86,6 +86,16 @@ export class ConversationController {
     this.draw();
   }
 
+  /**
+   * The text of a question that the site will not have goes back to where it was written.
+   * @param {import("./types.js").Ask | undefined} frame
+   */
+  takeBack(frame) {
+    if (!frame) return;
+    if (frame.type === "send") this.#parts.composer.giveBack(frame.conversation, frame.text);
+    this.draw();
+  }
+
   draw() {
     const { thread, answers, composer } = this.#parts;
     const title = this.conversation.view?.title || translate("new_chat");

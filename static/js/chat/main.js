@@ -1,10 +1,12 @@
-// The chat page: what a person does goes to the site, and what the site sends to the page's parts.
+// The chat page: puts its parts together, and takes what a person does to the site. What the site
+// sends is handed out by frame-receiver.js.
 
 import { byId, part } from "../dom.js";
 import { continueFrame, regenerateFrame, sendFrame } from "./asked-messages.js";
 import { copyText } from "./browser.js";
 import { Composer } from "./composer.js";
 import { ConversationController } from "./conversation-controller.js";
+import { FrameReceiver } from "./frame-receiver.js";
 import { post } from "./http.js";
 import { translate } from "./i18n.js";
 import { Outbox } from "./outbox.js";
@@ -44,9 +46,9 @@ class ChatPage {
   });
   #outbox = new Outbox(page.user.name);
   #socket = new ChatSocket({
-    onFrame: (frame) => this.#take(frame),
+    onFrame: (frame) => this.#receiver.take(frame),
     onState: (isOpen) => this.#connected(isOpen),
-    onTooBig: () => this.#tooBig(),
+    onTooBig: () => this.#receiver.tooBig(),
   });
   #answers = new UnfinishedAnswers({ outbox: this.#outbox, socket: this.#socket, thread: this.#thread });
   /** @type {ConversationController} */
@@ -56,6 +58,13 @@ class ChatPage {
     composer: this.#composer,
     sidebar: this.#sidebar,
     answers: this.#answers,
+  });
+  #receiver = new FrameReceiver({
+    controller: this.#controller,
+    answers: this.#answers,
+    sidebar: this.#sidebar,
+    composer: this.#composer,
+    scroll: this.#scroll,
   });
 
   constructor() {
@@ -198,17 +207,7 @@ class ChatPage {
     await this.#controller.isReady;
     if (this.#controller.id !== id) return;
     const answer = this.#answers.get(this.#conversation.unfinished()?.request ?? null);
-    if (answer && !answer.isStopping) this.#giveBack(this.#answers.stop(answer, this.#conversation));
-  }
-
-  /**
-   * The text of a question that the site will not have goes back to where it was written.
-   * @param {Ask | undefined} frame
-   */
-  #giveBack(frame) {
-    if (!frame) return;
-    if (frame.type === "send") this.#composer.giveBack(frame.conversation, frame.text);
-    this.#controller.draw();
+    if (answer && !answer.isStopping) this.#controller.takeBack(this.#answers.stop(answer, this.#conversation));
   }
 
   #editLast() {
@@ -216,89 +215,7 @@ class ChatPage {
     if (last) this.#composer.edit(last);
   }
 
-  // --- what the site sends ---------------------------------------------------------------------
-
-  /** @param {import("./types.js").Outgoing} frame */
-  #take(frame) {
-    switch (frame.type) {
-      case "accepted":
-        return this.#accepted(frame);
-      case "phase":
-        return this.#answers.phase(frame);
-      case "delta":
-        return this.#answers.delta(frame);
-      case "ended":
-        return this.#ended(frame);
-      case "changed":
-        return this.#changed(frame);
-      case "error":
-        return this.#refused(frame);
-    }
-  }
-
-  /** @param {import("./types.js").Accepted} frame */
-  #accepted({ request, conversation, messages }) {
-    const isShown = messages.some(({ id }) => this.#conversation.get(id));
-    const answer = messages[messages.length - 1];
-    const wasAsked = this.#answers.accepted(request, answer);
-    this.#sidebar.put(conversation);
-    if (!isShown && conversation.id !== this.#controller.id) {
-      if (wasAsked) this.#answers.unfollow(request); // another conversation has been opened since
-      return;
-    }
-    if (!this.#controller.id) this.#controller.becomes(conversation.id);
-    this.#conversation.view = conversation;
-    for (const message of messages) this.#conversation.put(message);
-    this.#conversation.show(answer.id);
-    this.#answers.follow(answer);
-    this.#controller.draw();
-    if (wasAsked) this.#scroll.jump();
-  }
-
-  /** @param {import("./types.js").Ended} frame */
-  #ended({ request, message }) {
-    this.#answers.ended(request, message, (stamps) => this.#addStamps(message.id, stamps));
-    this.#controller.update(message);
-  }
-
-  /**
-   * The browser's own stamps join the figures that the site has just given.
-   * @param {string} id
-   * @param {import("./types.js").PaintStamps} stamps
-   */
-  #addStamps(id, { first, last }) {
-    const message = this.#conversation.get(id);
-    if (message?.figures?.latency_ms == null) return;
-    const delivery_ms = last - message.figures.latency_ms;
-    const figures = { ...message.figures, user_ttft_ms: first, user_latency_ms: last, delivery_ms };
-    this.#controller.update({ ...message, figures });
-  }
-
-  /** @param {import("./types.js").Changed} frame */
-  #changed({ conversation, view }) {
-    if (!view) {
-      this.#sidebar.remove(conversation);
-      if (conversation === this.#controller.id) this.#controller.open(null);
-      return;
-    }
-    this.#sidebar.put(view);
-    if (conversation !== this.#controller.id) return;
-    this.#conversation.view = view;
-    this.#controller.draw();
-  }
-
-  /** @param {import("./types.js").Refused} frame */
-  #refused({ request, text }) {
-    const frame = request ? this.#answers.takeBack(request, this.#conversation) : undefined;
-    this.#giveBack(frame);
-    if (frame || !request) this.#composer.note(text); // not of an answer that isn't there any more
-  }
-
-  #tooBig() {
-    const frame = this.#answers.takeBackLargest(this.#conversation);
-    this.#giveBack(frame);
-    if (frame) this.#composer.note(translate("too_large"));
-  }
+  // --- the connection --------------------------------------------------------------------------
 
   /**
    * After a gap whatever was missed is asked for: answers over the socket, the rest here.

@@ -1,12 +1,13 @@
 // The list of conversations: by day, searched, loaded as one scrolls, renamed, deleted with undo.
 
 import { around, byId, copyOfTemplate, part } from "../dom.js";
+import { ConversationList } from "./conversation-list.js";
 import { Drawer } from "./drawer.js";
-import { get, HttpError, post } from "./http.js";
+import { HttpError, post } from "./http.js";
+import { PendingDeletions } from "./pending-deletions.js";
 import { editTitle, groupOf, headingOf, mark } from "./sidebar-rows.js";
 import { translate } from "./i18n.js";
 
-const UNDO_MS = 6000;
 const SEARCH_MS = 200;
 const NEAR_PX = 200;
 
@@ -23,22 +24,13 @@ const NEAR_PX = 200;
 export class Sidebar {
   #list = byId("conversations");
   #search = byId("search", HTMLInputElement);
-  #toast = byId("toast");
   #drawer = new Drawer();
-  /** @type {Map<string, SidebarItem>} by id */
-  #items = new Map();
+  #known = new ConversationList();
   /** @type {Map<string, HTMLElement>} by id */
   #rows = new Map();
-  #query = "";
-  /** @type {SidebarItem | null} the last row that the site gave */
-  #oldest = null;
-  #isComplete = false;
-  /** @type {{ query: string } | null} what is being asked for */
-  #loading = null;
   /** @type {string | null} */
   #current = null;
-  /** @type {Map<string, number>} id → timer of a deletion that can still be undone */
-  #leaving = new Map();
+  #deletions = new PendingDeletions((id, options) => this.#carryOut(id, options));
   #on;
 
   /** @param {Actions} on */
@@ -52,7 +44,6 @@ export class Sidebar {
     this.#list.addEventListener("click", (event) => this.#clicked(event));
     this.#list.addEventListener("keydown", (event) => this.#pressed(event));
     this.#list.addEventListener("scroll", () => this.#maybeMore(), { passive: true });
-    addEventListener("pagehide", () => this.#deleteLeaving());
     this.reload();
   }
 
@@ -71,16 +62,19 @@ export class Sidebar {
 
   /** Ask the site again: for another search, or after the connection was away. */
   async reload() {
-    this.#query = this.#search.value.trim();
-    await this.#load();
+    await this.#load(async () => {
+      const isNew = await this.#known.fetch(this.#search.value.trim());
+      if (isNew) this.#list.scrollTop = 0;
+      return isNew;
+    });
   }
 
   /** @param {string | null} id */
   setCurrent(id) {
     this.#current = id;
-    const item = id === null ? undefined : this.#items.get(id);
+    const item = this.#known.get(id);
     if (item) item.has_news = false;
-    for (const [rowId, row] of this.#rows) this.#showState(row, this.#items.get(rowId));
+    for (const [rowId, row] of this.#rows) this.#showState(row, this.#known.get(rowId));
   }
 
   /**
@@ -88,17 +82,13 @@ export class Sidebar {
    * @param {ConversationView} view
    */
   put(view) {
-    const known = this.#items.get(view.id);
-    const isBeyond = !this.#isComplete && this.#oldest !== null && view.updated_at < this.#oldest.updated_at;
-    if (!known && (this.#query || isBeyond)) return;
-    const isNews = known?.is_writing && !view.is_writing && view.id !== this.#current;
-    this.#items.set(view.id, { ...known, ...view, has_news: isNews || (known?.has_news ?? false) });
+    this.#known.put(view, { isOpen: view.id === this.#current });
     this.#draw();
   }
 
   /** @param {string} id */
   remove(id) {
-    this.#items.delete(id);
+    this.#known.remove(id);
     this.#draw();
   }
 
@@ -111,72 +101,43 @@ export class Sidebar {
 
   /** @param {string} id */
   delete(id) {
-    if (this.#items.has(id)) this.#delete(id);
+    if (this.#known.get(id)) this.#delete(id);
   }
 
-  // --- what the site has -----------------------------------------------------------------------
-
-  /**
-   * The first rows, or those that follow the row `before`.
-   * @param {SidebarItem | null} before
-   */
-  async #load(before = null) {
-    const query = this.#query;
-    const wanted = (this.#loading = { query });
-    const parameters = new URLSearchParams({ q: query });
-    if (before) {
-      parameters.set("before", before.updated_at);
-      parameters.set("before_id", before.id);
-    }
+  /** @param {() => Promise<boolean>} fetch says whether there is something new */
+  async #load(fetch) {
     try {
-      /** @type {{ items: SidebarItem[], more: boolean }} */
-      const { items, more } = await get(`/conversations/?${parameters}`);
-      if (this.#loading !== wanted) return;
-      if (!before) {
-        const news = new Set([...this.#items.values()].filter((item) => item.has_news).map((item) => item.id));
-        this.#items = new Map(items.map((item) => [item.id, { ...item, has_news: news.has(item.id) }]));
-        this.#list.scrollTop = 0;
-      }
-      for (const item of items) this.#items.set(item.id, { ...this.#items.get(item.id), ...item });
-      this.#oldest = items.at(-1) ?? before;
-      this.#isComplete = !more;
+      if (!(await fetch())) return;
       this.#draw();
+      this.#maybeMore();
     } catch {
       this.#on.failed();
-    } finally {
-      if (this.#loading === wanted) this.#loading = null;
     }
-    this.#maybeMore();
   }
 
   #maybeMore() {
     const { scrollTop, clientHeight, scrollHeight } = this.#list;
     const isNear = scrollHeight - clientHeight - scrollTop < NEAR_PX;
-    if (isNear && clientHeight && !this.#isComplete && !this.#loading && this.#oldest) this.#load(this.#oldest);
+    if (isNear && clientHeight && this.#known.canFetchMore) this.#load(() => this.#known.fetchMore());
   }
 
   // --- rows ------------------------------------------------------------------------------------
-
-  #sorted() {
-    return [...this.#items.values()]
-      .filter((item) => !this.#leaving.has(item.id))
-      .sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));
-  }
 
   /** Bring the list up to date. Rows that stay keep their nodes, and with them focus and field. */
   #draw() {
     /** @type {HTMLElement[]} */
     const wanted = [];
     let group = "";
-    for (const item of this.#sorted()) {
+    for (const item of this.#known.items) {
+      if (this.#deletions.has(item.id)) continue;
       const name = groupOf(item.updated_at);
       if (name !== group) wanted.push(headingOf((group = name)));
       wanted.push(this.#rowOf(item));
     }
-    if (!wanted.length && this.#isComplete) {
+    if (!wanted.length && this.#known.isComplete) {
       const empty = document.createElement("p");
       empty.className = "empty quiet";
-      empty.textContent = translate(this.#query ? "nothing_found" : "no_conversations");
+      empty.textContent = translate(this.#known.query ? "nothing_found" : "no_conversations");
       wanted.push(empty);
     }
     const staying = new Set(/** @type {Element[]} */ (wanted));
@@ -185,7 +146,7 @@ export class Sidebar {
       const there = this.#list.children[index];
       if (there !== element) this.#list.insertBefore(element, there ?? null);
     });
-    for (const id of this.#rows.keys()) if (!this.#items.has(id)) this.#rows.delete(id);
+    for (const id of this.#rows.keys()) if (!this.#known.get(id)) this.#rows.delete(id);
   }
 
   /** @param {SidebarItem} item */
@@ -198,14 +159,14 @@ export class Sidebar {
       this.#rows.set(item.id, row);
     }
     const title = item.title || translate("new_chat");
-    mark(part(row, ".name"), title, this.#query);
+    mark(part(row, ".name"), title, this.#known.query);
     part(row, "a").title = title;
     for (const action of ["rename", "delete"]) {
       part(row, `[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title }));
     }
     const snippet = part(row, ".snippet");
-    snippet.hidden = !this.#query || !item.snippet;
-    if (item.snippet && !snippet.hidden) mark(snippet, item.snippet, this.#query);
+    snippet.hidden = !this.#known.query || !item.snippet;
+    if (item.snippet && !snippet.hidden) mark(snippet, item.snippet, this.#known.query);
     this.#showState(row, item);
     return row;
   }
@@ -267,64 +228,45 @@ export class Sidebar {
 
   /** @param {HTMLElement} row */
   async #rename(row) {
-    const item = this.#items.get(idOf(row));
+    const item = this.#known.get(idOf(row));
     if (!item || part(row, "a").hidden) return;
     const title = await editTitle(row, item.title);
     if (!title || title === item.title) return;
-    this.put({ ...item, ...this.#items.get(item.id), title });
+    this.put({ ...item, ...this.#known.get(item.id), title });
     try {
       const { conversation } = await post(`/conversations/${item.id}/rename/`, { title });
       this.put(conversation);
     } catch {
-      this.put({ ...item, ...this.#items.get(item.id), title: item.title });
+      this.put({ ...item, ...this.#known.get(item.id), title: item.title });
       this.#on.failed();
     }
   }
 
   /** @param {string} id */
   #delete(id) {
-    const title = this.#items.get(id)?.title || translate("new_chat");
-    this.#deleteLeaving();
-    this.#leaving.set(id, setTimeout(() => this.#reallyDelete(id), UNDO_MS));
-    part(this.#toast, "span").textContent = translate("deleted", { title });
-    const undo = part(this.#toast, "button");
-    undo.onclick = () => {
-      clearTimeout(this.#leaving.get(id));
-      this.#leaving.delete(id);
-      this.#toast.hidden = true;
+    const title = this.#known.get(id)?.title || translate("new_chat");
+    this.#deletions.start(id, title, () => {
       this.#draw();
       this.#on.open(id);
-    };
-    this.#toast.hidden = false;
+    });
     this.#draw();
     this.#on.deleted(id);
-    undo.focus();
+    this.#deletions.focus();
   }
 
   /**
    * @param {string} id
-   * @param {{ isLast?: boolean }} options
+   * @param {{ isLast: boolean }} options
    */
-  async #reallyDelete(id, options = {}) {
-    this.#leaving.delete(id);
-    const item = this.#items.get(id);
-    this.#items.delete(id);
-    this.#toast.hidden = true;
+  async #carryOut(id, options) {
+    const item = this.#known.get(id);
+    this.#known.remove(id);
     try {
       await post(`/conversations/${id}/delete/`, {}, options);
     } catch (error) {
       if (error instanceof HttpError && error.status === 404) return;
-      if (item) this.#items.set(id, item);
-      this.#draw();
+      if (item) this.put(item);
       this.#on.failed();
-    }
-  }
-
-  /** Deletions whose time to undo is cut short by leaving the page or by the next one. */
-  #deleteLeaving() {
-    for (const [id, timer] of this.#leaving) {
-      clearTimeout(timer);
-      this.#reallyDelete(id, { isLast: true });
     }
   }
 }

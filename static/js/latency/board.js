@@ -1,7 +1,8 @@
 // The latency board: draws its charts, and refreshes the page's parts in place.
 
 import { byId, part } from "../dom.js";
-import { Chart, percentiles, phases } from "./charts.js";
+import { Chart } from "./chart.js";
+import { percentiles, phases } from "./charts.js";
 
 const REFRESH_MS = 15_000;
 const root = part(document, ".board");

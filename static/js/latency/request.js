@@ -1,7 +1,7 @@
 // The page of one request: the gap before each of its tokens.
 
 import { byId, part } from "../dom.js";
-import { axes, Chart, colour, durationOrDash, localised, upTo } from "./charts.js";
+import { axes, Chart, colour, durationOrDash, localised, upTo } from "./chart.js";
 
 if (document.getElementById("itl-chart")) {
   /** @type {import("./types.js").Column} */
