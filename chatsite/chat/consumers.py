@@ -133,8 +133,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._emit(frames.Refused(error.code, error.text, error.field, request))
         except Exception:
             logger.exception("frame %s failed", type(frame).__name__)
-            error = ChatError(ErrorCode.INTERNAL)
-            await self._emit(frames.Refused(error.code, error.text, "", request))
+            failure = ChatError(ErrorCode.INTERNAL)
+            await self._emit(frames.Refused(failure.code, failure.text, "", request))
 
     async def _handle(self, frame: frames.Incoming) -> None:
         match frame:
@@ -191,17 +191,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._emit(await in_thread(_accepted_frame, request_id, accepted))
         answer = accepted.messages[-1]
         if answer.request_id == request_id:  # else it was asked long ago, and continued since
-            await self._follow(answer, position=answer.num_tokens)
+            await self._follow(request_id, answer, position=answer.num_tokens)
 
-    async def _follow(self, answer: Message, *, position: int) -> None:
+    async def _follow(self, request: UUID, answer: Message, *, position: int) -> None:
         if answer.state == Message.State.DONE:
-            await self._streams.end(answer.request_id)
+            await self._streams.end(request)
         else:
-            self._streams.follow(answer.request_id, position=position)
+            self._streams.follow(request, position=position)
 
     async def _start_watching(self, frame: frames.Watch) -> None:
         answer = await in_thread(own_answer_of, self.user, frame.request)
-        await self._follow(answer, position=frame.position)
+        await self._follow(frame.request, answer, position=frame.position)
 
     async def _emit(self, frame: frames.Outgoing) -> None:
         await self.send(text_data=frames.encode(frame))

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from chatsite import figure_format
+from chatsite.dashboards.history.search import STATES
 from chatsite.error_messages import error_sentence
 from chatsite.generation.stats import Summary
 
@@ -17,6 +18,7 @@ register = template.Library()
 
 
 def no_data() -> str:
+    """What stands for a figure that does not exist."""
     return format_html('<span class="no-data">{}</span>', _("no data"))
 
 
@@ -40,6 +42,7 @@ def checkable_ms(us: float) -> str:
 
 @register.filter
 def count(value: float | None) -> str:
+    """A whole number: 12,345."""
     return no_data() if value is None else figure_format.count(value)
 
 
@@ -47,6 +50,12 @@ def count(value: float | None) -> str:
 def error_words(code: str) -> str:
     """An error code in words."""
     return error_sentence(code)
+
+
+@register.filter
+def outcome(finish_reason: str) -> str:
+    """How an answer ended, in words."""
+    return str(STATES.get(finish_reason, ""))
 
 
 @register.filter
@@ -81,6 +90,7 @@ def size(value: float | None) -> str:
 
 @register.filter
 def ago(moment: dt.datetime | None, now: dt.datetime) -> str:
+    """How long before `now`: "12 s ago"."""
     if moment is None:
         return no_data()
     seconds = max(0, round((now - moment).total_seconds()))
@@ -115,6 +125,7 @@ def p99(summary: Summary, form: str = "named") -> str:
 
 @register.filter
 def lookup(mapping: dict[str, Any], key: str) -> Any:
+    """mapping[key] for templates; "" when it is missing."""
     return mapping.get(key, "")
 
 
