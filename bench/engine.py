@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.peers.process import ROOT, Entry, Peer
 from inference.command.bench import read_prompts
+from inference.command.closed_loop import Wave, figures
 from inference.command.session import find_model, say
-from inference.command.waves import Wave, figures
 from inference.text import DEFAULT_SLUG, load_text
 
 KEPT = ROOT / "var" / "bench"

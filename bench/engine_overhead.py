@@ -29,7 +29,7 @@ from inference.contract import GenerationRequest, SamplingParams, Stamp
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.engine import SWITCH_INTERVAL_S
-from inference.engine.loading import folder_source
+from inference.engine.loader import folder_source
 from inference.engine.model_runner import ModelRunner
 from inference.text import DEFAULT_SLUG, load_text, model_folder
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from inference.command.closed_loop import Answered, figures, waves_of
 from inference.command.session import CommandError, Session, add_engine_options, find_model, say
-from inference.command.waves import Answered, figures, waves_of
 from inference.contract import SamplingParams
 from inference.text import TextModel, load_text
 

@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from inference.models import fidelity
+    from inference.models import dtype_fidelity as fidelity
 
     folder = find_model(options.model)
     tokens = load_text(folder).encode(fidelity.TEXT, add_special_tokens=True)
@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _logits(folder: Path, tokens: list[int], *, dtype: str, backend: str) -> Any:
     """Logits (T, V) of the text under the engine's own arithmetic for that dtype."""
-    from inference.engine.backend import Unsupported
-    from inference.engine.logits import logits_of
+    from inference.engine.backends.base import Unsupported
+    from inference.engine.text_logits import logits_of
 
     try:
         logits, path = logits_of(folder, tokens, dtype=dtype, backend=backend)

@@ -24,21 +24,21 @@ from inference.contract import (
     Stamp,
     TokenLogprobs,
 )
-from inference.engine.answers import Answers, Ended, Given, Opened, Record, Served, refuse
+from inference.engine.active_request import ActiveRequest, RequestStatus
 from inference.engine.config import EngineConfig
-from inference.engine.draws import NOT_FINITE
-from inference.engine.grammar import AnswerGrammar, BadSchema
-from inference.engine.inspection import CHUNK_BESIDE_OTHERS
-from inference.engine.inspections import Inspections
-from inference.engine.kv_cache import BlockPool
-from inference.engine.loading import TextSide
+from inference.engine.engine_stats import Vitals
+from inference.engine.inspection.inspection_queue import Inspections
+from inference.engine.inspection.inspector import CHUNK_BESIDE_OTHERS
+from inference.engine.loader import TextSide
 from inference.engine.model_runner import ModelRunner, Sliced, num_logits
-from inference.engine.pace import Pace
-from inference.engine.request import ActiveRequest, RequestStatus
-from inference.engine.sampler import WHY_NONE, Sampled, Sampler
-from inference.engine.scheduler import Scheduled, Scheduler
+from inference.engine.output import Answers, Ended, Given, Opened, Record, Served, refuse
+from inference.engine.sampling.grammar import AnswerGrammar, BadSchema
+from inference.engine.sampling.sampler import WHY_NONE, Sampled, Sampler
+from inference.engine.sampling.torch_sampler import NOT_FINITE
+from inference.engine.scheduling.kv_cache import BlockPool
+from inference.engine.scheduling.prefill_pacing import Pace
+from inference.engine.scheduling.scheduler import Scheduled, Scheduler
 from inference.engine.tensors import to_device
-from inference.engine.vitals import Vitals
 
 log = logging.getLogger(__name__)
 

@@ -26,14 +26,14 @@ from inference.contract import (
     Stamp,
     WorkerState,
 )
-from inference.engine.answers import refuse
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
-from inference.engine.inspection import Inspection, InspectJob, InspectRequest
-from inference.engine.loading import Source, folder_source
+from inference.engine.inspection.inspector import Inspection, InspectJob, InspectRequest
+from inference.engine.loader import Source, folder_source
 from inference.engine.model_runner import ModelRunner
-from inference.engine.teller import Teller
-from inference.engine.tensor_parallel import PartLost
+from inference.engine.output import refuse
+from inference.engine.output_thread import Teller
+from inference.engine.parallel.tp_group import PartLost
 
 log = logging.getLogger(__name__)
 

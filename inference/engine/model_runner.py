@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from inference.contract import WorkerState
-from inference.engine.backend import Backend, StepBatch, Unsupported, choose_backend
+from inference.engine.backends.base import Backend, StepBatch, Unsupported, choose_backend
+from inference.engine.backends.probe import probe_layers
 from inference.engine.config import EngineConfig
-from inference.engine.inspection import Inspector
-from inference.engine.measure import DeviceSpeed, measure_speed
+from inference.engine.device import DeviceSpeed, measure_speed
+from inference.engine.inspection.inspector import Inspector
 from inference.engine.memory import memory
-from inference.engine.part import part_backend, part_device, part_threads
-from inference.engine.probe import probe_layers
-from inference.engine.scheduler import Scheduled
-from inference.engine.tensor_parallel import Parts, SplitBackend
+from inference.engine.parallel.rank_worker import part_backend, part_device, part_threads
+from inference.engine.parallel.tp_group import Parts, SplitBackend
+from inference.engine.scheduling.scheduler import Scheduled
 from inference.engine.tensors import to_device
 
 Loader = Callable[[Path, torch.dtype, torch.device], nn.Module]
@@ -240,7 +240,7 @@ class ModelRunner:
         if config.backend not in ("auto", "native") or config.tensor_parallel > 1:
             return dtype, ""
         from inference.engine.native.build import KernelsUnavailable, load_kernels
-        from inference.engine.native.choice import best_dtype
+        from inference.engine.native.dtype_choice import best_dtype
 
         tell(
             WorkerState.LOADING,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import engine, figure
-from inference.command.waves import Answered, figures
+from inference.command.closed_loop import Answered, figures
 from inference.text import DEFAULT_SLUG, load_text, models_dir
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import torch
 from inference.contract import Stamp
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
-from inference.engine.loading import TextSide
+from inference.engine.loader import TextSide
 from inference.engine.model_runner import ModelRunner
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference.__main__ import main
-from inference.command.waves import Answered, figures, spread, waves_of
+from inference.command.closed_loop import Answered, figures, spread, waves_of
 
 PROMPTS = [
     {"messages": [{"role": "user", "content": "What is a lighthouse for?"}]},

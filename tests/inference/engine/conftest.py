@@ -24,7 +24,7 @@ from inference.contract import (
 )
 from inference.engine.config import EngineConfig
 from inference.engine.engine import Engine
-from inference.engine.loading import Source, TextSide
+from inference.engine.loader import Source, TextSide
 
 torch.set_num_threads(1)
 

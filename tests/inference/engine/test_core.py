@@ -20,10 +20,10 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
-from inference.engine.backend import Unsupported
+from inference.engine.backends.base import Unsupported
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
-from inference.engine.loading import TextSide
+from inference.engine.loader import TextSide
 from inference.engine.model_runner import ModelRunner
 
 from .conftest import LetterDetokenizer, small_model

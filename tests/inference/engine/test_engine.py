@@ -17,7 +17,7 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
-from inference.engine.loading import Source, TextSide
+from inference.engine.loader import Source, TextSide
 
 from .conftest import LetterDetokenizer, generate, prompt_of, small_model
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference.engine.loading import Source, TextSide, folder_source
+from inference.engine.loader import Source, TextSide, folder_source
 
 from .conftest import Bench, prompt_of, small_model
 

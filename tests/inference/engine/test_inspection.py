@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from inference.engine.inspection import InspectRequest
+from inference.engine.inspection.inspector import InspectRequest
 
 from .conftest import generate, prompt_of, small_model
 

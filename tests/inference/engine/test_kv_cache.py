@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from inference.engine.kv_cache import ROOT, BlockPool, block_digest
+from inference.engine.scheduling.kv_cache import ROOT, BlockPool, block_digest
 
 SIZE = 4
 

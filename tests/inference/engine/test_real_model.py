@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine.loading import folder_source
+from inference.engine.loader import folder_source
 
 from .conftest import Bench, generate
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inference.contract import PRIORITY_API, TokenLogprobs
-from inference.engine.backend import Unsupported
+from inference.engine.backends.base import Unsupported
 from inference.engine.model_runner import ModelRunner
 
 from .conftest import Bench, prompt_of, small_model

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.contract import GenerationRequest, SamplingParams, Stamp
-from inference.engine.draws import Draws, TorchDraws
+from inference.engine.active_request import ActiveRequest, uniform_at
 from inference.engine.native.build import KernelsUnavailable, load_kernels
-from inference.engine.native.draws import NativeDraws
-from inference.engine.request import ActiveRequest, uniform_at
-from inference.engine.sampler import Sampler
+from inference.engine.native.native_sampler import NativeDraws
+from inference.engine.sampling.sampler import Sampler
+from inference.engine.sampling.torch_sampler import Draws, TorchDraws
 
 VOCAB = 3000
 NOW = Stamp.now()

@@ -15,10 +15,10 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
-from inference.engine.kv_cache import BlockPool
-from inference.engine.pace import Allowance
-from inference.engine.request import ActiveRequest, RequestStatus
-from inference.engine.scheduler import SHORT_PROMPT, Scheduled, Scheduler
+from inference.engine.active_request import ActiveRequest, RequestStatus
+from inference.engine.scheduling.kv_cache import BlockPool
+from inference.engine.scheduling.prefill_pacing import Allowance
+from inference.engine.scheduling.scheduler import SHORT_PROMPT, Scheduled, Scheduler
 
 NOW = Stamp.now()
 

@@ -16,10 +16,10 @@ import psutil
 import pytest
 import torch
 
-from inference.engine import tensor_parallel
 from inference.engine.config import EngineConfig
-from inference.engine.inspection import InspectRequest
-from inference.engine.loading import Source, TextSide
+from inference.engine.inspection.inspector import InspectRequest
+from inference.engine.loader import Source, TextSide
+from inference.engine.parallel import tp_group as tensor_parallel
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
 
 pytestmark = pytest.mark.skipif(
@@ -54,7 +54,7 @@ def followers(of: psutil.Process | None = None) -> list[psutil.Process]:
     """The live followers among a process's children."""
     found = []
     for child in (of or psutil.Process()).children():
-        with_line = any("inference.engine.part" in word for word in child.cmdline())
+        with_line = any("inference.engine.parallel.rank_worker" in word for word in child.cmdline())
         if with_line and child.status() != psutil.STATUS_ZOMBIE:
             found.append(child)
     return found

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine.backend import StepBatch, Unsupported
+from inference.engine.backends.base import StepBatch, Unsupported
+from inference.engine.backends.probe import probe_layers
 from inference.engine.native import NativeBackend
-from inference.engine.probe import probe_layers
 from tests.inference.engine.conftest import small_model
 
 SLIDING = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"] * 2}

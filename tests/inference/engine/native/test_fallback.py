@@ -7,13 +7,13 @@ import copy
 import pytest
 import torch
 
-from inference.engine import backend as face
-from inference.engine.backend import Unsupported
-from inference.engine.fusion import one_sequence
-from inference.engine.native import backend as native
+from inference.engine.backends import base as face
+from inference.engine.backends.base import Unsupported
+from inference.engine.backends.probe import probe_layers
 from inference.engine.native import build
+from inference.engine.native import native_backend as native
 from inference.engine.native.build import KernelsUnavailable
-from inference.engine.probe import probe_layers
+from inference.engine.native.fusion import one_sequence
 from tests.inference.engine.conftest import small_model
 
 CPU = torch.device("cpu")

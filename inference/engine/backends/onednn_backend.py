@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import LayerSpec, Unsupported
-from inference.engine.torch_backend import TorchBackend
+from inference.engine.backends.base import LayerSpec, Unsupported
+from inference.engine.backends.torch_backend import TorchBackend
 
 
 class PrepackedLinear(nn.Module):

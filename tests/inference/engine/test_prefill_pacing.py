@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.engine.pace import ASIDE_CHUNK, MIN_CHUNK, Allowance, Pace
+from inference.engine.scheduling.prefill_pacing import ASIDE_CHUNK, MIN_CHUNK, Allowance, Pace
 
 
 def learnt() -> Pace:

@@ -9,7 +9,7 @@ import collections
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
-from inference.engine.inspection import InspectJob, Inspector
+from inference.engine.inspection.inspector import InspectJob, Inspector
 
 MAX_INSPECTIONS = 8
 """How many may wait; further ones are refused."""

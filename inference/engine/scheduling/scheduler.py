@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from inference.engine.kv_cache import BlockPool, block_digest
-from inference.engine.pace import Allowance
-from inference.engine.request import ActiveRequest, RequestStatus
+from inference.engine.active_request import ActiveRequest, RequestStatus
+from inference.engine.scheduling.kv_cache import BlockPool, block_digest
+from inference.engine.scheduling.prefill_pacing import Allowance
 
 SHORT_PROMPT = 512
 """A prompt admitted with at most this many tokens to compute may pause the decodes of others."""

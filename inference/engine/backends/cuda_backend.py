@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import LayerSpec, StepBatch
+from inference.engine.backends.base import LayerSpec, StepBatch
+from inference.engine.backends.torch_backend import TorchBackend, attend_alone
 from inference.engine.tensors import to_device
-from inference.engine.torch_backend import TorchBackend, attend_alone
 
 log = logging.getLogger(__name__)
 

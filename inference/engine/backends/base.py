@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.draws import Draws, TorchDraws
+from inference.engine.sampling.torch_sampler import Draws, TorchDraws
 
 ATTENTION_NAME = "chatsite_paged"
 """The name under which our attention function is registered with transformers."""
@@ -265,10 +265,10 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
     float32 on a CPU is served by torch, whose results equal transformers' own.
     Raises Unsupported when a forced backend can't run here.
     """
-    from inference.engine.torch_backend import TorchBackend
+    from inference.engine.backends.torch_backend import TorchBackend
 
     if device.type == "cuda" and name in ("auto", "cuda"):
-        from inference.engine.cuda_backend import CudaBackend
+        from inference.engine.backends.cuda_backend import CudaBackend
 
         cuda: Backend = CudaBackend(dtype=dtype, device=device)
         return cuda
@@ -292,8 +292,8 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
 
 def _without_kernels(reason: str) -> Backend:
     """BF16 on a CPU where the native kernels don't run."""
-    from inference.engine.native.onednn import OneDnnBackend
-    from inference.engine.torch_backend import TorchBackend
+    from inference.engine.backends.onednn_backend import OneDnnBackend
+    from inference.engine.backends.torch_backend import TorchBackend
 
     try:
         onednn: Backend = OneDnnBackend(reason=reason)

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inference.engine.backend import Unsupported
-from inference.engine.fusion import one_sequence, whole_logits
-from inference.engine.native.backend import NativeBackend
-from inference.engine.probe import probe_layers
+from inference.engine.backends.base import Unsupported
+from inference.engine.backends.probe import probe_layers
+from inference.engine.native.fusion import one_sequence, whole_logits
+from inference.engine.native.native_backend import NativeBackend
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def best_dtype(folder: Path, load: Loader) -> tuple[str, str]:
     """The dtype to serve the model of this folder in, and why, for a person."""
     if not (folder / "tokenizer.json").exists():
         return "bfloat16", "bfloat16: without a tokenizer nothing shows what fewer bits cost"
-    from inference.models import fidelity
+    from inference.models import dtype_fidelity as fidelity
 
     for dtype in BY_SPEED:
         mean_kl = fidelity.kept_mean_kl(folder, dtype)
@@ -57,7 +57,7 @@ def best_dtype(folder: Path, load: Loader) -> tuple[str, str]:
 
 def measure(folder: Path, load: Loader, dtype: str) -> float:
     """Mean KL in nats of the dtype against the loaded weights; kept beside them."""
-    from inference.models import fidelity
+    from inference.models import dtype_fidelity as fidelity
     from inference.text import load_text
 
     log.info("Measuring what %s costs %s; this happens once ...", dtype, folder.name)

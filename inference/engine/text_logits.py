@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from inference.contract import GenerationRequest, SamplingParams, Stamp
-from inference.engine.backend import Unsupported
+from inference.engine.active_request import ActiveRequest
+from inference.engine.backends.base import Unsupported
 from inference.engine.config import EngineConfig
-from inference.engine.loading import folder_source
+from inference.engine.loader import folder_source
 from inference.engine.model_runner import ModelRunner
-from inference.engine.request import ActiveRequest
-from inference.engine.scheduler import Scheduled
+from inference.engine.scheduling.scheduler import Scheduled
 
 
 def logits_of(folder: Path, tokens: list[int], *, dtype: str, backend: str) -> tuple[Tensor, str]:

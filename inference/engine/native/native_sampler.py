@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.contract import TokenLogprobs
-from inference.engine.draws import Rule, TorchDraws, told
+from inference.engine.sampling.torch_sampler import Rule, TorchDraws, told
 
 
 class NativeDraws:

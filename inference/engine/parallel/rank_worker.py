@@ -22,11 +22,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from inference.engine.backend import Backend, StepBatch, Unsupported, choose_backend
+from inference.engine.backends.base import Backend, StepBatch, Unsupported, choose_backend
+from inference.engine.backends.probe import probe_layers
+from inference.engine.backends.torch_backend import DTYPES
 from inference.engine.config import EngineConfig
-from inference.engine.probe import probe_layers
 from inference.engine.tensors import move
-from inference.engine.torch_backend import DTYPES
 from inference.models.headers import weight_files
 from inference.models.loading import load_model
 

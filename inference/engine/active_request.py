@@ -15,8 +15,8 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from inference.contract import GenerationRequest, Stamp, TokenLogprobs
-from inference.engine.kv_cache import ROOT, salted_root
-from inference.engine.restrictions import Restrictions
+from inference.engine.sampling.token_constraints import Restrictions
+from inference.engine.scheduling.kv_cache import ROOT, salted_root
 
 
 class RequestStatus(enum.Enum):

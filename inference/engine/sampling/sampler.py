@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from inference.contract import ErrorCode, TokenLogprobs
-from inference.engine.draws import NOT_FINITE, Draws, Rule, TorchDraws
-from inference.engine.request import ActiveRequest
+from inference.engine.active_request import ActiveRequest
+from inference.engine.sampling.torch_sampler import NOT_FINITE, Draws, Rule, TorchDraws
 from inference.engine.tensors import move, to_device
 
 NOTHING_LEFT = -2

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from inference.engine.backend import (
+from inference.engine.backends.base import (
     ATTENTION_NAME,
     Backend,
     LayerSpec,
@@ -22,7 +22,7 @@ from inference.engine.backend import (
     Unsupported,
     paged_attention,
 )
-from inference.engine.torch_backend import attend_alone
+from inference.engine.backends.torch_backend import attend_alone
 
 AttentionInterface.register(ATTENTION_NAME, paged_attention)
 

@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import (
+from inference.engine.backends.base import (
     Backend,
     LayerSpec,
     StepBatch,
     Unsupported,
     current_step,
 )
-from inference.engine.draws import Draws
-from inference.engine.fusion import (
+from inference.engine.native.build import KernelsUnavailable, load_kernels
+from inference.engine.native.fusion import (
     TOLERANCE,
     LayerParts,
     NotRecognised,
@@ -38,9 +38,8 @@ from inference.engine.fusion import (
     run_trial,
     take_apart,
 )
-from inference.engine.native.build import KernelsUnavailable, load_kernels
-from inference.engine.native.draws import NativeDraws
-from inference.engine.packing import (
+from inference.engine.native.native_sampler import NativeDraws
+from inference.engine.native.packing import (
     FORMATS,
     PackedLinear,
     Packer,
@@ -48,7 +47,8 @@ from inference.engine.packing import (
     head_format,
     pack_linears,
 )
-from inference.engine.rope import RopeTables, half_table
+from inference.engine.native.rope import RopeTables, half_table
+from inference.engine.sampling.torch_sampler import Draws
 
 BLOCK_TOKENS = 32
 """Tokens of a page: two tiles of keys, 4 KiB for a head of 64."""

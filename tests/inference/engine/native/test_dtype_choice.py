@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.engine.native import choice
-from inference.models import fidelity
+from inference.engine.native import dtype_choice as choice
+from inference.models import dtype_fidelity as fidelity
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from inference.engine.answers import MakeDetokenizer
-from inference.engine.grammar import Grammars
+from inference.engine.output import MakeDetokenizer
+from inference.engine.sampling.grammar import Grammars
 from inference.models.describe import describe, revision
 from inference.models.loading import load_model
 from inference.text import load_text

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backend import LayerSpec, StepBatch, serving
-from inference.engine.packing import Packer
-from inference.engine.rope import half_table
-from inference.engine.torch_backend import attend_alone
+from inference.engine.backends.base import LayerSpec, StepBatch, serving
+from inference.engine.backends.torch_backend import attend_alone
+from inference.engine.native.packing import Packer
+from inference.engine.native.rope import half_table
 
 TRIAL_TOKENS = 24
 """Tokens of the trial run of a model without sliding windows."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from inference.contract import Event
-from inference.engine.answers import Record
+from inference.engine.output import Record
 
 log = logging.getLogger(__name__)
 

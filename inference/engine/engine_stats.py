@@ -6,11 +6,11 @@ import collections
 import time
 
 from inference.contract import EngineStats, WorkerState
-from inference.engine.answers import Served
-from inference.engine.loading import TextSide
+from inference.engine.loader import TextSide
 from inference.engine.memory import memory
 from inference.engine.model_runner import ModelRunner
-from inference.engine.scheduler import Scheduler
+from inference.engine.output import Served
+from inference.engine.scheduling.scheduler import Scheduler
 
 MEMORY_EVERY_S = 1.0
 

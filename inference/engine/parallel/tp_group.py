@@ -31,16 +31,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from inference.engine.backend import Backend, LayerSpec, StepBatch, Unsupported
+from inference.engine.backends.base import Backend, LayerSpec, StepBatch, Unsupported
 from inference.engine.config import EngineConfig
-from inference.engine.draws import Draws
-from inference.engine.part import join, load_share, part_device, refuse_unsplittable, to_host
+from inference.engine.parallel.rank_worker import (
+    join,
+    load_share,
+    part_device,
+    refuse_unsplittable,
+    to_host,
+)
+from inference.engine.sampling.torch_sampler import Draws
 
 START_S = 120.0
 """How long a follower may take to come up: Python, torch and transformers, on a busy machine."""
 END_S = 3.0
 """How long to wait for a follower to end by itself."""
-FOLLOW = "from inference.engine.part import follow; follow()"
+FOLLOW = "from inference.engine.parallel.rank_worker import follow; follow()"
 
 
 class PartLost(BaseException):
@@ -143,7 +149,7 @@ class Parts:
 
     def _start_one(self) -> None:
         ours, theirs = socket.socketpair()
-        root = str(Path(__file__).parents[2])
+        root = str(Path(__file__).parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         with theirs:
             child = subprocess.Popen(

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference.engine.backend import LayerSpec, StepBatch
-from inference.engine.torch_backend import TorchBackend, attention_weights
+from inference.engine.backends.base import LayerSpec, StepBatch
+from inference.engine.backends.torch_backend import TorchBackend, attention_weights
 
 MAX_ATTENTION_BYTES = 256 << 20
 MAX_LENS_POSITIONS = 64

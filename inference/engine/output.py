@@ -25,8 +25,8 @@ from inference.contract import (
     Stamp,
     TokenLogprobs,
 )
-from inference.engine.measure import DeviceSpeed
-from inference.engine.request import ActiveRequest, Detokenizer
+from inference.engine.active_request import ActiveRequest, Detokenizer
+from inference.engine.device import DeviceSpeed
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.contract import InvalidField, SamplingParams
-from inference.engine.restrictions import Restrictions
+from inference.engine.sampling.token_constraints import Restrictions
 
 from .conftest import prompt_of
 

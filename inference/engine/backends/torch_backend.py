@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inference.engine.backend import Backend, LayerSpec, StepBatch, Unsupported
+from inference.engine.backends.base import Backend, LayerSpec, StepBatch, Unsupported
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
