@@ -12,6 +12,7 @@ import torch
 from inference.contract import (
     PRIORITY_API,
     Delta,
+    ErrorCode,
     GenerationRequest,
     Result,
     SamplingParams,
@@ -345,7 +346,7 @@ def test_a_full_line_refuses_and_keeps_those_who_wait(llama, bench):
     engine.listener.wait(lambda: engine.listener.deltas(first))
     ids = [engine.ask(prompt_of(9), max_tokens=2) for _ in range(3)]
     reasons = [engine.listener.result(one).error_code for one in ids]
-    assert reasons == ["", "", "queue_full"]
+    assert reasons == [None, None, ErrorCode.QUEUE_FULL]
 
 
 def test_who_waits_too_long_is_told(llama, bench):
