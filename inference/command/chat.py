@@ -86,11 +86,11 @@ def _answer(
         elif isinstance(event, Result):
             parts.append(event.text_tail)
             print(event.text_tail, flush=True)
-            say(_told(event))
+            say(_summary(event))
             return None if event.finish_reason == "failed" else "".join(parts)
 
 
-def _told(result: Result) -> str:
+def _summary(result: Result) -> str:
     """The quiet line under an answer."""
     if result.finish_reason == "failed":
         return f"failed: {result.error_text}"

@@ -1,7 +1,7 @@
-"""Measures an engine by waves: so many prompts at once, the next wave when all have ended.
+"""Measures an engine by closed-loop load: a batch of prompts at once, the next when all have ended.
 
 Every engine of bench/engine.py is measured this way, ours by `python -m inference bench` too. The
-figures are those of measures.md; TTFT counts from the moment the wave was submitted.
+figures are those of docs/measures.md; TTFT counts from the moment the batch was submitted.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """One stream of a wave; times in seconds since the wave was submitted."""
+class StreamResult:
+    """One stream of a batch; times in seconds since the batch was submitted."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -25,25 +25,25 @@ class Answered:
     last_token_s: float
 
 
-Wave = Sequence[Answered]
+Batch = Sequence[StreamResult]
 
 
-def waves_of(prompts: Sequence[T], streams: int) -> list[list[T]]:
-    """Every prompt at least once, `streams` at a time; the last wave is filled up."""
+def batches_of(prompts: Sequence[T], streams: int) -> list[list[T]]:
+    """Every prompt at least once, `streams` at a time; the last batch is filled up."""
     count = math.ceil(len(prompts) / streams)
     turning = cycle(prompts)
     return [list(islice(turning, streams)) for _ in range(count)]
 
 
-def figures(waves: Iterable[Wave]) -> dict[str, Any]:
-    """The figures of waves of one width.
+def figures(batches: Iterable[Batch]) -> dict[str, Any]:
+    """The figures of batches of one width.
 
     `tokens_per_s` is completion tokens over wall time, prefill included. `decode_tokens_per_s`
-    counts, in each wave, the tokens between the moment when every stream has its first and the
+    counts, in each batch, the tokens between the moment when every stream has its first and the
     moment when the first stream has its last; None when a prefill outlasts another's whole answer.
     """
-    waves = list(waves)
-    answers = [answer for wave in waves for answer in wave]
+    batches = list(batches)
+    answers = [answer for batch in batches for answer in batch]
     ttft = [answer.first_token_s * 1000 for answer in answers]
     tpot = [
         (answer.last_token_s - answer.first_token_s) * 1000 / (answer.completion_tokens - 1)
@@ -51,13 +51,13 @@ def figures(waves: Iterable[Wave]) -> dict[str, Any]:
         if answer.completion_tokens > 1
     ]
     completion = sum(answer.completion_tokens for answer in answers)
-    wall_s = sum(max(answer.last_token_s for answer in wave) for wave in waves)
+    wall_s = sum(max(answer.last_token_s for answer in batch) for batch in batches)
     return {
         "requests": len(answers),
         "ttft_ms": spread(ttft),
         "tpot_ms": spread(tpot),
         "tokens_per_s": round(completion / wall_s, 2) if wall_s else None,
-        "decode_tokens_per_s": _decode_rate(waves),
+        "decode_tokens_per_s": _decode_rate(batches),
         "prompt_tokens": sum(answer.prompt_tokens for answer in answers),
         "completion_tokens": completion,
         "wall_s": round(wall_s, 4),
@@ -76,15 +76,15 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
     return {"p50": rank(0.5), "p99": rank(0.99)}
 
 
-def _decode_rate(waves: Iterable[Wave]) -> float | None:
-    """Tokens per second while all streams of a wave decode, each at its own mean pace."""
+def _decode_rate(batches: Iterable[Batch]) -> float | None:
+    """Tokens per second while all streams of a batch decode, each at its own mean pace."""
     tokens, seconds = 0.0, 0.0
-    for wave in waves:
-        begin = max(answer.first_token_s for answer in wave)
-        end = min(answer.last_token_s for answer in wave)
+    for batch in batches:
+        begin = max(answer.first_token_s for answer in batch)
+        end = min(answer.last_token_s for answer in batch)
         if end <= begin:
             return None
-        for answer in wave:
+        for answer in batch:
             span = answer.last_token_s - answer.first_token_s
             tokens += (answer.completion_tokens - 1) * (end - begin) / span
         seconds += end - begin
