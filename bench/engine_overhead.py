@@ -29,7 +29,7 @@ from inference.contract import GenerationRequest, SamplingParams, Stamp
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.engine import SWITCH_INTERVAL_S
-from inference.engine.loader import folder_source
+from inference.engine.loader import folder_loader
 from inference.engine.model_runner import ModelRunner
 from inference.text import DEFAULT_SLUG, load_text, model_folder
 
@@ -129,7 +129,7 @@ def main() -> None:
     config = EngineConfig(
         model_dir=options.model, dtype=options.dtype, backend=options.backend, prefix_cache=False
     )
-    source = folder_source(options.model)
+    source = folder_loader(options.model)
     runner = ModelRunner(config, load=source.load_model)
     core = Core(config, runner, source.load_text())
     print(f"{runner.backend.name}, {runner.threads} threads")

@@ -30,6 +30,7 @@ class CommandError(Exception):
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command with an engine takes."""
     parser.add_argument(
         "--model", default=DEFAULT_SLUG, help="a slug under var/models, or a folder"
     )
@@ -69,7 +70,7 @@ def find_model(name: str) -> Path:
 
 
 def say(line: str) -> None:
-    """Tell a person something that is no output: standard error."""
+    """Write a line for the person at the terminal, apart from the output: to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -137,14 +138,14 @@ class Session:
                 request_id=request_id,
                 model=self.model,
                 prompt_token_ids=tuple(token_ids),
-                sampling=sampling,
+                sampling=sampling.with_seed(),
                 received=Stamp.now(),
             )
         )
         return request_id
 
     def events(self) -> Iterator[Event]:
-        """What the engine tells, in order, until the caller has enough."""
+        """What the engine emits, in order, until the caller has enough."""
         while True:
             yield self._events.get()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 
@@ -31,7 +33,7 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    seed: int | None = None  # None: the client draws one, so that a resumed answer goes on alike
+    seed: int | None = None  # None until the request's builder draws one (with_seed)
     stop: tuple[str, ...] = ()
     max_tokens: int = 1024
     min_tokens: int = 0
@@ -107,6 +109,17 @@ class SamplingParams:
             if not word:
                 raise InvalidField("bad_words", "each of bad_words must have a token.")
             _check_ids("bad_words", word, 4 * self.MAX_BAD_WORD_CHARS)
+
+    def with_seed(self) -> SamplingParams:
+        """These parameters with a seed: their own, or one that is drawn now."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(63))
+
+
+def is_end_token(token_id: int, sampling: SamplingParams, eos_token_ids: Collection[int]) -> bool:
+    """Whether an answer ends with this token, which then gives no text."""
+    if token_id in sampling.stop_token_ids:
+        return True
+    return token_id in eos_token_ids and not sampling.ignore_eos
 
 
 def _check_ids(name: str, ids: tuple[int, ...], most: int) -> None:

@@ -1,4 +1,4 @@
-"""How an engine is: its standing figures, and what it did in the last second."""
+"""Puts an engine's EngineStats together: its fixed figures, and what it did in the last second."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ import collections
 import time
 
 from inference.contract import EngineStats, WorkerState
-from inference.engine.loader import TextSide
-from inference.engine.memory import memory
+from inference.engine.device import device_memory
+from inference.engine.loader import TextArtifacts
 from inference.engine.model_runner import ModelRunner
-from inference.engine.output import Served
 from inference.engine.scheduling.scheduler import Scheduler
+from inference.engine.served_model import ServedModelInfo
 
 MEMORY_EVERY_S = 1.0
+"""How often the memory in use is read anew."""
 
 
-class Vitals:
-    """Counts what is sampled, and puts a status together. Called from the engine thread."""
+class EngineStatsBuilder:
+    """Counts sampled tokens and builds EngineStats. Called from the engine thread."""
 
     def __init__(
-        self, runner: ModelRunner, scheduler: Scheduler, served: Served, text: TextSide
+        self,
+        runner: ModelRunner,
+        scheduler: Scheduler,
+        served: ServedModelInfo,
+        text: TextArtifacts,
     ) -> None:
         self._runner, self._scheduler = runner, scheduler
         self._served, self._text = served, text
-        self._memory, self._memory_s = memory(runner.device), time.monotonic()
+        self._memory, self._memory_s = device_memory(runner.device), time.monotonic()
         self._recent: collections.deque[tuple[float, int]] = collections.deque(maxlen=1024)
 
-    def sampled(self, count: int) -> None:
-        """So many tokens were sampled now."""
+    def count_sampled(self, count: int) -> None:
+        """Note that so many tokens were sampled now."""
         self._recent.append((time.monotonic(), count))
 
-    def status(self) -> EngineStats:
-        """The present moment in figures."""
+    def build(self) -> EngineStats:
+        """The engine as it is now."""
         runner, scheduler, pool = self._runner, self._scheduler, self._scheduler.pool
         if time.monotonic() - self._memory_s > MEMORY_EVERY_S:
-            self._memory, self._memory_s = memory(runner.device), time.monotonic()
+            self._memory, self._memory_s = device_memory(runner.device), time.monotonic()
         return EngineStats(
             state=WorkerState.READY,
             device=self._served.device,
@@ -53,7 +58,7 @@ class Vitals:
             flops_s=runner.speed.flops_s,
             context_length=self._served.context_length,
             model_revision=self._served.model_revision,
-            notes=runner.backend.notes,
+            notes=runner.notes,
             model_info=self._text.info,
         )
 

@@ -1,16 +1,20 @@
-"""Turns what the core did into what people see: text, stop strings, and one Result per request.
+"""Turns what the core did into what readers get: text, stop strings, and one Result per request.
 
-Works through records, in the order in which the core made them, and may lag behind it: the engine
-does this in a thread of its own while the next step runs. Knows detokenisers and stamps. Doesn't
-know schedules, pages or logits.
+The core writes records; `OutputProcessor` makes events of them in the same order, and may lag
+behind it: `OutputThread` does so while the next step runs, so that no step waits for text. A stop
+string is thus found one step late, and the surplus token is dropped here. Doesn't know schedules,
+pages or logits.
 """
 
 from __future__ import annotations
 
 import collections
 import logging
+import queue
+import threading
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from inference.contract import (
@@ -21,51 +25,27 @@ from inference.contract import (
     GenerationRequest,
     Progress,
     Result,
-    SamplingParams,
     Stamp,
     TokenLogprobs,
 )
-from inference.engine.active_request import ActiveRequest, Detokenizer
-from inference.engine.device import DeviceSpeed
+from inference.engine.active_request import ActiveRequest
+from inference.engine.served_model import Detokenizer, ServedModelInfo
 
 log = logging.getLogger(__name__)
 
-MakeDetokenizer = Callable[[SamplingParams], Detokenizer]
-"""By stop strings, the number of tokens before which they don't count, and what text shows."""
+MAX_BACKLOG = 4
+"""Batches of records that may wait for their text. Each one more is a step that an answer runs on
+behind its stop string."""
+BACKLOG_WAIT_S = 0.0002
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What is the same for all answers of one loaded model."""
-
-    worker: str
-    device: str
-    dtype: str
-    model_revision: str
-    context_length: int
-    eos_token_ids: frozenset[int]
-    speed: DeviceSpeed
-    weight_bytes: int
-    body_parameters: int
-    head_parameters: int
-    kv_bytes_per_token: int
-    attention_flops_per_pair: int
-    make_detokenizer: MakeDetokenizer | None  # None: a model without a tokenizer; text stays empty
-
-    def is_end(self, token_id: int, sampling: SamplingParams) -> bool:
-        """Whether an answer ends with this token, which then gives no text."""
-        if token_id in sampling.stop_token_ids:
-            return True
-        return token_id in self.eos_token_ids and not sampling.ignore_eos
-
-
-class Opened(NamedTuple):
+class RequestAdded(NamedTuple):
     """A request was taken in."""
 
     active: ActiveRequest
 
 
-class Given(NamedTuple):
+class TokenSampled(NamedTuple):
     """A step of `width` requests gave this one a token."""
 
     active: ActiveRequest
@@ -75,7 +55,7 @@ class Given(NamedTuple):
     logprobs: TokenLogprobs | None = None
 
 
-class Ended(NamedTuple):
+class RequestFinished(NamedTuple):
     """The core is done with a request."""
 
     active: ActiveRequest
@@ -84,74 +64,97 @@ class Ended(NamedTuple):
     error_text: str = ""
 
 
-Record = Opened | Given | Ended | Progress | Result
-"""What the core hands over. Progress and the Results of refused requests are told as they are."""
+Record = RequestAdded | TokenSampled | RequestFinished | Progress | Result
+"""What the core hands over. Progress and the Results of refused requests are passed on as they are.
+"""
 
 
-class Answers:
+@dataclass(slots=True)
+class OutputState:
+    """What has become events of one answer so far; it lags behind the tokens that were sampled."""
+
+    detokenizer: Detokenizer | None = None
+    num_tokens: int = 0  # continue_from included
+    text_offset: int = 0
+    stop_string: str | None = None
+    token_mono_ns: list[int] = field(default_factory=list)
+    first_token: Stamp | None = None
+    batch_sum: int = 0  # of the steps that gave the second and later tokens
+
+
+class OutputProcessor:
     """The answers of one loaded model. All calls come from one thread.
 
-    `over` holds the requests that ended by their text, at a stop string: the core drops them. It
-    may have sampled a few tokens more by then; those are never told.
+    `stopped_by_text` holds the requests that ended at a stop string, for the core to drop. It may
+    have sampled a few tokens more by then; no event is made of those.
     """
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedModelInfo) -> None:
         self._served = served
-        self.over: collections.deque[ActiveRequest] = collections.deque()
+        self._states: dict[ActiveRequest, OutputState] = {}
+        self.stopped_by_text: collections.deque[ActiveRequest] = collections.deque()
 
-    def tell(self, records: Iterable[Record]) -> list[Event]:
-        """The events that these records come to. One answer's error ends that answer alone."""
+    def process(self, records: Iterable[Record]) -> list[Event]:
+        """The events of these records. An error in one answer ends that answer alone."""
         events: list[Event] = []
         for record in records:
             if isinstance(record, Progress | Result):
                 events.append(record)
                 continue
             active = record.active
-            if active.told.is_over:
+            if isinstance(record, RequestAdded):
+                self._states[active] = OutputState()
+            state = self._states.get(active)
+            if state is None:  # its Result is out; this is surplus
                 continue
             try:
-                if isinstance(record, Given):
-                    events.append(self._take(record))
-                elif isinstance(record, Opened):
-                    self._open(active)
+                if isinstance(record, TokenSampled):
+                    events.append(self._add_token(record, state))
+                elif isinstance(record, RequestAdded):
+                    self._open(active, state)
                 else:
-                    events.append(self._close(record))
+                    events.append(self._close(record, state))
                     continue
-                if active.told.stop_string is not None:
-                    events.append(self._end(active, FinishReason.STOP))
+                if state.stop_string is not None:
+                    events.append(self._stop(RequestFinished(active, FinishReason.STOP), state))
             except Exception:
                 log.exception("the text of an answer could not be made")
-                active.told.detokenizer = None
-                problem = (ErrorCode.ENGINE_ERROR, "The answer's text could not be made.")
-                events.append(self._end(active, FinishReason.FAILED, *problem))
+                state.detokenizer = None
+                failed = RequestFinished(
+                    active,
+                    FinishReason.FAILED,
+                    ErrorCode.ENGINE_ERROR,
+                    "The answer's text could not be made.",
+                )
+                events.append(self._stop(failed, state))
         return events
 
-    def _open(self, active: ActiveRequest) -> None:
-        """Give the request its detokeniser and bring it to where `continue_from` ends."""
-        told, request = active.told, active.request
-        told.num_tokens = len(request.continue_from)
+    def _open(self, active: ActiveRequest, state: OutputState) -> None:
+        """Give the answer its detokeniser and bring it to where `continue_from` ends."""
+        request = active.request
+        state.num_tokens = len(request.continue_from)
         if self._served.make_detokenizer is not None:
-            told.detokenizer = self._served.make_detokenizer(request.sampling)
+            state.detokenizer = self._served.make_detokenizer(request.sampling)
             for token in request.continue_from:
-                told.text_offset += len(told.detokenizer.feed(token))
-            told.stop_string = told.detokenizer.stopped
+                state.text_offset += len(state.detokenizer.feed(token))
+            state.stop_string = state.detokenizer.stopped
 
-    def _take(self, record: Given) -> Delta:
+    def _add_token(self, record: TokenSampled, state: OutputState) -> Delta:
         """Add a token to its answer. The end token is counted and sent, but gives no text."""
         active, token = record.active, record.token_id
-        told, request = active.told, active.request
-        if told.token_mono_ns:
-            told.batch_sum += record.width
+        request = active.request
+        if state.token_mono_ns:
+            state.batch_sum += record.width
         else:
-            told.first_token = Stamp.now().at_mono(record.mono_ns)
-        told.token_mono_ns.append(record.mono_ns)
-        text, offset, position = "", told.text_offset, told.num_tokens
-        told.num_tokens += 1
+            state.first_token = Stamp.now().at_mono(record.mono_ns)
+        state.token_mono_ns.append(record.mono_ns)
+        text, offset, position = "", state.text_offset, state.num_tokens
+        state.num_tokens += 1
         is_end = self._served.is_end(token, request.sampling)
-        if told.detokenizer is not None and not is_end:
-            text = told.detokenizer.feed(token)
-            told.text_offset += len(text)
-            told.stop_string = told.detokenizer.stopped
+        if state.detokenizer is not None and not is_end:
+            text = state.detokenizer.feed(token)
+            state.text_offset += len(text)
+            state.stop_string = state.detokenizer.stopped
         return Delta(
             request_id=active.id,
             attempt=request.attempt,
@@ -163,58 +166,57 @@ class Answers:
             logprobs=() if record.logprobs is None else (record.logprobs,),
         )
 
-    def _end(
-        self,
-        active: ActiveRequest,
-        reason: FinishReason,
-        error_code: ErrorCode | None = None,
-        text: str = "",
-    ) -> Result:
+    def _stop(self, record: RequestFinished, state: OutputState) -> Result:
         """End an answer that the core still works on."""
-        self.over.append(active)
-        return self._close(Ended(active, reason, error_code, text))
+        self.stopped_by_text.append(record.active)
+        return self._close(record, state)
 
-    def _close(self, record: Ended) -> Result:
+    def _close(self, record: RequestFinished, state: OutputState) -> Result:
         """The Result of a request that the engine had taken in."""
-        active, told, served = record.active, record.active.told, self._served
-        told.is_over = True
-        tail, offset = "", told.text_offset
-        if told.detokenizer is not None and told.stop_string is None:
-            tail = told.detokenizer.finish()
-            told.text_offset += len(tail)
-            told.stop_string = told.detokenizer.stopped
-        times, first = tuple(told.token_mono_ns), told.first_token
+        active, served = record.active, self._served
+        self._states.pop(active, None)
+        tail, offset = "", state.text_offset
+        if state.detokenizer is not None and state.stop_string is None:
+            tail = state.detokenizer.finish()
+            state.stop_string = state.detokenizer.stopped
+        times, first = tuple(state.token_mono_ns), state.first_token
+        continued = len(active.request.continue_from)
+        mean_context = active.num_prompt + state.num_tokens - len(times) / 2
         return Result(
             request_id=active.id,
             attempt=active.request.attempt,
             finish_reason=record.reason,
             error_code=record.error_code,
             error_text=record.error_text,
-            stop_string=told.stop_string,
+            stop_string=state.stop_string,
             text_tail=tail,
             text_offset=offset,
             prompt_tokens=active.num_prompt,
             cached_tokens=active.num_cached_tokens,
-            completion_tokens=told.num_tokens,
-            continued_tokens=len(active.request.continue_from),
+            completion_tokens=state.num_tokens,
+            continued_tokens=continued,
             started=active.started,
             admitted=active.admitted,
             first_token=first,
             last_token=first.at_mono(times[-1]) if first else None,
             token_mono_ns=times,
-            batch_mean=told.batch_sum / (len(times) - 1) if len(times) > 1 else None,
+            batch_mean=state.batch_sum / (len(times) - 1) if len(times) > 1 else None,
             worker=served.worker,
             device=served.device,
             model_revision=served.model_revision,
             dtype=served.dtype,
-            tpot_floor_us=_tpot_floor_us(active, served),
-            prefill_floor_us=_prefill_floor_us(active, served),
+            tpot_floor_us=served.tpot_floor_us(mean_context) if times else None,
+            prefill_floor_us=None
+            if active.admitted is None
+            else served.prefill_floor_us(
+                total=active.num_prompt + continued, cached=active.num_cached_tokens
+            ),
             seed=active.seed,
             echo=tuple(active.echo),
         )
 
 
-def refuse(
+def refusal(
     request: GenerationRequest,
     reason: FinishReason = FinishReason.FAILED,
     *,
@@ -222,7 +224,7 @@ def refuse(
     error_text: str,
     worker: str,
 ) -> Result:
-    """The Result of a request that never got in line."""
+    """The Result of a request that the engine did not take in."""
     return Result(
         request_id=request.request_id,
         attempt=request.attempt,
@@ -238,23 +240,53 @@ def refuse(
     )
 
 
-def _tpot_floor_us(active: ActiveRequest, served: Served) -> float | None:
-    """(weights + keys and values read) / bandwidth, at this answer's mean length, batch 1."""
-    told = active.told
-    if not served.speed.bandwidth_bytes_s or not told.token_mono_ns:
-        return None
-    mean_context = active.num_prompt + told.num_tokens - len(told.token_mono_ns) / 2
-    read = served.weight_bytes + mean_context * served.kv_bytes_per_token
-    return read / served.speed.bandwidth_bytes_s * 1e6
+class OutputThread:
+    """The thread that makes events of records beside the engine's steps.
 
+    `emit`, the engine's listener, gets all events of a step at once.
+    """
 
-def _prefill_floor_us(active: ActiveRequest, served: Served) -> float | None:
-    """Products of the tokens that weren't cached, the head once, and attention, over FLOP/s."""
-    if not served.speed.flops_s or active.admitted is None:
-        return None
-    total = active.num_prompt + len(active.request.continue_from)
-    fresh = total - active.num_cached_tokens
-    pairs = (total * (total + 1) - active.num_cached_tokens * (active.num_cached_tokens + 1)) / 2
-    flops = 2.0 * served.body_parameters * fresh + 2.0 * served.head_parameters
-    flops += pairs * served.attention_flops_per_pair
-    return flops / served.speed.flops_s * 1e6
+    def __init__(self, emit: Callable[[list[Event]], None]) -> None:
+        self._emit = emit
+        self._batches: queue.SimpleQueue[tuple[OutputProcessor, list[Record]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="engine-output", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, processor: OutputProcessor, records: list[Record]) -> None:
+        """Have these records processed and their events emitted, in order, soon.
+
+        Waits while MAX_BACKLOG batches are not processed yet.
+        """
+        self._batches.put((processor, records))
+        while self._batches.qsize() > MAX_BACKLOG and self._thread.is_alive():
+            time.sleep(BACKLOG_WAIT_S)
+
+    def close(self) -> None:
+        """Process what is left, then end the thread."""
+        self._batches.put(None)
+        self._thread.join()
+
+    def emit(self, events: list[Event]) -> None:
+        """Give events to the listener now, in the caller's thread. The listener's error is logged
+        and doesn't reach the engine.
+        """
+        try:
+            self._emit(events)
+        except Exception:
+            log.exception("the listener of the engine's events failed")
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            processor, records = batch
+            try:
+                events = processor.process(records)
+            except Exception:  # the events of other answers must still come
+                log.exception("the records of a step could not be processed")
+                continue
+            if events:
+                self.emit(events)

@@ -1,4 +1,4 @@
-"""The logits of a whole text under the engine's own arithmetic, for those who compare dtypes."""
+"""The logits of a whole text under the engine's own arithmetic, for comparing dtypes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inference.contract import GenerationRequest, SamplingParams, Stamp
 from inference.engine.active_request import ActiveRequest
 from inference.engine.backends.base import Unsupported
 from inference.engine.config import EngineConfig
-from inference.engine.loader import folder_source
+from inference.engine.loader import folder_loader
 from inference.engine.model_runner import ModelRunner
 from inference.engine.scheduling.scheduler import Scheduled
 
@@ -25,9 +25,9 @@ def logits_of(folder: Path, tokens: list[int], *, dtype: str, backend: str) -> t
         model_dir=folder, dtype=dtype, backend=backend, measure=False, warm_up=False,
         kv_cache_bytes=256 << 20,
     )  # fmt: skip
-    runner = ModelRunner(config, load=folder_source(folder).load_model)
+    runner = ModelRunner(config, load=folder_loader(folder).load_model)
     if runner.dtype != dtype:
-        raise Unsupported(f"{dtype} can't be served here: {'; '.join(runner.backend.notes)}")
+        raise Unsupported(f"{dtype} can't be served here: {'; '.join(runner.notes)}")
     request = GenerationRequest(
         request_id="logits",
         model=folder.name,

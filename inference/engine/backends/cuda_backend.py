@@ -17,9 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backends.base import LayerSpec, StepBatch
-from inference.engine.backends.torch_backend import TorchBackend, attend_alone
-from inference.engine.tensors import to_device
+from inference.engine.backends.attention import AttentionCall
+from inference.engine.backends.reference_attention import attend_sequence
+from inference.engine.backends.step_batch import LayerSpec, StepBatch, StepCache
+from inference.engine.backends.torch_backend import TorchBackend
+from inference.engine.device import to_device
 
 log = logging.getLogger(__name__)
 
@@ -112,31 +114,28 @@ class CudaBackend(TorchBackend):
                 return self._decodes[size].run(batch)
         return super().forward(batch)
 
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, batch: StepBatch, **how: Any
-    ) -> Tensor:
+    def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
         if self._flash is None:
-            return super().attend(layer, query, key, value, batch, **how)
-        keys, values = self._keys[layer], self._values[layer]
-        keys.index_copy_(0, batch.slots, key)
-        values.index_copy_(0, batch.slots, value)
+            return super().attend(call, batch)
+        keys, values = self._keys[call.layer], self._values[call.layer]
+        keys.index_copy_(0, batch.slots, call.key)
+        values.index_copy_(0, batch.slots, call.value)
         starts, used, longest = self._lengths(batch)
         pages = (-1, self.block_tokens, *keys.shape[1:])
-        window = how["window"]
         out: Tensor = self._flash(
-            query.contiguous(),
+            call.query.contiguous(),
             keys.view(pages),
             values.view(pages),
             starts,
             None,
             longest,
             batch.block_table.shape[1] * self.block_tokens,
-            scale=how["scale"],
-            window_size=(window - 1 if window else -1, 0),
-            enable_gqa=query.shape[1] != key.shape[1],
+            scale=call.scale,
+            window_size=(call.window - 1 if call.window else -1, 0),
+            enable_gqa=call.query.shape[1] != call.key.shape[1],
             seqused_k=used,
             block_table=batch.block_table,
-            num_splits=1,  # one order of sums, whoever else is in the batch
+            num_splits=1,  # one order of sums, whatever else is in the batch
         )
         return out
 
@@ -145,15 +144,14 @@ class CudaBackend(TorchBackend):
 
         Put there once per step; a captured step brings its own.
         """
-        if "lengths" not in batch.scratch:
+        if batch.cache.lengths is None:
             starts = batch.query_starts
-            batch.scratch["lengths"] = (
+            batch.cache.lengths = (
                 to_device(starts, torch.int32, self.device),
                 to_device(batch.context_lens, torch.int32, self.device),
                 max(b - a for a, b in itertools.pairwise(starts)),
             )
-        found: tuple[Tensor, Tensor, int] = batch.scratch["lengths"]
-        return found
+        return batch.cache.lengths
 
 
 class CapturedDecode:
@@ -184,13 +182,13 @@ class CapturedDecode:
             logits_at=at,
             query_starts=list(range(rows + 1)),
             context_lens=[context_length] * rows,
-            scratch={
-                "lengths": (
+            cache=StepCache(
+                lengths=(
                     torch.arange(rows + 1, dtype=torch.int32, device=device),
                     self._used,
                     1,
                 )
-            },
+            ),
         )
 
     def capture(self, pool: Any) -> None:
@@ -207,7 +205,7 @@ class CapturedDecode:
         self._graph = graph
 
     def fill(self, batch: StepBatch) -> None:
-        """Put a batch's rows into the buffers, and the rest at rest."""
+        """Copy a batch's rows into the buffers; the rows left over point at block 0."""
         n, width = len(batch.context_lens), batch.block_table.shape[1]
         self._numbers[:, n:].zero_()
         self._numbers[0, :n].copy_(batch.token_ids, non_blocking=True)
@@ -264,7 +262,6 @@ def _flash_error(
         block_table=table,
         num_splits=1,
     )
-    expected = attend_alone(
-        query, key, value, scale=spec.scale, window=0, softcap=0.0, sinks=None
-    ).float()
+    call = AttentionCall(spec.index, query, key, value, scale=spec.scale)
+    expected = attend_sequence(call).float()
     return float((out.float() - expected).norm() / expected.norm())

@@ -1,4 +1,4 @@
-"""The way without native kernels: linears prepacked by oneDNN, attention by torch.
+"""BF16 on a CPU without the native kernels: linears prepacked by oneDNN, attention by torch.
 
 Serves BF16 on CPUs that multiply it but can't build or run the kernels. Its sums may depend on the
 batch; against the native path it agrees within the rounding of BF16 (tested).
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backends.base import LayerSpec, Unsupported
+from inference.engine.backends.base import Unsupported
+from inference.engine.backends.step_batch import LayerSpec
 from inference.engine.backends.torch_backend import TorchBackend
 
 

@@ -1,4 +1,4 @@
-"""What a loaded model's attention layers need, found by running it once; and who can't be served.
+"""Finds what a model's attention layers need by running it once; names models we can't serve.
 
 One forward over a few tokens tells, for each layer, the sizes, the window, the scale, the soft cap
 and the sinks that transformers hands its attention function. Configurations name these things in
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from inference.engine.backends.base import (
+from inference.engine.backends.attention import (
     ATTENTION_NAME,
-    Backend,
-    LayerSpec,
-    StepBatch,
-    Unsupported,
+    AttentionCall,
     paged_attention,
+    run_model,
 )
-from inference.engine.backends.torch_backend import attend_alone
+from inference.engine.backends.base import Unsupported
+from inference.engine.backends.reference_attention import attend_sequence
+from inference.engine.backends.step_batch import LayerSpec, StepBatch, sequence_batch
 
 AttentionInterface.register(ATTENTION_NAME, paged_attention)
 
@@ -51,25 +51,12 @@ def probe_layers(model: nn.Module) -> list[LayerSpec]:
         model.set_attn_implementation(ATTENTION_NAME)  # type: ignore[operator]
     except Exception as error:
         raise Unsupported(f"{kind} does not take a registered attention: {error}") from error
-    recorder = _Recorder()
-    device = next(model.parameters()).device
+    recorder = _AttentionRecorder()
     vocab = int(text_config.vocab_size)
-    ids = torch.arange(PROBE_TOKENS, device=device) % vocab
-    batch = StepBatch(
-        token_ids=ids,
-        positions=torch.arange(PROBE_TOKENS, device=device),
-        slots=ids,
-        rows=torch.zeros_like(ids),
-        block_table=torch.zeros(1, 1, dtype=torch.int32, device=device),
-        logits_at=torch.tensor([PROBE_TOKENS - 1], device=device),
-        query_starts=[0, PROBE_TOKENS],
-        context_lens=[PROBE_TOKENS],
-        scratch={},
-    )
-    recorder.model = model
-    recorder.device = device
+    token_ids = torch.arange(PROBE_TOKENS, device=next(model.parameters()).device) % vocab
+    batch = sequence_batch(token_ids, block_tokens=PROBE_TOKENS, only_last=True)
     try:
-        logits = recorder.forward(batch)
+        logits = run_model(model, recorder, batch)
     except Exception as error:
         raise Unsupported(f"{kind} failed in a trial run: {error}") from error
     if logits.shape != (1, vocab):
@@ -91,50 +78,24 @@ def _recurrent_parts(model: nn.Module) -> list[str]:
     return sorted({kind for kind in types if kind not in known})
 
 
-class _Recorder(Backend):
-    """A backend that attends within the batch alone and notes each layer's call."""
+class _AttentionRecorder:
+    """Attends within the batch alone and notes what each layer asked for."""
 
     def __init__(self) -> None:
         self.seen: dict[int, LayerSpec] = {}
 
-    def prepare(self, model: nn.Module, layers: Any) -> nn.Module:
-        raise NotImplementedError
-
-    def allocate_cache(self, num_blocks: int) -> int:
-        raise NotImplementedError
-
-    def cache_bytes_per_block(self) -> int:
-        raise NotImplementedError
-
-    def clear_blocks(self, blocks: Any) -> None:
-        raise NotImplementedError
-
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        batch: StepBatch,
-        *,
-        scale: float,
-        window: int,
-        softcap: float,
-        sinks: Tensor | None,
-    ) -> Tensor:
-        if layer in self.seen:
-            raise Unsupported(f"layer {layer} attends twice in one step")
-        self.seen[layer] = LayerSpec(
-            index=layer,
-            query_heads=query.shape[1],
-            kv_heads=key.shape[1],
-            key_dim=key.shape[2],
-            value_dim=value.shape[2],
-            window=window,
-            scale=scale,
-            softcap=softcap,
-            has_sinks=sinks is not None,
+    def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
+        if call.layer in self.seen:
+            raise Unsupported(f"layer {call.layer} attends twice in one step")
+        self.seen[call.layer] = LayerSpec(
+            index=call.layer,
+            query_heads=call.query.shape[1],
+            kv_heads=call.key.shape[1],
+            key_dim=call.key.shape[2],
+            value_dim=call.value.shape[2],
+            window=call.window,
+            scale=call.scale,
+            softcap=call.softcap,
+            has_sinks=call.sinks is not None,
         )
-        return attend_alone(
-            query, key, value, scale=scale, window=window, softcap=softcap, sinks=sinks
-        )
+        return attend_sequence(call)

@@ -1,6 +1,6 @@
-"""The line of those who want to look inside: one job at a time, a piece between two steps.
+"""The queue of inspections: one job at a time, a piece of it between two steps of the engine.
 
-What a piece does is inspection.py's matter.
+What a piece does is inspector.py's part.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import collections
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
-from inference.engine.inspection.inspector import InspectJob, Inspector
+from inference.engine.inspection.inspector import InspectionJob, Inspector
 
 MAX_INSPECTIONS = 8
 """How many may wait; further ones are refused."""
 
 
-class Inspections:
+class InspectionQueue:
     """Called from the engine thread. Making the inspector may load a second instance of the model:
     that happens in `background`, when the first job comes, and `wake` is called when it is there.
     """
@@ -26,16 +26,16 @@ class Inspections:
         self._make = make
         self._background = background
         self._wake = wake
-        self._jobs: collections.deque[InspectJob] = collections.deque()
+        self._jobs: collections.deque[InspectionJob] = collections.deque()
         self._inspector: Future[Inspector] | None = None
 
-    def add(self, job: InspectJob) -> None:
-        """Put an inspection in line; its future gets the result, or ValueError."""
+    def add(self, job: InspectionJob) -> None:
+        """Put an inspection in the queue; its future gets the result, or ValueError."""
         if not job.future.set_running_or_notify_cancel():
             return
         if len(self._jobs) >= MAX_INSPECTIONS:
-            line = f"{MAX_INSPECTIONS} inspections are waiting already."
-            job.future.set_exception(ValueError(line))
+            refused = f"{MAX_INSPECTIONS} inspections are waiting already."
+            job.future.set_exception(ValueError(refused))
             return
         self._jobs.append(job)
         if self._inspector is None:
@@ -49,7 +49,7 @@ class Inspections:
         job = self._jobs[0]
         try:
             is_done = self._inspector.result().advance(job, max_tokens=max_tokens)
-        except Exception as error:  # whatever it was, the future carries it
+        except Exception as error:  # no inspector could be made: the future carries the reason
             job.future.set_exception(error)
             is_done = True
         if is_done:
@@ -57,7 +57,7 @@ class Inspections:
         return True
 
     def close(self, text: str) -> None:
-        """No job that waits will be done; its future says why."""
+        """End the jobs that wait; their futures raise RuntimeError with this text."""
         for job in self._jobs:
             job.future.set_exception(RuntimeError(text))
         self._jobs.clear()

@@ -1,4 +1,4 @@
-"""A look inside: attention weights, the logit lens and the next token's logits of one prefix.
+"""Shows one prefix inside the model: attention weights, logit lens, the next token's logits.
 
 A job advances by a few tokens or one layer between two steps of the engine, so that it never holds
 up a running batch by more than about a step. It has small pages of its own and the served model's
@@ -17,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference.engine.backends.base import LayerSpec, StepBatch
-from inference.engine.backends.torch_backend import TorchBackend, attention_weights
+from inference.engine.backends.attention import AttentionCall
+from inference.engine.backends.reference_attention import attention_weights
+from inference.engine.backends.step_batch import LayerSpec, StepBatch
+from inference.engine.backends.torch_backend import TorchBackend
 
 MAX_ATTENTION_BYTES = 256 << 20
 MAX_LENS_POSITIONS = 64
@@ -27,7 +29,7 @@ CHUNK_BESIDE_OTHERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InspectRequest:
+class InspectionRequest:
     """What to look at. Empty `layers` is none, empty `heads` all of them, negative counts from the
     end. The logit lens reads `lens_positions` after every layer and keeps the `lens_top` likeliest.
     """
@@ -57,10 +59,10 @@ class Inspection:
 
 
 @dataclass(slots=True, eq=False)
-class InspectJob:
+class InspectionJob:
     """One inspection under way."""
 
-    request: InspectRequest
+    request: InspectionRequest
     future: Future[Inspection]
     is_checked: bool = False
     done: int = 0  # tokens that have passed through the model
@@ -81,13 +83,13 @@ class Inspector:
         self._specs = {spec.index: spec for spec in layers}
         self._max_tokens = max_tokens
         self._vocab_size = vocab_size
-        self._backend = _Tracer(
+        self._backend = _AttentionTracer(
             dtype=str(parameter.dtype).removeprefix("torch."), device=parameter.device
         )
         self._backend.prepare(model, layers)
         self._ready = False
 
-    def check(self, request: InspectRequest) -> InspectRequest:
+    def check(self, request: InspectionRequest) -> InspectionRequest:
         """The request with positions and layers counted from the start. Raises ValueError."""
         count, layers = len(request.token_ids), len(self._specs)
         heads = self._specs[0].query_heads
@@ -108,7 +110,7 @@ class Inspector:
                 f"takes {size >> 20} MB; at most {MAX_ATTENTION_BYTES >> 20} MB are given."
             )
         positions = _from_start("lens_positions", request.lens_positions, count)
-        return InspectRequest(
+        return InspectionRequest(
             token_ids=request.token_ids,
             layers=wanted,
             heads=chosen,
@@ -116,7 +118,7 @@ class Inspector:
             lens_top=request.lens_top,
         )
 
-    def advance(self, job: InspectJob, *, max_tokens: int) -> bool:
+    def advance(self, job: InspectionJob, *, max_tokens: int) -> bool:
         """Do one piece of a job: a chunk of tokens, or the lens of one layer.
 
         True when the job's future has its result or its error.
@@ -135,7 +137,7 @@ class Inspector:
             job.future.set_exception(error)
         return True
 
-    def _run_chunk(self, job: InspectJob, max_tokens: int) -> None:
+    def _run_chunk(self, job: InspectionJob, max_tokens: int) -> None:
         if not self._ready:
             blocks = -(-self._max_tokens // self._backend.block_tokens)
             self._backend.allocate_cache(blocks)
@@ -154,7 +156,6 @@ class Inspector:
             logits_at=torch.tensor([end - begin - 1], device=device),
             query_starts=[0, end - begin],
             context_lens=[end],
-            scratch={},
         )
         self._backend.job = job
         hooks = [
@@ -169,7 +170,7 @@ class Inspector:
                 hook.remove()
         job.done = end
 
-    def _read_lens(self, job: InspectJob, hidden: Tensor) -> Any:
+    def _read_lens(self, job: InspectionJob, hidden: Tensor) -> Any:
         """Final norm and head on a layer's hidden states: the likeliest tokens of each position."""
         model: Any = self._model
         norm = getattr(model.get_decoder(), "norm", None) or nn.Identity()
@@ -180,7 +181,7 @@ class Inspector:
             for row_ids, row in zip(ids.tolist(), probabilities.tolist(), strict=True)
         )
 
-    def _result(self, job: InspectJob) -> Inspection:
+    def _result(self, job: InspectionJob) -> Inspection:
         assert job.logits is not None
         return Inspection(
             token_ids=job.request.token_ids,
@@ -192,24 +193,22 @@ class Inspector:
         )
 
 
-class _Tracer(TorchBackend):
+class _AttentionTracer(TorchBackend):
     """The reference backend, noting the attention weights that its job wants."""
 
-    job: InspectJob | None = None
+    job: InspectionJob | None = None
 
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, batch: StepBatch, **how: Any
-    ) -> Tensor:
-        out = super().attend(layer, query, key, value, batch, **how)
+    def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
+        out = super().attend(call, batch)
         job = self.job
-        if job is not None and layer in job.request.layers:
+        if job is not None and call.layer in job.request.layers:
             total = len(job.request.token_ids)
             heads = list(job.request.heads)
-            if layer not in job.attention:
-                job.attention[layer] = torch.zeros(len(heads), total, total)
-            weights = attention_weights(query, self._keys[layer], batch.positions, **how)
-            begin, end = job.done, job.done + query.shape[0]
-            job.attention[layer][:, begin:end, :end] = weights[heads].cpu()
+            if call.layer not in job.attention:
+                job.attention[call.layer] = torch.zeros(len(heads), total, total)
+            weights = attention_weights(call, self._keys[call.layer], batch.positions)
+            begin, end = job.done, job.done + call.query.shape[0]
+            job.attention[call.layer][:, begin:end, :end] = weights[heads].cpu()
         return out
 
 
@@ -223,7 +222,7 @@ def decoder_layers(model: Any) -> Sequence[nn.Module]:
     raise ValueError("the layers of this model can't be found; it can't be inspected.")
 
 
-def _keep_hidden(job: InspectJob, layer: int, begin: int, end: int) -> Any:
+def _keep_hidden(job: InspectionJob, layer: int, begin: int, end: int) -> Any:
     """A hook that keeps the layer's output at the wanted positions of this chunk."""
     wanted = [p for p in job.request.lens_positions if begin <= p < end]
 

@@ -10,16 +10,16 @@ measures it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from inference.engine.backends.base import Unsupported
+from inference.engine.backends.base import LoadModel, Unsupported
 from inference.engine.backends.probe import probe_layers
-from inference.engine.native.fusion import one_sequence, whole_logits
+from inference.engine.backends.reference_attention import sequence_logits
+from inference.engine.backends.step_batch import sequence_batch
 from inference.engine.native.native_backend import NativeBackend
+from inference.models import dtype_fidelity
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +30,14 @@ BY_SPEED = ("int4", "int8")
 MEASURED_BYTES = 6 << 30
 """A model folder larger than this isn't measured at start: float32 takes its weights twice."""
 
-Loader = Callable[[Path, torch.dtype, torch.device], nn.Module]
 
-
-def best_dtype(folder: Path, load: Loader) -> tuple[str, str]:
+def best_dtype(folder: Path, load: LoadModel) -> tuple[str, str]:
     """The dtype to serve the model of this folder in, and why, for a person."""
     if not (folder / "tokenizer.json").exists():
         return "bfloat16", "bfloat16: without a tokenizer nothing shows what fewer bits cost"
-    from inference.models import dtype_fidelity as fidelity
 
     for dtype in BY_SPEED:
-        mean_kl = fidelity.kept_mean_kl(folder, dtype)
+        mean_kl = dtype_fidelity.kept_mean_kl(folder, dtype)
         if mean_kl is None:
             size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
             if size > MEASURED_BYTES:
@@ -55,21 +52,20 @@ def best_dtype(folder: Path, load: Loader) -> tuple[str, str]:
     return "bfloat16", f"bfloat16: fewer bits exceed a mean KL of {MEAN_KL_LIMIT}"
 
 
-def measure(folder: Path, load: Loader, dtype: str) -> float:
+def measure(folder: Path, load: LoadModel, dtype: str) -> float:
     """Mean KL in nats of the dtype against the loaded weights; kept beside them."""
-    from inference.models import dtype_fidelity as fidelity
     from inference.text import load_text
 
     log.info("Measuring what %s costs %s; this happens once ...", dtype, folder.name)
-    ids = torch.tensor(load_text(folder).encode(fidelity.TEXT, add_special_tokens=True))
+    ids = torch.tensor(load_text(folder).encode(dtype_fidelity.TEXT, add_special_tokens=True))
     backend = NativeBackend(dtype=dtype)
     model = load(folder, torch.float32, torch.device("cpu")).eval()
     layers = probe_layers(model)
-    reference = whole_logits(model, ids)
+    reference = sequence_logits(model, ids)
     backend.prepare(model, layers)
     backend.allocate_cache(1 + len(ids) // backend.block_tokens)
-    found = fidelity.compare(
-        reference, backend.forward(one_sequence(ids, block_tokens=backend.block_tokens))
+    found = dtype_fidelity.compare(
+        reference, backend.forward(sequence_batch(ids, block_tokens=backend.block_tokens))
     )
-    fidelity.keep(folder, dtype, found)
+    dtype_fidelity.keep(folder, dtype, found)
     return found.mean_kl

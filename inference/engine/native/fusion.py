@@ -1,9 +1,9 @@
-"""Recognises decoder layers by their parts, proves it on numbers, and runs them all as one call.
+"""Recognises decoder layers by their parts, verifies it on numbers, and rebuilds them natively.
 
-A layer is taken apart by attribute names, put together again on the native kernels, and fed what
-the model itself fed it in a trial run. Only if it then gives what the model's own layer gave is it
-replaced; else the layer stays as it is and the reason is told. The trial is long enough to reach
-past sliding windows. Knows nothing of pages or steps beyond what StepBatch says.
+The parts of a layer are found by attribute names, put together again on the native kernels, and fed
+what the model itself fed its layer in a calibration run. Only if they then give what the model's
+own layer gave is the layer replaced; else it stays as it is and the reason is noted. The run is
+long enough to reach past sliding windows. Knows nothing of pages or steps.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backends.base import LayerSpec, StepBatch, serving
-from inference.engine.backends.torch_backend import attend_alone
+from inference.engine.backends.reference_attention import sequence_logits
+from inference.engine.backends.step_batch import LayerSpec
 from inference.engine.native.packing import Packer
 from inference.engine.native.rope import half_table
 
-TRIAL_TOKENS = 24
-"""Tokens of the trial run of a model without sliding windows."""
-LONGEST_TRIAL = 640
+CALIBRATION_TOKENS = 24
+"""Tokens of the calibration run of a model without sliding windows."""
+LONGEST_CALIBRATION = 640
 """A window longer than this is taken from the model's own call and not tried out."""
 TOLERANCE = 0.02
 """Relative error of a rebuilt layer's contribution; BF16 gives 0.005, a wrong part 0.2 and more."""
@@ -52,8 +52,8 @@ class LayerParts:
 
 
 @dataclass(slots=True)
-class Trial:
-    """What one layer was given and gave in the trial run."""
+class LayerCalibration:
+    """What one layer was given and gave in the calibration run."""
 
     hidden: Tensor  # (1, T, width)
     output: Tensor  # (1, T, width)
@@ -61,11 +61,11 @@ class Trial:
 
 
 @dataclass(slots=True)
-class TrialRun:
-    """A trial run of the whole model: its layers' inputs and outputs, and its logits."""
+class CalibrationRun:
+    """One run of the whole model: its layers' inputs and outputs, and its logits."""
 
     token_ids: Tensor  # (T,)
-    layers: list[Trial] = field(default_factory=list)
+    layers: list[LayerCalibration] = field(default_factory=list)
     logits: Tensor = field(default_factory=lambda: torch.empty(0))  # (T, vocabulary)
 
 
@@ -78,17 +78,17 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     return layers
 
 
-def trial_tokens(specs: Sequence[LayerSpec]) -> int:
-    """How many tokens a trial run needs to reach past every window it can."""
+def calibration_tokens(specs: Sequence[LayerSpec]) -> int:
+    """How many tokens a calibration run needs to reach past every window it can."""
     windows = [spec.window for spec in specs if spec.window]
-    reach = max((window for window in windows if window + 16 <= LONGEST_TRIAL), default=0)
-    return max(TRIAL_TOKENS, reach + 16)
+    reach = max((window for window in windows if window + 16 <= LONGEST_CALIBRATION), default=0)
+    return max(CALIBRATION_TOKENS, reach + 16)
 
 
-# --- taking apart --------------------------------------------------------------------------------
+# --- extracting parts ----------------------------------------------------------------------------
 
 
-def take_apart(layer: nn.Module, spec: LayerSpec, kernels: ModuleType) -> LayerParts:
+def extract_parts(layer: nn.Module, spec: LayerSpec, kernels: ModuleType) -> LayerParts:
     """Find the parts of a decoder layer. Raises NotRecognised naming what doesn't fit."""
     attention, mlp = _part(layer, "self_attn"), _part(layer, "mlp")
     qkv = _linears(attention, ("q_proj", "k_proj", "v_proj"), "qkv_proj")
@@ -193,7 +193,7 @@ def rms_norm_of(norm: nn.Module, kernels: ModuleType) -> tuple[Tensor, float]:
     raise NotRecognised(f"{type(norm).__name__} computes something else than an RMS norm")
 
 
-# --- putting together ----------------------------------------------------------------------------
+# --- rebuilding ----------------------------------------------------------------------------------
 
 
 def add_layer(
@@ -228,24 +228,26 @@ def add_layer(
     return packed
 
 
-def contribution_error(decoder: Any, trial: Trial, *, uses_rope: bool) -> float:
+def contribution_error(decoder: Any, seen: LayerCalibration, *, uses_rope: bool) -> float:
     """Relative error of what a one-layer Decoder adds to the stream, against the model's."""
-    tokens = trial.hidden.shape[1]
+    tokens = seen.hidden.shape[1]
     page = -(-tokens // 16) * 16
     at = torch.arange(tokens)
-    x = trial.hidden[0].clone().contiguous()
+    x = seen.hidden[0].clone().contiguous()
     tables, rope = [], [-1]
-    if uses_rope and trial.cos_sin is not None:
-        tables, rope = [half_table(*trial.cos_sin)], [0]
-    give_pages(decoder, 0, 1, page)
+    if uses_rope and seen.cos_sin is not None:
+        tables, rope = [half_table(*seen.cos_sin)], [0]
+    allocate_pages(decoder, 0, 1, page)
     decoder.run_layers(
         x, at, at, torch.zeros_like(at), torch.zeros(1, 1, dtype=torch.int32), tables, rope, False
     )
-    expected = trial.output[0] - trial.hidden[0]
-    return float((x - trial.output[0]).norm() / expected.norm().clamp_min(1e-12))
+    expected = seen.output[0] - seen.hidden[0]
+    return float((x - seen.output[0]).norm() / expected.norm().clamp_min(1e-12))
 
 
-def give_pages(decoder: Any, layer: int, num_pages: int, page_tokens: int) -> tuple[Tensor, Tensor]:
+def allocate_pages(
+    decoder: Any, layer: int, num_pages: int, page_tokens: int
+) -> tuple[Tensor, Tensor]:
     """Make zeroed pages for one layer of a Decoder and hand them to it."""
     kv_heads, dim = decoder.heads(layer)
     keys, values = (
@@ -255,69 +257,26 @@ def give_pages(decoder: Any, layer: int, num_pages: int, page_tokens: int) -> tu
     return keys, values
 
 
-# --- the trial run -------------------------------------------------------------------------------
+# --- the calibration run -------------------------------------------------------------------------
 
 
-def run_trial(model: nn.Module, specs: Sequence[LayerSpec]) -> TrialRun:
+def run_calibration(model: nn.Module, specs: Sequence[LayerSpec]) -> CalibrationRun:
     """Run the model on a few tokens, noting what its layers are given and give."""
     vocab = int(model.config.get_text_config().vocab_size)  # type: ignore[union-attr,operator]
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, vocab, (trial_tokens(specs),), generator=generator)
-    trial = TrialRun(token_ids=ids)
+    ids = torch.randint(0, vocab, (calibration_tokens(specs),), generator=generator)
+    run = CalibrationRun(token_ids=ids)
 
     def note(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         hidden = args[0] if args else kwargs["hidden_states"]
         output = out[0] if isinstance(out, tuple) else out
         cos_sin = kwargs.get("position_embeddings")
-        trial.layers.append(Trial(hidden.clone(), output.clone(), cos_sin))
+        run.layers.append(LayerCalibration(hidden.clone(), output.clone(), cos_sin))
 
     hooks = [layer.register_forward_hook(note, with_kwargs=True) for layer in decoder_layers(model)]
     try:
-        trial.logits = whole_logits(model, ids)
+        run.logits = sequence_logits(model, ids)
     finally:
         for hook in hooks:
             hook.remove()
-    return trial
-
-
-def whole_logits(model: nn.Module, token_ids: Tensor) -> Tensor:
-    """Logits (T, V) float32 of one sequence by the model's own code. Needs no pages.
-
-    The model's attention must be ours already (probe_layers sees to that).
-    """
-    batch = one_sequence(token_ids, block_tokens=len(token_ids))
-    with serving(_WholeAttention(), batch):  # type: ignore[arg-type]
-        out = model(
-            input_ids=token_ids[None],
-            position_ids=batch.positions[None],
-            use_cache=False,
-            logits_to_keep=batch.logits_at,
-        )
-    logits: Tensor = out.logits[0].float()
-    return logits
-
-
-def one_sequence(token_ids: Tensor, *, block_tokens: int) -> StepBatch:
-    """A step of one whole sequence in the blocks 0, 1, 2 ..., asking for all its logits."""
-    tokens = len(token_ids)
-    at = torch.arange(tokens)
-    return StepBatch(
-        token_ids=token_ids,
-        positions=at,
-        slots=at,
-        rows=torch.zeros_like(at),
-        block_table=torch.arange(-(-tokens // block_tokens), dtype=torch.int32)[None],
-        logits_at=at,
-        query_starts=[0, tokens],
-        context_lens=[tokens],
-        scratch={},
-    )
-
-
-class _WholeAttention:
-    """Attention over one whole sequence: all that a trial run needs of a backend."""
-
-    def attend(
-        self, _layer: int, query: Tensor, key: Tensor, value: Tensor, _batch: StepBatch, **rule: Any
-    ) -> Tensor:
-        return attend_alone(query, key, value, **rule)
+    return run

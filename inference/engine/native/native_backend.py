@@ -17,28 +17,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engine.backends.base import (
-    Backend,
-    LayerSpec,
-    StepBatch,
-    Unsupported,
-    current_step,
-)
+from inference.engine.backends.attention import AttentionCall, current_batch, run_model
+from inference.engine.backends.base import Backend, LayerwiseForward, Unsupported
+from inference.engine.backends.step_batch import CosSin, LayerSpec, StepBatch
 from inference.engine.native.build import KernelsUnavailable, load_kernels
 from inference.engine.native.fusion import (
     TOLERANCE,
+    CalibrationRun,
+    LayerCalibration,
     LayerParts,
     NotRecognised,
-    Trial,
-    TrialRun,
     add_layer,
     contribution_error,
     decoder_layers,
+    extract_parts,
     rms_norm_of,
-    run_trial,
-    take_apart,
+    run_calibration,
 )
-from inference.engine.native.native_sampler import NativeDraws
+from inference.engine.native.native_sampler import NativeSampler
 from inference.engine.native.packing import (
     FORMATS,
     PackedLinear,
@@ -48,7 +44,7 @@ from inference.engine.native.packing import (
     pack_linears,
 )
 from inference.engine.native.rope import RopeTables, half_table
-from inference.engine.sampling.torch_sampler import Draws
+from inference.engine.sampling.sampling_backend import SamplingBackend
 
 BLOCK_TOKENS = 32
 """Tokens of a page: two tiles of keys, 4 KiB for a head of 64."""
@@ -61,7 +57,6 @@ class NativeBackend(Backend):
     """
 
     block_tokens = BLOCK_TOKENS
-    is_batch_invariant = True
     is_layered = False
     load_dtype = torch.float32  # weights lose once, when they are packed
     device = torch.device("cpu")
@@ -94,9 +89,9 @@ class NativeBackend(Backend):
         self._packer = Packer(self.kernels)
         notes = []
         try:
-            trial = self._fuse(model)
+            run = self._fuse(model)
             notes.append(f"fused {len(layers)} of {len(layers)} layers")
-            notes.append(self._join_ends(model, trial))
+            notes.append(self._fuse_embedding_and_head(model, run))
         except NotRecognised as reason:
             self._decoder = None
             notes.append(f"fused 0 of {len(layers)} layers: {reason}")
@@ -108,26 +103,26 @@ class NativeBackend(Backend):
         self.notes = tuple(notes)
         return model
 
-    def _fuse(self, model: nn.Module) -> TrialRun:
+    def _fuse(self, model: nn.Module) -> CalibrationRun:
         """Rebuild all layers and put them in place. Raises NotRecognised, the model intact."""
         modules = decoder_layers(model)
         if len(modules) != len(self.layers):
             raise NotRecognised("not every layer attends")
         parts = [
-            take_apart(module, spec, self.kernels)
+            extract_parts(module, spec, self.kernels)
             for module, spec in zip(modules, self.layers, strict=True)
         ]
-        trial = run_trial(model, self.layers)
-        width = trial.layers[0].hidden.shape[-1]
-        for index, (part, seen) in enumerate(zip(parts, trial.layers, strict=True)):
-            self._try_layer(index, part, seen)
+        run = run_calibration(model, self.layers)
+        width = run.layers[0].hidden.shape[-1]
+        for index, (part, seen) in enumerate(zip(parts, run.layers, strict=True)):
+            self._verify_layer(index, part, seen)
         try:
             base = getattr(model, str(model.base_model_prefix))
             self._ropes = RopeTables(
                 getattr(base, "rotary_emb", None),
                 [
                     seen.cos_sin if part.uses_rope else None
-                    for part, seen in zip(parts, trial.layers, strict=True)
+                    for part, seen in zip(parts, run.layers, strict=True)
                 ],
             )
         except LookupError:
@@ -148,9 +143,9 @@ class NativeBackend(Backend):
             modules[index] = FusedLayer(
                 modules[index], self, is_last=index == len(parts) - 1
             )  # and its weights go
-        return trial
+        return run
 
-    def _try_layer(self, index: int, parts: LayerParts, seen: Trial) -> None:
+    def _verify_layer(self, index: int, parts: LayerParts, seen: LayerCalibration) -> None:
         single = self.kernels.Decoder(seen.hidden.shape[-1])
         spec = self.layers[index]
         sinks = self._sinks(decoder_layers(self.model)[index])
@@ -163,7 +158,7 @@ class NativeBackend(Backend):
         sinks = getattr(getattr(module, "self_attn", None), "sinks", None)
         return None if sinks is None else sinks.detach().float().contiguous()
 
-    def _join_ends(self, model: nn.Module, trial: TrialRun) -> str:
+    def _fuse_embedding_and_head(self, model: nn.Module, run: CalibrationRun) -> str:
         """Take embedding, last norm and head into the call, if that gives the same logits."""
         try:
             if self._ropes is None:
@@ -175,16 +170,16 @@ class NativeBackend(Backend):
             base = getattr(model, str(model.base_model_prefix))
             norm, epsilon = rms_norm_of(base.norm, self.kernels)
             table = embedding.weight.detach()
-            begin, rows = trial.layers[0].hidden[0], table[trial.token_ids]
+            begin, rows = run.layers[0].hidden[0], table[run.token_ids]
             scale = float((begin * rows).sum() / (rows * rows).sum())
             if (begin - scale * rows).norm() > 1e-3 * begin.norm():
                 raise NotRecognised("its residual stream does not begin with the embedding")
             packed = self._packer.pack([head.weight], head_format(self.dtype), bias=head.bias)
             # Only what comes after the layers is compared: their own loss would hide an error.
-            final = self.kernels.rms_norm(trial.layers[-1].output[0], norm, epsilon)
+            final = self.kernels.rms_norm(run.layers[-1].output[0], norm, epsilon)
             logits = final @ head.weight.T if head.bias is None else head(final)
-            factor = float((logits * trial.logits).sum() / (logits * logits).sum())
-            if (trial.logits - factor * logits).norm() > 1e-3 * trial.logits.norm():
+            factor = float((logits * run.logits).sum() / (logits * logits).sum())
+            if (run.logits - factor * logits).norm() > 1e-3 * run.logits.norm():
                 raise NotRecognised("something follows its head")
         except (NotRecognised, AttributeError) as reason:
             return f"transformers runs embedding and head: {reason}"
@@ -221,22 +216,30 @@ class NativeBackend(Backend):
     # --- steps ----------------------------------------------------------------------------------
 
     def forward(self, batch: StepBatch) -> Tensor:
-        if not self.num_slices:
-            return super().forward(batch)
-        logits = self._run(batch, None, 0, len(self.layers))
+        if not self._is_one_call:
+            return run_model(self.model, self, batch)
+        logits = self._run(batch, None, 0, self.num_layers)
         assert logits is not None
         return logits
 
     @property
-    def num_slices(self) -> int:
-        is_whole = self._logits_scale is not None and self._ropes is not None
-        return len(self.layers) if is_whole else 0
+    def _is_one_call(self) -> bool:
+        """Whether the kernels run a whole step, embedding and head included."""
+        return self._logits_scale is not None and self._ropes is not None
 
-    def forward_slice(self, batch: StepBatch, begin: int, end: int) -> Tensor | None:
-        hidden = batch.scratch.get("hidden")
-        if hidden is None:
-            hidden = batch.scratch["hidden"] = torch.empty(len(batch.token_ids), self._width)
-        return self._run(batch, hidden, begin, end)
+    def layerwise(self) -> LayerwiseForward | None:
+        return self if self._is_one_call else None
+
+    @property
+    def num_layers(self) -> int:
+        """See LayerwiseForward."""
+        return len(self.layers)
+
+    def forward_layers(self, batch: StepBatch, begin: int, end: int) -> Tensor | None:
+        """See LayerwiseForward."""
+        if batch.cache.hidden is None:
+            batch.cache.hidden = torch.empty(len(batch.token_ids), self._width)
+        return self._run(batch, batch.cache.hidden, begin, end)
 
     def _run(self, batch: StepBatch, hidden: Tensor | None, begin: int, end: int) -> Tensor | None:
         assert self._ropes is not None
@@ -256,38 +259,27 @@ class NativeBackend(Backend):
         scale = self._logits_scale
         return logits if logits is None or scale in (None, 1) else logits.mul_(scale)
 
-    def run_fused(self, hidden: Tensor, batch: StepBatch, ropes: list[Any]) -> Tensor:
+    def run_fused(self, hidden: Tensor, batch: StepBatch) -> Tensor:
         """All layers at once, inside transformers' own model. hidden (1, T, width) → the same."""
         x = hidden[0].clone().contiguous()
         by_position = self._ropes is not None
         if self._ropes is not None:
             tables, of_layer = self._ropes.reach(max(batch.context_lens)), self._ropes.of_layer
         else:
-            tables, of_layer = _tables_of(ropes, self._uses_rope)
+            tables, of_layer = _tables_of(batch.cache.ropes, self._uses_rope)
         self._decoder.run_layers(
             x, batch.positions, batch.slots, batch.rows, batch.block_table, tables, of_layer,
             by_position,
         )  # fmt: skip
         return x[None]
 
-    def attend(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        batch: StepBatch,
-        *,
-        scale: float,
-        window: int,
-        softcap: float,
-        sinks: Tensor | None,
-    ) -> Tensor:
-        keys, values = self._pages[layer]
+    def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
+        """Write the call's keys and values into their slots, then attend over the pages."""
+        keys, values = self._pages[call.layer]
         out: Tensor = self.kernels.attend(
-            _side_by_side(query),
-            _side_by_side(key),
-            _side_by_side(value),
+            _side_by_side(call.query),
+            _side_by_side(call.key),
+            _side_by_side(call.value),
             keys,
             values,
             self.block_tokens,
@@ -295,15 +287,15 @@ class NativeBackend(Backend):
             batch.slots,
             batch.rows,
             batch.block_table,
-            scale,
-            window,
-            softcap,
-            None if sinks is None else sinks.float().contiguous(),
+            call.scale,
+            call.window,
+            call.softcap,
+            None if call.sinks is None else call.sinks.float().contiguous(),
         )
         return out
 
-    def draws(self) -> Draws:
-        return NativeDraws(self.kernels)
+    def sampling_backend(self) -> SamplingBackend:
+        return NativeSampler(self.kernels)
 
     def weight_bytes(self) -> int:
         packed = sum(int(weights.nbytes) for weights in self._packed)
@@ -328,19 +320,18 @@ class FusedLayer(nn.Module):
     def forward(
         self, hidden_states: Tensor, *_: Any, position_embeddings: Any = None, **__: Any
     ) -> Tensor:
-        batch = current_step()[1]
-        ropes = batch.scratch.setdefault("ropes", [])
-        ropes.append(position_embeddings)
+        batch = current_batch()
+        batch.cache.ropes.append(position_embeddings)
         if not self.is_last:
             return hidden_states
-        return self._backend.run_fused(hidden_states, batch, ropes)
+        return self._backend.run_fused(hidden_states, batch)
 
 
 def _tables_of(
-    ropes: Sequence[Any], uses_rope: Sequence[bool]
-) -> tuple[list[tuple[Tensor, Tensor]], list[int]]:
+    ropes: Sequence[CosSin | None], uses_rope: Sequence[bool]
+) -> tuple[list[CosSin], list[int]]:
     """This step's rotations by token: each distinct table once, and which layer uses which."""
-    tables: list[tuple[Tensor, Tensor]] = []
+    tables: list[CosSin] = []
     found: dict[int, int] = {}
     of_layer = []
     for cos_sin, used in zip(ropes, uses_rope, strict=True):

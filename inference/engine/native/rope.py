@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.engine.backends.step_batch import CosSin
+
 FIXED = {"default", "linear", "llama3", "yarn"}
 """Rope types whose angles depend on the position alone."""
-
-CosSin = tuple[Tensor, Tensor]
 
 
 class RopeTables:

@@ -1,9 +1,9 @@
-"""What each process of a split model does: join the group, load its share, follow rank 0.
+"""What each process of a split model does: join the group, load its shard, follow rank 0.
 
-A follower makes the same calls of its own backend as rank 0 does of its, in the same order, on its
-own pages, which hold its own heads. The sums between the parts happen inside the layers, where
-transformers' plan put them. Says beforehand which models can't be split, and why. Doesn't start or
-watch anybody: that is tensor_parallel.py's.
+A rank worker makes the same calls of its own backend as rank 0 does of its, in the same order, on
+its own pages, which hold its own heads. The sums between the ranks happen inside the layers, where
+transformers' plan put them. Says beforehand which models can't be split, and why. Starting and
+watching the processes is tp_group.py's part.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from inference.engine.backends.base import Backend, StepBatch, Unsupported, choose_backend
+from inference.engine.backend_choice import choose_backend
+from inference.engine.backends.base import Backend, Unsupported
 from inference.engine.backends.probe import probe_layers
+from inference.engine.backends.step_batch import StepBatch
 from inference.engine.backends.torch_backend import DTYPES
 from inference.engine.config import EngineConfig
-from inference.engine.tensors import move
+from inference.engine.device import move
 from inference.models.headers import weight_files
 from inference.models.loading import load_model
 
 log = logging.getLogger(__name__)
 
 GROUP_TIMEOUT_S = 600.0
-"""How long one sum may wait for its partners."""
+"""How long one sum may wait for the other ranks."""
 DIVIDED = ("num_attention_heads", "num_key_value_heads", "intermediate_size")
-"""What of a configuration has to be a multiple of the number of parts."""
+"""What of a configuration has to be a multiple of the number of ranks."""
 
 HostStep = tuple[Any, Any, Any, list[int], list[int]]
 """A StepBatch's tensors as arrays in host memory, and its lists."""
 
 
-def refuse_unsplittable(config: EngineConfig, *, dtype: str, device: torch.device) -> None:
+def check_splittable(config: EngineConfig, *, dtype: str, device: torch.device) -> None:
     """Raise Unsupported, naming the model and the reason, if it can't be split that often."""
     from transformers import AutoConfig
 
@@ -82,30 +84,30 @@ def refuse_unsplittable(config: EngineConfig, *, dtype: str, device: torch.devic
             )
 
 
-def part_device(device: torch.device, rank: int) -> torch.device:
-    """Where a part lives: on the GPUs from rank 0's on, or all on the CPU."""
+def rank_device(device: torch.device, rank: int) -> torch.device:
+    """Where a rank's shard lives: on the GPUs from rank 0's on, or all on the CPU."""
     if device.type != "cuda":
         return device
     return torch.device("cuda", (device.index or 0) + rank)
 
 
-def part_threads(config: EngineConfig) -> int:
-    """Threads of torch for each part on a CPU: all parts together use those of one engine."""
+def rank_threads(config: EngineConfig) -> int:
+    """Threads of torch for each rank on a CPU: all ranks together use those of one engine."""
     threads = config.threads or len(os.sched_getaffinity(0))
     return max(1, threads // config.tensor_parallel)
 
 
-def part_backend(config: EngineConfig, *, dtype: str, device: torch.device) -> Backend:
-    """The part's own backend: never the native one, which owns whole layers."""
+def rank_backend(config: EngineConfig, *, dtype: str, device: torch.device) -> Backend:
+    """The rank's own backend: never the native one, which owns whole layers."""
     name = "torch" if device.type == "cpu" else config.backend
     return choose_backend(name, dtype=dtype, device=device)
 
 
-def join(store: str, *, rank: int, count: int, device: torch.device) -> None:
-    """Form the group of all parts, who meet at the file `store`."""
+def join_group(store: str, *, rank: int, count: int, device: torch.device) -> None:
+    """Form the group of all ranks, who meet at the file `store`."""
     on_gpu = device.type == "cuda"
     os.environ["LOCAL_RANK"] = str(device.index or 0)  # transformers picks the GPU by it
-    if Path("/sys/class/net/lo").exists():  # the parts talk over loopback alone
+    if Path("/sys/class/net/lo").exists():  # the ranks talk over loopback alone
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
     if on_gpu:
@@ -120,16 +122,16 @@ def join(store: str, *, rank: int, count: int, device: torch.device) -> None:
     )
 
 
-def load_share(path: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """This process's share of the model, by transformers' own plan; `join` comes before."""
+def load_shard(path: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """This process's shard of the model, by transformers' own plan. Call after `join_group`."""
     loaded = load_model(
-        path, dtype=dtype, device=device, allowed=(path.parent,), parts=dist.get_world_size()
+        path, dtype=dtype, device=device, allowed=(path.parent,), tp_size=dist.get_world_size()
     )
     return loaded.model
 
 
 def to_host(batch: StepBatch) -> HostStep:
-    """A step as what goes through a socket quickly."""
+    """A step in a form that goes through a socket quickly."""
     numbers = torch.stack([batch.token_ids, batch.positions, batch.slots, batch.rows])
     tensors = (numbers, batch.block_table, batch.logits_at)
     first, table, at = (tensor.cpu().numpy() for tensor in tensors)
@@ -137,7 +139,7 @@ def to_host(batch: StepBatch) -> HostStep:
 
 
 def from_host(step: HostStep, device: torch.device) -> StepBatch:
-    """The same step on this part's device."""
+    """The same step on this rank's device."""
     numbers, table, at = (move(torch.from_numpy(array), device) for array in step[:3])
     return StepBatch(
         token_ids=numbers[0],
@@ -148,49 +150,49 @@ def from_host(step: HostStep, device: torch.device) -> StepBatch:
         logits_at=at,
         query_starts=step[3],
         context_lens=step[4],
-        scratch={},
     )
 
 
-# --- a follower ----------------------------------------------------------------------------------
+# --- the process ---------------------------------------------------------------------------------
 
 
-def follow() -> None:
-    """A follower's whole life. The descriptor of its socket to rank 0 is the last argument.
+def run_rank_worker() -> None:
+    """The whole life of a rank's process. The last argument is the descriptor of its socket.
 
-    Says "here", gets its job, says "loaded" and "ready", then makes the calls it is told. Whatever
-    goes wrong is said as "failed" before the end.
+    Sends "here", receives its job, sends "loaded" and "ready", then makes the calls that it
+    receives. Whatever goes wrong is sent as "failed" before the end.
     """
     threading.Thread(target=_end_with_rank_0, daemon=True).start()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    line = Connection(int(sys.argv[-1]))
+    conn = Connection(int(sys.argv[-1]))
     try:
-        line.send(("here", None))
-        _serve(line, *line.recv())
+        conn.send(("here", None))
+        _serve(conn, *conn.recv())
     except EOFError:  # rank 0 has closed
         pass
     except Exception as error:
-        log.exception("a part of a split model failed")
+        log.exception("a rank of a split model failed")
         with contextlib.suppress(OSError):
-            line.send(("failed", str(error) or repr(error)))
+            conn.send(("failed", str(error) or repr(error)))
     sys.stderr.flush()
-    os._exit(1)  # without destructors: they might wait for a partner that is gone
+    os._exit(1)  # without destructors: they might wait for a rank that is gone
 
 
 def _serve(
-    line: Connection, config: EngineConfig, dtype: str, device: torch.device, rank: int, store: str
+    conn: Connection, config: EngineConfig, dtype: str, device: torch.device, rank: int, store: str
 ) -> None:
+    """Load this rank's shard and make the calls of rank 0's backend until the socket closes."""
     torch.set_grad_enabled(False)
     if device.type == "cpu":
-        torch.set_num_threads(part_threads(config))
-    join(store, rank=rank, count=config.tensor_parallel, device=device)
-    backend = part_backend(config, dtype=dtype, device=device)
-    model = load_share(config.model_dir, backend.load_dtype, device)
-    line.send(("loaded", None))
+        torch.set_num_threads(rank_threads(config))
+    join_group(store, rank=rank, count=config.tensor_parallel, device=device)
+    backend = rank_backend(config, dtype=dtype, device=device)
+    model = load_shard(config.model_dir, backend.load_dtype, device)
+    conn.send(("loaded", None))
     backend.prepare(model, probe_layers(model))
-    line.send(("ready", backend.block_tokens))
+    conn.send(("ready", backend.block_tokens))
     while True:
-        call, arguments = line.recv()
+        call, arguments = conn.recv()
         if call == "forward":
             (step,) = arguments
             backend.forward(from_host(step, device))

@@ -2,7 +2,7 @@
 
 Order: logit bias and bans, repetition, presence and frequency penalties, grammar, temperature,
 top-k, top-p, min-p, then one draw by inverse transform from the number that (seed, position) gives.
-Here is what happens to the logits; draws.py draws. Doesn't know schedules or text; a row whose
+The logits are adjusted here; a SamplingBackend draws. Doesn't know schedules or text; a row whose
 logits aren't finite is reported, not sampled.
 """
 
@@ -10,39 +10,77 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from hashlib import blake2b
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from inference.contract import ErrorCode, TokenLogprobs
-from inference.engine.active_request import ActiveRequest
-from inference.engine.sampling.torch_sampler import NOT_FINITE, Draws, Rule, TorchDraws
-from inference.engine.tensors import move, to_device
+from inference.contract import ErrorCode, SamplingParams, TokenLogprobs
+from inference.engine.device import move, to_device
+from inference.engine.sampling.grammar import AnswerGrammar
+from inference.engine.sampling.penalties import Change, TokenCounts, penalise
+from inference.engine.sampling.sampling_backend import NOT_FINITE, SamplingBackend, SamplingRow
+from inference.engine.sampling.token_constraints import TokenConstraints
+from inference.engine.sampling.torch_sampler import TorchSampler
 
-NOTHING_LEFT = -2
+NO_TOKEN_LEFT = -2
 """Stands for the token of a row whose request has ruled every token out."""
-WHY_NONE = {
+WHY_NO_TOKEN = {
     NOT_FINITE: (ErrorCode.BAD_LOGITS, "The model's output was not a number."),
-    NOTHING_LEFT: (
+    NO_TOKEN_LEFT: (
         ErrorCode.NO_TOKEN_ALLOWED,
         "The request's rules leave no token that may come next.",
     ),
 }
+"""What a token below 0 means for its request."""
 
-Change = tuple[Tensor | slice, Tensor]
-"""Places in the flattened logits, and what stood there."""
+
+class SamplingState(Protocol):
+    """What the sampler reads of a request."""
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """Its parameters."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its random numbers."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """Prompt and answer so far."""
+
+    @property
+    def num_answer(self) -> int:
+        """How many of `token_ids`, at their end, are the answer."""
+
+    @property
+    def counts(self) -> TokenCounts | None:
+        """What penalties look at; None without penalties."""
+
+    @property
+    def token_constraints(self) -> TokenConstraints | None:
+        """Bad words and allowed tokens; None where any token may come."""
+
+    @property
+    def grammar(self) -> AnswerGrammar | None:
+        """Where a constrained answer stands; None for free text."""
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether its own rules may leave no token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What a step's rows chose; below 0 is why a row has none (WHY_NONE)."""
+    """The tokens that a step's rows chose. One below 0 says why its row has none (WHY_NO_TOKEN)."""
 
     token_ids: list[int]
-    is_finite: list[bool]
     logprobs: list[TokenLogprobs | None]
 
 
@@ -55,64 +93,63 @@ class Sampler:
         vocab_size: int,
         eos_token_ids: Sequence[int],
         device: torch.device,
-        draws: Draws | None = None,
+        backend: SamplingBackend | None = None,
     ) -> None:
-        self._draws = draws or TorchDraws(device)
+        self._backend = backend or TorchSampler(device)
         self.vocab_size = vocab_size
         self.eos_token_ids = [token for token in eos_token_ids if token < vocab_size]
         self.device = device
 
-    def sample(self, logits: Tensor, requests: Sequence[ActiveRequest]) -> Sampled:
+    def sample(self, logits: Tensor, requests: Sequence[SamplingState]) -> Sampled:
         """logits (R, V) float32, row i belongs to requests[i]. `logits` is changed in place.
 
         Raises nothing for bad logits: NaN or +inf anywhere in a row, or a row of -inf, makes that
         row not finite and touches no other.
         """
-        told = [i for i, r in enumerate(requests) if r.request.sampling.logprobs is not None]
+        wanted = [i for i, r in enumerate(requests) if r.sampling.logprobs is not None]
         changed = self._adjust(logits, requests)
-        tokens, logp = self._draws.draw(
-            logits, [_rule(request) for request in requests], wants_logp=bool(told)
+        tokens, logp = self._backend.sample(
+            logits, [_row(request) for request in requests], wants_logp=bool(wanted)
         )
-        is_finite = [token >= 0 for token in tokens]
-        for i, active in enumerate(requests):
-            if tokens[i] < 0 and active.is_restricted and bool((logits[i] == -math.inf).all()):
-                tokens[i] = NOTHING_LEFT
+        for i, request in enumerate(requests):
+            if tokens[i] < 0 and request.is_constrained and bool((logits[i] == -math.inf).all()):
+                tokens[i] = NO_TOKEN_LEFT
         found: list[TokenLogprobs | None] = [None] * len(requests)
-        if told:
-            for at, before in reversed(changed):  # what is told are the raw ones
+        if wanted:
+            for at, before in reversed(changed):  # log-probabilities are those of the raw logits
                 logits.view(-1)[at] = before
-            rows = logits if len(told) == len(requests) else logits[self._tensor(told)]
-            top = [requests[i].request.sampling.logprobs or 0 for i in told]
-            entries = self._draws.logprobs(rows, [max(tokens[i], 0) for i in told], top)
-            for i, entry in zip(told, entries, strict=True):
+            rows = logits if len(wanted) == len(requests) else logits[self._tensor(wanted)]
+            top = [requests[i].sampling.logprobs or 0 for i in wanted]
+            entries = self._backend.logprobs(rows, [max(tokens[i], 0) for i in wanted], top)
+            for i, entry in zip(wanted, entries, strict=True):
                 found[i] = dataclasses.replace(entry, sampled=logp[i])
-        return Sampled(tokens, is_finite, found)
+        return Sampled(tokens, found)
 
     def logprobs(
         self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]
     ) -> list[TokenLogprobs]:
-        """Log-probabilities of given tokens, one per row of raw logits; see Draws."""
-        return self._draws.logprobs(logits, token_ids, top)
+        """Log-probabilities of given tokens, one per row of raw logits; see SamplingBackend."""
+        return self._backend.logprobs(logits, token_ids, top)
 
     def _tensor(self, values: Sequence[Any], dtype: torch.dtype = torch.int64) -> Tensor:
         return to_device(values, dtype, self.device)
 
-    def _banned(self, request: ActiveRequest) -> set[int]:
+    def _banned(self, request: SamplingState) -> set[int]:
         """What may not come next: the end before min_tokens, and what completes a bad word.
 
         A grammar may allow nothing but the end, so with one it may come early.
         """
-        sampling = request.request.sampling
+        sampling = request.sampling
         banned: set[int] = set()
         if request.num_answer < sampling.min_tokens and request.grammar is None:
             banned |= set(sampling.stop_token_ids)
             if not sampling.ignore_eos:
                 banned |= set(self.eos_token_ids)
-        if request.restrictions is not None:
-            banned |= request.restrictions.banned(request.token_ids, request.num_answer)
+        if request.token_constraints is not None:
+            banned |= request.token_constraints.banned(request.token_ids, request.num_answer)
         return banned
 
-    def _adjust(self, logits: Tensor, requests: Sequence[ActiveRequest]) -> list[Change]:
+    def _adjust(self, logits: Tensor, requests: Sequence[SamplingState]) -> list[Change]:
         """Bias, bans and penalties, only where asked for, with one gather and scatter for all.
 
         Returns what was changed, in order.
@@ -121,7 +158,7 @@ class Sampler:
         add: list[float] = []
         for row, request in enumerate(requests):
             base = row * self.vocab_size
-            for token, bias in request.request.sampling.logit_bias:
+            for token, bias in request.sampling.logit_bias:
                 if token < self.vocab_size:
                     at.append(base + token)
                     add.append(bias)
@@ -134,12 +171,17 @@ class Sampler:
             where = self._tensor(at)
             changed.append((where, flat[where]))
             flat.index_add_(0, where, self._tensor(add, torch.float32))
-        changed += self._penalise(flat, requests)
+        counted = [
+            (row, request.counts, request.sampling)
+            for row, request in enumerate(requests)
+            if request.counts is not None
+        ]
+        changed += penalise(flat, counted, vocab_size=self.vocab_size)
         for row, request in enumerate(requests):
-            allowed = request.restrictions and request.restrictions.allowed
+            allowed = request.token_constraints and request.token_constraints.allowed
             if request.grammar is None and not allowed:
                 continue
-            if request.request.sampling.logprobs is not None:
+            if request.sampling.logprobs is not None:
                 whole = slice(row * self.vocab_size, (row + 1) * self.vocab_size)
                 changed.append((whole, flat[whole].clone()))
             if request.grammar is not None:
@@ -156,37 +198,25 @@ class Sampler:
         row.masked_fill_(~row.isnan(), -math.inf)
         row[at] = kept
 
-    def _penalise(self, flat: Tensor, requests: Sequence[ActiveRequest]) -> list[Change]:
-        """Repetition: Keskar et al., 2019; presence and frequency as in OpenAI's API."""
-        tokens, counts, owners = array("q"), array("f"), array("q")
-        rows: list[int] = []
-        rules: list[tuple[float, float, float]] = []
-        for row, request in enumerate(requests):
-            if request.counts is not None and request.counts.tokens:
-                tokens += request.counts.tokens
-                counts += request.counts.counts
-                owners += array("q", [len(rows)]) * len(request.counts.tokens)
-                s = request.request.sampling
-                rules.append((s.repetition_penalty, s.presence_penalty, s.frequency_penalty))
-                rows.append(row)
-        if not rows:
-            return []
-        owner = torch.frombuffer(owners, dtype=torch.int64)
-        base = torch.tensor(rows)[owner] * self.vocab_size
-        scale, presence, frequency = torch.tensor(rules).T[:, owner]
-        count = torch.frombuffer(counts, dtype=torch.float32)
-        minus = move(presence * (count > 0) + frequency * count, self.device)
-        at = move(torch.frombuffer(tokens, dtype=torch.int64) + base, self.device)
-        scale = move(scale, self.device)
-        before = flat[at]
-        flat[at] = torch.where(before > 0, before / scale, before * scale) - minus
-        return [(at, before)]
+
+def uniform_at(seed: int, position: int) -> float:
+    """53 random bits of (seed, position) as a float in [0, 1).
+
+    The number that decides the token at that position of an answer. It depends on nothing else, so
+    that an answer resumed, preempted or batched with others draws the same numbers.
+    """
+    digest = blake2b(struct.pack("<qq", seed, position), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
 
 
-def _rule(request: ActiveRequest) -> Rule:
-    sampling = request.request.sampling
+def _row(request: SamplingState) -> SamplingRow:
+    sampling = request.sampling
     if sampling.temperature <= 0:
-        return Rule(0.0)
-    return Rule(
-        sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, request.uniform()
+        return SamplingRow(0.0)
+    return SamplingRow(
+        sampling.temperature,
+        sampling.top_k,
+        sampling.top_p,
+        sampling.min_p,
+        uniform_at(request.seed, request.num_answer),
     )

@@ -1,96 +1,67 @@
-"""One token per row out of adjusted logits, and the log-probabilities beside it: torch's way.
+"""Draws one token per row of adjusted logits, with its log-probability, by torch on any device.
 
-The definition that other ways are held to. Knows rows and rules, no requests.
+The reference that the native sampler is tested against.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from inference.contract import TokenLogprobs
-from inference.engine.tensors import to_device
+from inference.engine.device import to_device
+from inference.engine.sampling.sampling_backend import (
+    NOT_FINITE,
+    SamplingRow,
+    logprob_entries,
+)
 
 WINDOW = 64
 """How many candidates of a row to look at first; most draws fall among them."""
 NEGLIGIBLE = 1e-4
 """Share of the likeliest token's mass from which candidates are looked at next, before all are."""
-NOT_FINITE = -1
-"""Stands for the token of a row that can't be sampled."""
 
 
-class Rule(NamedTuple):
-    """How one row's token is chosen. At temperature 0 the likeliest is, and the rest unused."""
-
-    temperature: float
-    top_k: int = 0  # 0: all
-    top_p: float = 1.0
-    min_p: float = 0.0
-    uniform: float = 0.0  # the number in [0, 1) that decides
-
-
-class Draws(Protocol):
-    """A way to choose tokens. A row's result doesn't depend on the other rows."""
-
-    def draw(
-        self, logits: Tensor, rules: Sequence[Rule], *, wants_logp: bool
-    ) -> tuple[list[int], list[float]]:
-        """logits (R, V) float32 → R tokens, and their log-probabilities under what was drawn from.
-
-        A row with NaN or +inf, or of nothing but -inf, gets NOT_FINITE. Where the likeliest token
-        was to be taken the log-probability is 0; without `wants_logp` all of them are.
-        """
-
-    def logprobs(
-        self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]
-    ) -> list[TokenLogprobs]:
-        """Log-probabilities of one token per row and of the row's `top[i]` likeliest.
-
-        logits (R, V) float32, raw. `sampled` equals `chosen`: nothing was drawn.
-        """
-
-
-class TorchDraws:
-    """Draws by torch, on any device."""
+class TorchSampler:
+    """A SamplingBackend for any device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def draw(
-        self, logits: Tensor, rules: Sequence[Rule], *, wants_logp: bool
+    def sample(
+        self, logits: Tensor, rows: Sequence[SamplingRow], *, wants_logp: bool
     ) -> tuple[list[int], list[float]]:
-        """See Draws. One transfer from the device, two with `wants_logp`."""
-        random = [i for i, rule in enumerate(rules) if rule.temperature > 0]
+        """See SamplingBackend. One transfer from the device, two with `wants_logp`."""
+        drawn = [i for i, row in enumerate(rows) if row.temperature > 0]
         logp: Tensor | None = None
-        if len(random) == len(rules):
-            chosen, logp, best = self._draw(logits, rules)
+        if len(drawn) == len(rows):
+            chosen, logp, best = self._draw(logits, rows)
         else:
             best, chosen = logits.max(dim=-1)
-            if random:
-                at = to_device(random, torch.int64, self.device)
-                drawn, log_drawn, _ = self._draw(logits[at], [rules[i] for i in random])
-                chosen = chosen.index_copy(0, at, drawn)
-                logp = torch.zeros(len(rules), device=self.device).index_copy(0, at, log_drawn)
-        # A NaN wins every maximum, so the largest value tells of the whole row.
-        tokens = torch.where(best.isfinite(), chosen, NOT_FINITE).tolist()
+            if drawn:
+                at = to_device(drawn, torch.int64, self.device)
+                tokens, logp_drawn, _ = self._draw(logits[at], [rows[i] for i in drawn])
+                chosen = chosen.index_copy(0, at, tokens)
+                logp = torch.zeros(len(rows), device=self.device).index_copy(0, at, logp_drawn)
+        # A NaN wins every maximum: the largest value shows whether the whole row is finite.
+        found = torch.where(best.isfinite(), chosen, NOT_FINITE).tolist()
         if logp is None or not wants_logp:
-            return tokens, [0.0] * len(rules)
-        return tokens, logp.tolist()
+            return found, [0.0] * len(rows)
+        return found, logp.tolist()
 
     def logprobs(
         self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]
     ) -> list[TokenLogprobs]:
-        """See Draws."""
+        """See SamplingBackend."""
         logp = logits.log_softmax(dim=-1)
         index = to_device(token_ids, torch.int64, logits.device)[:, None]
         chosen = logp.gather(1, index)[:, 0].tolist()
         best, ids = logp.topk(min(max(top), logits.shape[-1]), dim=-1)
-        return told(chosen, ids.tolist(), best.tolist(), top)
+        return logprob_entries(chosen, ids.tolist(), best.tolist(), top)
 
-    def _draw(self, logits: Tensor, rules: Sequence[Rule]) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, logits: Tensor, rows: Sequence[SamplingRow]) -> tuple[Tensor, Tensor, Tensor]:
         """Draw one token per row, likeliest first along the cumulated mass.
 
         logits (R, V) → tokens (R,) int64, their log-probabilities (R,) under what was drawn from,
@@ -98,12 +69,12 @@ class TorchDraws:
         Top-p: Holtzman et al., 2019. Min-p: Nguyen et al., 2024.
         """
         vocab_size = logits.shape[1]
-        settings = to_device(rules, torch.float64, self.device)
+        settings = to_device(rows, torch.float64, self.device)
         temperatures = settings[:, 0].float().clamp(min=1e-5)
         # On a GPU a sort is cheap, and asking whether fewer would do is not.
         size = min(WINDOW, vocab_size) if self.device.type == "cpu" else vocab_size
         top, ids = _likeliest(logits, temperatures, size)
-        counts = torch.full((len(rules),), size, device=self.device)
+        counts = torch.full((len(rows),), size, device=self.device)
         index, logp, settled = _pick(top, counts, settings, vocab_size)
         tokens = ids.gather(1, index[:, None])[:, 0]
         best = top[:, 0]
@@ -111,26 +82,13 @@ class TorchDraws:
         for narrow in (_above_negligible, _everything):
             if size == vocab_size or bool(settled.all()):
                 break
-            rows = (~settled).nonzero()[:, 0]
-            top, ids, counts = narrow(_masses(logits[rows], temperatures[rows]))
-            index, picked, enough = _pick(top, counts, settings[rows], vocab_size)
-            tokens[rows] = ids.gather(1, index[:, None])[:, 0]
-            logp[rows] = picked
-            settled[rows] = enough
+            open_rows = (~settled).nonzero()[:, 0]
+            top, ids, counts = narrow(_masses(logits[open_rows], temperatures[open_rows]))
+            index, picked, enough = _pick(top, counts, settings[open_rows], vocab_size)
+            tokens[open_rows] = ids.gather(1, index[:, None])[:, 0]
+            logp[open_rows] = picked
+            settled[open_rows] = enough
         return tokens, logp, best
-
-
-def told(
-    chosen: Sequence[float],
-    ids: Sequence[Sequence[int]],
-    best: Sequence[Sequence[float]],
-    top: Sequence[int],
-) -> list[TokenLogprobs]:
-    """Rows of figures as what is told of them, each with its own number of likeliest tokens."""
-    return [
-        TokenLogprobs(value, value, tuple(zip(row_ids[:n], row_best[:n], strict=True)))
-        for value, row_ids, row_best, n in zip(chosen, ids, best, top, strict=True)
-    ]
 
 
 def _masses(logits: Tensor, temperatures: Tensor) -> Tensor:
@@ -178,9 +136,9 @@ def _pick(
     """Pick from the likeliest candidates of each row.
 
     top (R, K) their mass in falling order, counts (R,) how many of K are candidates, settings
-    (R, 5) the rules → index into the candidates (R,), log-probability (R,), and whether the
-    candidates were enough to be sure (R,). Sums are float64: a vocabulary of small terms must not
-    drift.
+    (R, 5) the rows' settings → index into the candidates (R,), log-probability (R,), and whether
+    the candidates were enough to be sure (R,). Sums are float64: a vocabulary of small terms must
+    not drift.
     """
     _, top_k, top_p, min_p, uniform = settings.unbind(dim=1)
     mass = top.double()

@@ -1,4 +1,4 @@
-"""Who owns which block of keys and values, and which blocks can be used again.
+"""Keeps count of the blocks of keys and values: which are in use, and which can be used again.
 
 A block holds the keys and values of `block_tokens` tokens in every layer. A full block is known by
 a hash of its tokens and of everything before them, so a later request with the same beginning
@@ -18,7 +18,7 @@ ROOT = b""
 
 
 def salted_root(salt: str) -> bytes:
-    """The digest before the first block of those who share theirs under that salt alone."""
+    """The digest before the first block. Requests share blocks only under the same salt."""
     return hashlib.blake2b(salt.encode(), digest_size=16).digest() if salt else ROOT
 
 
@@ -45,16 +45,13 @@ class BlockPool:
 
     @property
     def num_free(self) -> int:
+        """Blocks that nobody uses."""
         return len(self._free)
 
     @property
     def num_used(self) -> int:
+        """Blocks that one request or more use."""
         return sum(1 for users in self._users if users)
-
-    @property
-    def num_reusable(self) -> int:
-        """Blocks, free or used, that a new request may find by digest."""
-        return len(self._block_of)
 
     def blocks_for(self, num_tokens: int) -> int:
         """How many blocks hold that many tokens."""
@@ -126,11 +123,6 @@ class BlockPool:
                     self._free.move_to_end(block, last=False)
                 freed.append(block)
         return freed
-
-    def forget_all(self) -> None:
-        """Make no block findable; those in use stay with their users."""
-        self._digest_of.clear()
-        self._block_of.clear()
 
     def _forget(self, block: int) -> None:
         digest = self._digest_of.pop(block, None)

@@ -18,7 +18,7 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
-from inference.engine.loader import Source, TextSide
+from inference.engine.loader import ModelLoader, TextArtifacts
 
 from .conftest import LetterDetokenizer, generate, prompt_of, small_model
 
@@ -190,8 +190,8 @@ def test_the_next_step_runs_while_text_is_made(llama, bench):
             ran_on.append(engine.engine.steps > at)
             return super().feed(token_id)
 
-    side = TextSide(make_detokenizer=Slow)
-    engine = bench(llama, source=Source(lambda *_: copy.deepcopy(llama), lambda: side))
+    side = TextArtifacts(make_detokenizer=Slow)
+    engine = bench(llama, loader=ModelLoader(lambda *_: copy.deepcopy(llama), lambda: side))
     tokens = generate(llama, prompt_of(9), 20)
     stop = letters(tokens[6:9])
     end = letters(tokens).index(stop)
@@ -212,8 +212,8 @@ def test_text_that_cannot_be_made_fails_its_answer_alone(llama, bench):
                 raise ValueError("no such piece")
             return super().feed(token_id)
 
-    side = TextSide(make_detokenizer=Breaks)
-    engine = bench(llama, source=Source(lambda *_: copy.deepcopy(llama), lambda: side))
+    side = TextArtifacts(make_detokenizer=Breaks)
+    engine = bench(llama, loader=ModelLoader(lambda *_: copy.deepcopy(llama), lambda: side))
     other = engine.ask(prompt_of(9), max_tokens=20)
     broken = engine.ask(prompt_of(9), max_tokens=20, stop=("!",))
     result = engine.listener.result(broken)
@@ -402,7 +402,7 @@ def test_requests_from_many_threads_each_get_one_result(llama, bench):
                     request_id=f"{worker}-{n}",
                     model="small",
                     prompt_token_ids=tuple(prompt_of(5 + n)),
-                    sampling=SamplingParams(max_tokens=4),
+                    sampling=SamplingParams(max_tokens=4, seed=n),
                     received=Stamp.now(),
                 )
             )

@@ -85,11 +85,11 @@ def test_tokens_and_logprobs_are_the_same_bits_however_served(wide, bench, dtype
 
 def test_a_prompt_that_stands_aside_gets_the_same_bits(wide, bench, monkeypatch):
     slices: list[int] = []
-    run_slice = ModelRunner.run_slice
+    run_layers = ModelRunner.run_layers
     monkeypatch.setattr(
         ModelRunner,
-        "run_slice",
-        lambda self, sliced, layers: slices.append(layers) or run_slice(self, sliced, layers),
+        "run_layers",
+        lambda self, sliced, layers: slices.append(layers) or run_layers(self, sliced, layers),
     )
     settings: dict[str, Any] = {"dtype": "int4", "backend": "native", "threads": 2}
     plain = bench(wide, prefix_cache=False, **settings)

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from inference.engine.config import EngineConfig
-from inference.engine.inspection.inspector import InspectRequest
-from inference.engine.loader import Source, TextSide
-from inference.engine.parallel import tp_group as tensor_parallel
+from inference.engine.inspection.inspector import InspectionRequest
+from inference.engine.loader import ModelLoader, TextArtifacts
+from inference.engine.parallel import tp_group
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
 
 pytestmark = pytest.mark.skipif(
@@ -36,9 +36,11 @@ def folder_of(model: Any, folder: Path) -> Path:
 
 def split(folder: Path, **config: Any) -> Bench:
     """An engine of two processes on that folder's model, whose answers end by length alone."""
-    source = Source(lambda *_: pytest.fail("each part loads its own share"), lambda: TextSide())
+    loader = ModelLoader(
+        lambda *_: pytest.fail("each part loads its own share"), lambda: TextArtifacts()
+    )
     settings: dict[str, Any] = {"tensor_parallel": 2, "threads": 2, **config}
-    return Bench(None, source=source, model_dir=folder, **settings)
+    return Bench(None, loader=loader, model_dir=folder, **settings)
 
 
 def state(bench: Bench, timeout_s: float = 60.0) -> str:
@@ -107,7 +109,7 @@ def test_a_second_split_model_in_one_process_is_refused(two, llama_folder):
 
 
 def test_a_split_model_cannot_be_looked_into(two):
-    request = InspectRequest(token_ids=tuple(PROMPTS[0]))
+    request = InspectionRequest(token_ids=tuple(PROMPTS[0]))
     with pytest.raises(ValueError, match="split by tensor_parallel can't be looked into"):
         two.engine.inspect(request).result(10.0)
     assert two.answer(PROMPTS[0], max_tokens=4), "and goes on answering"
@@ -212,7 +214,7 @@ def test_a_number_of_processes_below_one_is_refused():
 )
 def test_a_follower_that_cannot_start_says_why(program, reason, llama_folder, monkeypatch, started):
     end(started)
-    monkeypatch.setattr(tensor_parallel, "FOLLOW", program)
+    monkeypatch.setattr(tp_group, "PROGRAM", program)
     bench = split(llama_folder)
     assert re.fullmatch(reason, state(bench))
     assert bench.engine.stop(10.0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.contract import InvalidField, SamplingParams
-from inference.engine.sampling.token_constraints import Restrictions
+from inference.engine.sampling.token_constraints import TokenConstraints
 
 from .conftest import prompt_of
 
@@ -24,7 +24,7 @@ def occurs(word: tuple[int, ...], tokens: list[int]) -> bool:
     prompt=st.lists(st.integers(0, 3), max_size=4),
 )
 def test_a_token_is_banned_exactly_where_it_completes_a_bad_word(words, answer, prompt):
-    banned = Restrictions(bad=words).banned([*prompt, *answer], len(answer))
+    banned = TokenConstraints(bad=words).banned([*prompt, *answer], len(answer))
     for token in range(4):
         completes = any(
             word[-1] == token and answer[len(answer) - len(word) + 1 :] == list(word[:-1])
