@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.peers.process import ROOT, Entry, Peer
 from inference.command.bench import read_prompts
 from inference.command.closed_loop import Batch, figures
-from inference.command.session import find_model, say
+from inference.command.session import find_model, print_status
 from inference.text import DEFAULT_SLUG, load_text
 
 KEPT = ROOT / "var" / "bench"
@@ -82,7 +82,7 @@ def measure(
                 with peer.turn(prompts[0]):
                     batches = [peer.batch(batch, options.max_tokens) for batch in asked]
                 found[peer.name][streams] += batches
-        say(f"round {turn + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}")
+        print_status(f"round {turn + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}")
     return found
 
 
@@ -192,7 +192,7 @@ def main() -> int:
             if options.only and not any(part in entry.name for part in options.only.split(",")):
                 continue
             if not entry.python.exists():
-                say(f"{entry.name} is left out: `make bench-peers` installs it.")
+                print_status(f"{entry.name} is left out: `make bench-peers` installs it.")
                 continue
             slug = entry.name.replace(" ", "-")
             peer = Peer(entry, KEPT / f"{slug}.log")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.command.closed_loop import Batch, StreamResult
-from inference.command.session import say
+from inference.command.session import print_status
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "bench" / "peers"
@@ -56,7 +56,7 @@ class Peer:
         )
         begin = time.monotonic()
         self.version = str(json.loads(self._line())["name"])
-        say(f"{self.name}: {self.version}, ready in {time.monotonic() - begin:.0f} s")
+        print_status(f"{self.name}: {self.version}, ready in {time.monotonic() - begin:.0f} s")
 
     def batch(self, prompts: list[list[int]], max_tokens: int) -> Batch:
         """Ask these prompts at once."""

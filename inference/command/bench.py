@@ -1,4 +1,4 @@
-"""`bench`: anybody's prompts at several widths; TTFT, TPOT and tokens per second of this engine.
+"""`bench`: a file of prompts at several widths; TTFT, TPOT and tokens per second of this engine.
 
 Prefix reuse is off, so that a prompt that comes again costs what it cost before.
 """
@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from inference.command.closed_loop import StreamResult, batches_of, figures
-from inference.command.session import CommandError, Session, add_engine_options, find_model, say
+from inference.command.session import (
+    CommandError,
+    Session,
+    add_engine_options,
+    find_model,
+    print_status,
+)
 from inference.contract import SamplingParams
 from inference.text import TextModel, load_text
 
@@ -21,6 +27,7 @@ MAX_STREAMS = 1024
 
 
 def add_parser(commands: Any) -> None:
+    """Add the `bench` command and its options."""
     parser = commands.add_parser("bench", help="measure with your own prompts", description=__doc__)
     add_engine_options(parser)
     parser.add_argument("--streams", type=_widths, default=[1, 4, 8, 16], help="1,4,8,16")
@@ -43,6 +50,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Run every width on one engine and print a line for each. Raises CommandError."""
     folder = find_model(options.model)
     prompts = read_prompts(options.prompts, load_text(folder))
     try:
@@ -112,7 +120,9 @@ def read_prompts(path: Path, text: TextModel) -> list[list[int]]:
             raise CommandError(f"{path}, line {number}: {error}") from error
     if not prompts:
         raise CommandError(f"{path} holds no prompts.")
-    say(f"{len(prompts)} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens.")
+    print_status(
+        f"{len(prompts)} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens."
+    )
     return prompts
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -24,13 +24,14 @@ from inference.contract import (
     TokenLogprobs,
 )
 from inference.engine.active_request import ActiveRequest, RequestStatus
+from inference.engine.admission import GrammarCompiler, find_problem
 from inference.engine.config import EngineConfig
-from inference.engine.device import is_out_of_memory, to_device
+from inference.engine.device import is_out_of_memory
 from inference.engine.engine_stats import EngineStatsBuilder
 from inference.engine.inspection.inspection_queue import InspectionQueue
 from inference.engine.inspection.inspector import CHUNK_BESIDE_OTHERS
 from inference.engine.loader import TextArtifacts
-from inference.engine.model_runner import ModelRunner, PartialPrefill, num_logits
+from inference.engine.model_runner import ModelRunner, PartialPrefill
 from inference.engine.output import (
     OutputProcessor,
     Record,
@@ -39,13 +40,14 @@ from inference.engine.output import (
     TokenSampled,
     refusal,
 )
-from inference.engine.sampling.grammar import AnswerGrammar, BadSchema
+from inference.engine.sampling.grammar import BadSchema
 from inference.engine.sampling.sampler import WHY_NO_TOKEN, Sampled, Sampler
 from inference.engine.sampling.sampling_backend import NOT_FINITE
 from inference.engine.scheduling.kv_cache import BlockPool
 from inference.engine.scheduling.prefill_pacing import PrefillPacer
 from inference.engine.scheduling.scheduler import Scheduled, Scheduler
 from inference.engine.served_model import ServedModelInfo
+from inference.engine.step_output import echo_logprobs, sample_tokens
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,6 @@ class Core:
         *,
         wake: Callable[[], object] = lambda: None,
     ) -> None:
-        self._wake = wake
         self.config = config
         self.runner = runner
         self.text = text
@@ -106,14 +107,17 @@ class Core:
         )
         self._partial: PartialPrefill | None = None  # of the scheduler's interleaved chunk
         self._is_turn_of_layers = False
-        self._grammars = text.make_grammars(sizes.vocab_size) if text.make_grammars else None
         self._background = ThreadPoolExecutor(1, thread_name_prefix="engine-background")
+        self._compiler = GrammarCompiler(
+            text.make_grammars(sizes.vocab_size) if text.make_grammars else None,
+            background=self._background,
+            wake=wake,
+        )
         self.inspections = InspectionQueue(
             runner.make_inspector, background=self._background, wake=wake
         )
-        self._preparing: dict[ActiveRequest, Future[AnswerGrammar]] = {}
-        self._stats = EngineStatsBuilder(runner, self.scheduler, self.served, text)
-        self.stats = self._stats.build
+        self._stats_builder = EngineStatsBuilder(runner, self.scheduler, self.served, text)
+        self.stats = self._stats_builder.build
         self._arrivals = 0
         self._isolate_ids: set[str] = set()  # requests to be run one by one after a step failed
 
@@ -153,8 +157,11 @@ class Core:
                 self._fail(active, ErrorCode.EXPIRED, "The request waited too long for its turn.")
 
     def _admit(self, request: GenerationRequest, started: Stamp) -> None:
-        tokens = [*request.prompt_token_ids, *request.continue_from]
-        problem = self._problem(request, tokens)
+        problem = find_problem(
+            request,
+            context_length=self.served.context_length,
+            vocab_size=self.runner.sizes.vocab_size,
+        )
         if problem is not None:
             self._refuse(request, *problem)
             return
@@ -162,70 +169,42 @@ class Core:
         assert seed is not None, "the builder of a request draws its seed"
         active = ActiveRequest(
             request=request,
-            token_ids=tokens,
+            token_ids=[*request.prompt_token_ids, *request.continue_from],
             arrival=self._arrivals,
             seed=seed,
             started=started,
+            status=RequestStatus.PREPARING,
         )
         self._arrivals += 1
-        if len(self.scheduler.waiting) + len(self._preparing) >= self.config.max_waiting:
+        if len(self.scheduler.waiting) + len(self._compiler) >= self.config.max_waiting:
             text = f"All {self.config.max_waiting} places in the queue are taken; try again later."
             self._refuse(request, ErrorCode.QUEUE_FULL, text)
             return
         self.active[active.id] = active
         self.records.append(RequestAdded(active))
-        if active.num_answer and (reason := self._ending(active, tokens[-1])) is not None:
-            active.status = RequestStatus.PREPARING
+        if active.num_answer and (reason := self._ending(active, active.token_ids[-1])) is not None:
             self._finish(active, reason)
         elif request.constraint is None:
             self.scheduler.add(active)
-        elif self._grammars is None:
-            active.status = RequestStatus.PREPARING
-            self._fail(
-                active, ErrorCode.BAD_SCHEMA, "Without a tokenizer no grammar can be followed."
-            )
         else:
-            active.status = RequestStatus.PREPARING
-            kind, text = request.constraint.kind, request.constraint.text
-            work = self._background.submit(self._grammars.start, kind, text, request.continue_from)
-            self._preparing[active] = work
-            work.add_done_callback(lambda _: self._wake())
+            try:
+                self._compiler.start(active)
+            except BadSchema as error:
+                self._fail(active, ErrorCode.BAD_SCHEMA, str(error))
 
     def _queue_prepared(self) -> None:
         """Queue the requests whose grammar is ready; fail those whose schema can't be followed."""
-        for active, work in [*self._preparing.items()]:
-            if not work.done():
-                continue
-            del self._preparing[active]
+        for active, grammar in self._compiler.ready():
             if active.status is RequestStatus.FINISHED:
                 continue
-            try:
-                active.grammar = work.result()
-            except BadSchema as error:
-                self._fail(active, ErrorCode.BAD_SCHEMA, str(error))
+            if isinstance(grammar, BadSchema):
+                self._fail(active, ErrorCode.BAD_SCHEMA, str(grammar))
                 continue
-            if active.grammar.is_finished:  # a worker was lost after the last token, before its end
+            active.grammar = grammar
+            if grammar.is_finished:  # a worker was lost after the last token, before its end
                 self._finish(active, FinishReason.STOP)
-                continue
-            active.status = RequestStatus.WAITING
-            self.scheduler.add(active)
-
-    def _problem(
-        self, request: GenerationRequest, tokens: list[int]
-    ) -> tuple[ErrorCode, str] | None:
-        """Why this request can't be served; None if it can."""
-        limit = self.served.context_length
-        if not request.prompt_token_ids:
-            return ErrorCode.EMPTY_PROMPT, "The prompt has no tokens."
-        if len(tokens) >= limit:
-            return (
-                ErrorCode.PROMPT_TOO_LONG,
-                f"The prompt has {len(tokens)} tokens; the context holds {limit}, answer included.",
-            )
-        top = self.runner.sizes.vocab_size
-        if min(tokens) < 0 or max(tokens) >= top:
-            return ErrorCode.BAD_TOKEN, f"Token ids must lie between 0 and {top - 1}."
-        return None
+            else:
+                self.scheduler.add(active)
 
     def advance_inspection(self) -> bool:
         """Advance the inspection under way by one piece. False if there is nothing to do."""
@@ -239,10 +218,10 @@ class Core:
         """Run one step, or layers of the chunk between steps. False if nothing could run."""
         scheduler = self.scheduler
         self._reap_stopped()
-        if self._preparing:
+        if self._compiler:
             self._queue_prepared()
         decoding = sum(1 for active in scheduler.running if active.is_decoding)
-        prefilling = len(self.active) - len(self._preparing) - decoding
+        prefilling = len(self.active) - len(self._compiler) - decoding
         if scheduler.interleaved is not None and (self._is_turn_of_layers or decoding == 0):
             self._run_layers(scheduler.interleaved, decoding=decoding, prefilling=prefilling)
             return True
@@ -292,8 +271,8 @@ class Core:
             logits = forward()
             if logits is None:
                 return False
-            echo = self._echo(scheduled, logits)
-            sampled = self._sample(scheduled, logits)
+            echo = echo_logprobs(self._sampler, scheduled, logits)
+            sampled = sample_tokens(self._sampler, scheduled, logits)
         except Exception as error:
             log.exception("a step of %d requests failed", len(scheduled))
             self._recover(scheduled, error)
@@ -301,40 +280,6 @@ class Core:
         self.scheduler.advance(scheduled)
         self._collect(scheduled, sampled, echo)
         return True
-
-    def _sample(self, scheduled: list[Scheduled], logits: torch.Tensor) -> Sampled | None:
-        """The next tokens of the rows that are due; None when none is."""
-        rows, due, at = [], [], 0
-        for item in scheduled:
-            at += num_logits(item)
-            if item.samples:
-                rows.append(at - 1)
-                due.append(item.request)
-        if not due:
-            return None
-        if len(rows) != len(logits):
-            logits = logits[to_device(rows, torch.int64, logits.device)]
-        return self._sampler.sample(logits, due)
-
-    def _echo(
-        self, scheduled: list[Scheduled], logits: torch.Tensor
-    ) -> dict[ActiveRequest, list[TokenLogprobs]]:
-        """Log-probabilities of prompt tokens, each under what came before it.
-
-        They are those of tokens 1 to n - 1: nothing came before the first.
-        """
-        found, at = {}, 0
-        for item in scheduled:
-            request = item.request.request
-            if item.request.wants_echo and request.echo_logprobs is not None:
-                begin = item.request.num_computed + 1
-                following = request.prompt_token_ids[begin : begin + item.num_tokens]
-                if following:
-                    top = [request.echo_logprobs] * len(following)
-                    rows = logits[at : at + len(following)]
-                    found[item.request] = self._sampler.logprobs(rows, following, top)
-            at += num_logits(item)
-        return found
 
     def _collect(
         self,
@@ -367,7 +312,7 @@ class Core:
             self.records.append(TokenSampled(active, token, now, width, logprobs))
             if (reason := self._ending(active, token)) is not None:
                 self._finish(active, reason)
-        self._stats.count_sampled(row)
+        self._stats_builder.count_sampled(row)
 
     def _record_prefill(self, active: ActiveRequest) -> None:
         """Record how much of the prompt is computed, until the first token comes."""

@@ -22,6 +22,7 @@ from inference.engine.device import DeviceSpeed, to_device
 from inference.engine.inspection.inspector import Inspector
 from inference.engine.model_setup import measure_devices, set_up_model
 from inference.engine.scheduling.scheduler import Scheduled
+from inference.engine.step_output import num_logits
 
 
 @dataclass(slots=True)
@@ -178,10 +179,3 @@ class ModelRunner:
             max_tokens=self.config.inspect_max_tokens,
             vocab_size=self.sizes.vocab_size,
         )
-
-
-def num_logits(item: Scheduled) -> int:
-    """How many of its tokens need logits: all to echo a prompt, else the last if it samples."""
-    if item.request.wants_echo:
-        return item.num_tokens
-    return 1 if item.samples else 0

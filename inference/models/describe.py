@@ -1,4 +1,4 @@
-"""What a model is made of, told from its configuration and the headers of its weights.
+"""What a model is made of, read from its configuration and the headers of its weights.
 
 Loads no weights and needs no torch, so a page can show it before any worker has the model.
 """

@@ -41,7 +41,7 @@ def load_model(
 
     With `tp_size` of 2 and more, only this process's shard of the weights, by transformers' own
     plan; a torch.distributed group of that many processes must be there, on the device's kind.
-    `allowed` as in `model_folder`: whoever has checked the folder already names its parent.
+    `allowed` as in `model_folder`; a caller that has checked the folder names its parent.
     Raises ModelFolderError for a folder elsewhere, BadWeights for pickles, code and files that
     can't be read. float16 on a CPU is refused: few kernels there know it.
     """

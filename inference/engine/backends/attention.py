@@ -2,7 +2,7 @@
 
 A model is run inside `run_model`, which makes an `Attention` and a batch current for this thread;
 each layer's call then comes to that attention as one `AttentionCall`. Doesn't know pages or
-kernels: those belong to who implements `Attention`.
+kernels: those belong to the implementations of `Attention`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AttentionCall:
 
 
 class Attention(Protocol):
-    """Whoever computes the attention of a step's layers."""
+    """Computes the attention of a step's layers."""
 
     def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
         """Remember the call's keys and values as `batch` says, and attend over all that it sees.

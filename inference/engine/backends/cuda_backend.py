@@ -43,6 +43,7 @@ class CudaBackend(TorchBackend):
     # --- loading --------------------------------------------------------------------------------
 
     def prepare(self, model: nn.Module, layers: Sequence[LayerSpec]) -> nn.Module:
+        """See Backend. Chooses page size and attention by trying them on this device."""
         super().prepare(model, layers)
         self.notes = ()
         why = self._why_not_flash(layers)
@@ -95,7 +96,7 @@ class CudaBackend(TorchBackend):
         for tokens in PAGE_TOKENS:
             try:
                 error = _flash_error(varlen_attn, layers[0], tokens, self.dtype, self.device)
-            except Exception as failure:  # what a kernel doesn't take, it says by raising
+            except Exception as failure:  # a kernel raises on sizes that it doesn't take
                 reason = str(failure).splitlines()[0]
                 continue
             if error < 0.02:
@@ -107,6 +108,7 @@ class CudaBackend(TorchBackend):
     # --- steps ----------------------------------------------------------------------------------
 
     def forward(self, batch: StepBatch) -> Tensor:
+        """See Backend. Replays a captured step where only decodes run."""
         rows = len(batch.context_lens)
         if batch.is_decode_only and len(batch.logits_at) == rows:
             size = next((size for size in sorted(self._decodes) if size >= rows), None)
@@ -115,6 +117,7 @@ class CudaBackend(TorchBackend):
         return super().forward(batch)
 
     def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
+        """See Attention. Paged flash attention where it agrees, else as TorchBackend."""
         if self._flash is None:
             return super().attend(call, batch)
         keys, values = self._keys[call.layer], self._values[call.layer]
@@ -157,7 +160,7 @@ class CudaBackend(TorchBackend):
 class CapturedDecode:
     """One decode step of `rows` sequences with fixed buffers, to be filled and replayed.
 
-    Rows without a sequence stand at position 0 of block 0, whose content nobody reads.
+    Rows without a sequence stand at position 0 of block 0, whose content is never read.
     """
 
     def __init__(self, backend: TorchBackend, rows: int, context_length: int) -> None:

@@ -28,6 +28,7 @@ class PrepackedLinear(nn.Module):
         self.weight_bytes = weight.numel() * weight.element_size()
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (..., inputs) → (..., outputs), both bfloat16."""
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
             x, self._packed, self._bias, "none", [], ""
         )
@@ -46,6 +47,7 @@ class OneDnnBackend(TorchBackend):
         self.notes = (reason,)
 
     def prepare(self, model: nn.Module, layers: Sequence[LayerSpec]) -> nn.Module:
+        """See Backend. Replaces every plain Linear by a prepacked one."""
         super().prepare(model, layers)
         self._linear_bytes = 0
         packed = 0
@@ -60,4 +62,5 @@ class OneDnnBackend(TorchBackend):
         return model
 
     def weight_bytes(self) -> int:
+        """See Backend. Of the prepacked linears alone."""
         return self._linear_bytes

@@ -1,6 +1,6 @@
 """Finds what a model's attention layers need by running it once; names models we can't serve.
 
-One forward over a few tokens tells, for each layer, the sizes, the window, the scale, the soft cap
+One forward over a few tokens shows, for each layer, the sizes, the window, the scale, the soft cap
 and the sinks that transformers hands its attention function. Configurations name these things in
 a dozen ways; the call itself can't be misread.
 """

@@ -32,16 +32,19 @@ class TorchBackend(Backend):
         self.name = f"torch {dtype} on {device.type}"
 
     def prepare(self, model: nn.Module, layers: Sequence[LayerSpec]) -> nn.Module:
+        """See Backend. Leaves the model as it is."""
         self.model, self.layers = model, layers
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
         return model
 
     def cache_bytes_per_block(self) -> int:
+        """See Backend."""
         per_token = sum(spec.kv_heads * (spec.key_dim + spec.value_dim) for spec in self.layers)
         return per_token * self.block_tokens * self.dtype.itemsize
 
     def allocate_cache(self, num_blocks: int) -> int:
+        """See Backend."""
         slots = num_blocks * self.block_tokens
         self._keys.clear()
         self._values.clear()
@@ -53,12 +56,14 @@ class TorchBackend(Backend):
         return num_blocks * self.cache_bytes_per_block()
 
     def clear_blocks(self, blocks: Sequence[int]) -> None:
+        """See Backend."""
         size = self.block_tokens
         for store in (*self._keys.values(), *self._values.values()):
             for block in blocks:
                 store[block * size : (block + 1) * size].zero_()
 
     def forward(self, batch: StepBatch) -> Tensor:
+        """See Backend."""
         return run_model(self.model, self, batch)
 
     def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:

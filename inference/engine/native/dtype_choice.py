@@ -3,8 +3,8 @@
 The rule: of INT4, INT8 and BF16, which is their order by speed for up to 16 rows (bench/kernels.py;
 with matrix registers BF16 comes first in prefill), the first whose mean divergence from the loaded
 weights is at most MEAN_KL_LIMIT over the fixed text. It is measured once, at the first start with
-these weights, and kept beside them; a model too large for that is served in BF16 until somebody
-measures it.
+these weights, and kept beside them; a model too large for that is served in BF16 until it is
+measured by `python -m inference fidelity`.
 """
 
 from __future__ import annotations

@@ -228,6 +228,7 @@ class NativeBackend(Backend):
         return self._logits_scale is not None and self._ropes is not None
 
     def layerwise(self) -> LayerwiseForward | None:
+        """See Backend. Only where the kernels run whole steps."""
         return self if self._is_one_call else None
 
     @property
@@ -295,6 +296,7 @@ class NativeBackend(Backend):
         return out
 
     def sampling_backend(self) -> SamplingBackend:
+        """See Backend."""
         return NativeSampler(self.kernels)
 
     def weight_bytes(self) -> int:

@@ -22,6 +22,7 @@ class TensorParallelBackend(Backend):
         self.device, self.load_dtype, self.name = own.device, own.load_dtype, own.name
 
     def prepare(self, model: nn.Module, layers: Sequence[LayerSpec]) -> nn.Module:
+        """See Backend. Waits until every rank has prepared its shard."""
         own, count = self._own, self._group.count
         self.model = own.prepare(model, layers)
         self.layers = [
@@ -44,13 +45,16 @@ class TensorParallelBackend(Backend):
         return self.model
 
     def allocate_cache(self, num_blocks: int) -> int:
+        """See Backend. Returns the bytes of all ranks together."""
         self._group.send("allocate_cache", num_blocks)
         return self._own.allocate_cache(num_blocks) * self._group.count
 
     def cache_bytes_per_block(self) -> int:
+        """See Backend. Of all ranks together."""
         return self._own.cache_bytes_per_block() * self._group.count
 
     def clear_blocks(self, blocks: Sequence[int]) -> None:
+        """See Backend. On every rank."""
         self._group.send("clear_blocks", list(blocks))
         self._own.clear_blocks(blocks)
 
@@ -63,4 +67,5 @@ class TensorParallelBackend(Backend):
             raise self._group.lost(error) from error
 
     def sampling_backend(self) -> SamplingBackend:
+        """See Backend. Rank 0 alone samples."""
         return self._own.sampling_backend()

@@ -74,7 +74,7 @@ class Grammars:
 
 
 def _compiled(kind: GrammarKind, text: str) -> str:
-    """llguidance's own form of the text. GBNF is told from Lark as llguidance tells it."""
+    """llguidance's own form of the text. Whether a grammar is GBNF or Lark, llguidance decides."""
     from llguidance import LLMatcher, grammar_from
 
     if kind == "schema":

@@ -2,7 +2,7 @@
 
 A block holds the keys and values of `block_tokens` tokens in every layer. A full block is known by
 a hash of its tokens and of everything before them, so a later request with the same beginning
-takes it over instead of computing it. Blocks nobody uses keep their content until they are needed;
+takes it over instead of computing it. Unused blocks keep their content until they are needed;
 the least recently used goes first. Pure bookkeeping: the tensors belong to the backend.
 """
 
@@ -45,7 +45,7 @@ class BlockPool:
 
     @property
     def num_free(self) -> int:
-        """Blocks that nobody uses."""
+        """Blocks that no request uses."""
         return len(self._free)
 
     @property
@@ -105,7 +105,7 @@ class BlockPool:
             self._digest_of[block] = digest
 
     def release(self, blocks: Sequence[int], *, poisoned: bool = False) -> list[int]:
-        """Give back blocks in sequence order; returns those that nobody uses any more.
+        """Give back blocks in sequence order; returns those that no request uses any more.
 
         The end of a sequence is evicted before its beginning. `poisoned` content is never found
         again, even where others still use it.

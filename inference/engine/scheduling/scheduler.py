@@ -51,6 +51,7 @@ class Scheduler:
 
     def add(self, request: ActiveRequest) -> None:
         """Put a request in the queue. The core bounds the queue's length."""
+        request.status = RequestStatus.WAITING
         request.root = salted_root(request.request.cache_salt)
         self.waiting.append(request)
 

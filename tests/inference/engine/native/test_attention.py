@@ -15,7 +15,7 @@ LENGTHS = [5, 700, 1100, 40, 1]  # below a tile, beyond a segment of 512, beyond
 
 
 @dataclass
-class SamplingRow:
+class Rule:
     query_heads: int = 9
     kv_heads: int = 3
     dim: int = 64
@@ -29,12 +29,12 @@ class SamplingRow:
 
 
 RULES = {
-    "grouped heads": SamplingRow(),
-    "short window": SamplingRow(4, 2, 32, window=16),
-    "long window": SamplingRow(window=700),
-    "soft cap": SamplingRow(8, 1, 128, softcap=2.0),
-    "sinks and window": SamplingRow(window=300, has_sinks=True),
-    "wide heads": SamplingRow(2, 2, 256),
+    "grouped heads": Rule(),
+    "short window": Rule(4, 2, 32, window=16),
+    "long window": Rule(window=700),
+    "soft cap": Rule(8, 1, 128, softcap=2.0),
+    "sinks and window": Rule(window=300, has_sinks=True),
+    "wide heads": Rule(2, 2, 256),
 }
 
 
