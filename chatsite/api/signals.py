@@ -11,10 +11,10 @@ from django.dispatch import receiver
 
 from chatsite.accounts.models import User
 from chatsite.api.access.quotas import under_way
-from chatsite.api.serving.runs import cancel_all
+from chatsite.generation.submit import cancel_unwanted
 
 
 @receiver(pre_delete, sender=User)
 def stop_requests_of_deleted(instance: User, **_: Any) -> None:
     ids = [id_.hex for id_ in under_way(instance.pk).values_list("request_id", flat=True)]
-    transaction.on_commit(partial(cancel_all, ids))
+    transaction.on_commit(partial(cancel_unwanted, ids))

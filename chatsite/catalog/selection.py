@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import secrets
-
 from django.utils.translation import gettext as _
 
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.errors import ChatError
-from inference.contract import SamplingParams
+from inference.contract import ErrorCode
 
 
 def choose_model(slug: str) -> LanguageModel:
@@ -22,7 +19,7 @@ def choose_model(slug: str) -> LanguageModel:
             if slug
             else _("No model is enabled. An administrator can add one under Models.")
         )
-        raise ChatError("model_unknown", text, field="model", status=404)
+        raise ChatError(ErrorCode.MODEL_UNKNOWN, text, field="model")
     return model
 
 
@@ -41,12 +38,5 @@ def choose_preset(slug: str, model: LanguageModel) -> SamplingPreset:
             if slug
             else _("No preset is enabled. An administrator can add one under Sampling presets.")
         )
-        raise ChatError("preset_unknown", text, field="preset", status=404)
+        raise ChatError(ErrorCode.PRESET_UNKNOWN, text, field="preset")
     return preset
-
-
-def with_seed(sampling: SamplingParams) -> SamplingParams:
-    """The same with a seed drawn, so that a resumed answer is the answer that would have been."""
-    if sampling.seed is not None:
-        return sampling
-    return dataclasses.replace(sampling, seed=secrets.randbits(63))

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.errors import ChatError
+from inference.contract import ErrorCode
 
 Entry = LanguageModel | SamplingPreset
 
@@ -28,10 +29,12 @@ def save_entry(entry: Entry) -> None:
         if not others.filter(is_default=True).exists():
             is_kept = kind._default_manager.filter(pk=entry.pk, is_default=True).exists()
             if is_kept and not entry.is_default:
-                raise ChatError("no_default", _make_another_first(), field="is_default")
+                raise ChatError(ErrorCode.NO_DEFAULT, field="is_default")
             entry.is_default = True
         if entry.is_default and not entry.is_enabled:
-            raise ChatError("no_default", _("The default must be enabled."), field="is_enabled")
+            raise ChatError(
+                ErrorCode.NO_DEFAULT, _("The default must be enabled."), field="is_enabled"
+            )
         if entry.is_default:
             others.filter(is_default=True).update(is_default=False)
         if entry.pk is None:
@@ -50,7 +53,9 @@ def make_default(entry: Entry) -> None:
         kind._default_manager.filter(is_default=True).exclude(pk=entry.pk).update(is_default=False)
         moved = kind._default_manager.filter(pk=entry.pk, is_enabled=True).update(is_default=True)
         if not moved:  # disabled or deleted meanwhile: leave the default where it was
-            raise ChatError("no_default", _("The default must be enabled."), field="is_enabled")
+            raise ChatError(
+                ErrorCode.NO_DEFAULT, _("The default must be enabled."), field="is_enabled"
+            )
     entry.is_default = True
 
 
@@ -58,8 +63,9 @@ def delete_entry(entry: Entry) -> None:
     """Remove it. Answers keep the snapshot that made them. Raises ChatError for the default."""
     deleted, _rows = type(entry)._default_manager.filter(pk=entry.pk, is_default=False).delete()
     if not deleted:
-        raise ChatError("no_default", _make_another_first(), field="is_default")
+        raise ChatError(ErrorCode.NO_DEFAULT, field="is_default")
 
 
-def _make_another_first() -> str:
-    return _("This is the default. Make another one the default first.")
+def _default_is_disabled() -> ChatError:
+    text = _("The default must be enabled.")
+    return ChatError(ErrorCode.NO_DEFAULT, text, field="is_enabled")

@@ -30,7 +30,11 @@ def own_message(user: User, message_id: UUID, **conditions: object) -> Message:
 
 
 def own_answer_of(user: User, request_id: UUID) -> Message:
-    message = Message.objects.filter(conversation__owner=user, request_id=request_id).first()
+    message = (
+        Message.objects.filter(conversation__owner=user, request_id=request_id)
+        .defer("token_ids")
+        .first()
+    )
     if message is None:
         raise NotFound(_("There is no such request."))
     return message

@@ -1,4 +1,4 @@
-"""The only writer of conversations and messages, and what announces it.
+"""The only writer of conversations and messages; notifies the owner's open pages.
 
 Every action checks whose it is, validates, writes in one transaction and sends on commit. Actions
 raise ChatError with a code for the client and a sentence for the person.
@@ -6,7 +6,8 @@ raise ChatError with a code for the client and a sentence for the person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -17,21 +18,16 @@ from django.utils.translation import gettext as _
 
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
-from chatsite.catalog.selection import choose_model, choose_preset, with_seed
-from chatsite.chat import notify as announce
+from chatsite.catalog.selection import choose_model, choose_preset
+from chatsite.chat import notify
 from chatsite.chat.access import own_conversation, own_message
-from chatsite.chat.frames import MAX_TEXT_CHARS
 from chatsite.chat.models import Conversation, Message
-from chatsite.error_messages import error_sentence, field_sentence
+from chatsite.chat.prompt import request_for, turns_to
+from chatsite.chat.texts import auto_title, clean_text, clean_title
 from chatsite.errors import ChatError
-from chatsite.generation import request_life as requests
-from chatsite.generation import rows as metrics
-from inference import client
-from inference.contract import GenerationRequest, InvalidField, Stamp
-
-MAX_TITLE_CHARS = 120
-AUTO_TITLE_CHARS = 60
-CONTINUABLE = ("length", "cancelled", "failed", "interrupted")
+from chatsite.generation.rows import open_generation
+from chatsite.generation.submit import cancel, submit_or_wait
+from inference.contract import ErrorCode, GenerationRequest, Stamp
 
 
 @dataclass(frozen=True)
@@ -62,9 +58,9 @@ def send_message(
     model = choose_model(model_slug or (conversation.model_slug if conversation else ""))
     preset = choose_preset(preset_slug or (conversation.preset_slug if conversation else ""), model)
     parent = _parent(conversation, parent_id)
-    turns = [*_turns(parent), {"role": "user", "content": text}]
+    turns = [*turns_to(parent), {"role": "user", "content": text}]
     answer_id = uuid4()
-    request, trimmed = _request(model, preset, turns, received)
+    request, trimmed = request_for(turns, model=model, preset=preset, received=received)
 
     def write() -> Accepted:
         nonlocal conversation
@@ -97,7 +93,9 @@ def regenerate_answer(
     old = own_message(user, message_id, role=Message.Role.ASSISTANT)
     model = choose_model(model_slug or old.model_slug)
     preset = choose_preset(preset_slug or old.preset_slug, model)
-    request, trimmed = _request(model, preset, _turns(old.parent), received)
+    request, trimmed = request_for(
+        turns_to(old.parent), model=model, preset=preset, received=received
+    )
 
     def write() -> Accepted:
         _wait_for_own_turn(user)
@@ -115,14 +113,16 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
     if (known := _already(user, client_id)) is not None:
         return known
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
-    if answer.state != Message.State.DONE or answer.finish_reason not in CONTINUABLE:
-        raise ChatError(
-            "not_continuable", _("This answer is complete; there is nothing to continue.")
-        )
+    if not answer.is_continuable:
+        raise ChatError(ErrorCode.NOT_CONTINUABLE)
     model = choose_model(answer.model_slug)
     preset = choose_preset(answer.preset_slug, model)
-    request, trimmed = _request(
-        model, preset, _turns(answer.parent), received, continue_from=tuple(answer.token_ids)
+    request, trimmed = request_for(
+        turns_to(answer.parent),
+        model=model,
+        preset=preset,
+        received=received,
+        continue_from=tuple(answer.token_ids),
     )
 
     def write() -> Accepted:
@@ -130,11 +130,7 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
         _check_free(user, answer.conversation)
         now = Message.objects.select_for_update().filter(pk=answer.pk).first()
         if now is None or now.token_ids != answer.token_ids:
-            raise ChatError(
-                "not_continuable",
-                _("This answer has changed meanwhile. Look at it again."),
-                status=409,
-            )
+            raise ChatError(ErrorCode.ANSWER_CHANGED)
         answer.client_id = client_id
         _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
         return Accepted(answer.conversation, [answer])
@@ -146,21 +142,14 @@ def stop_answer(user: User, *, message_id: UUID) -> None:
     """Ask that an answer ends as `cancelled`. An ended answer stays as it is."""
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
     if answer.state != Message.State.DONE and answer.request_id is not None:
-        requests.cancel(answer.request_id)
+        cancel(answer.request_id)
 
 
 def rename_conversation(user: User, conversation_id: UUID, title: str) -> Conversation:
     conversation = own_conversation(user, conversation_id)
-    title = " ".join(clean_text(title, field="title").split())
-    if len(title) > MAX_TITLE_CHARS:
-        raise ChatError(
-            "title_too_long",
-            _("A title has 1 to %(limit)d characters.") % {"limit": MAX_TITLE_CHARS},
-            field="title",
-        )
-    conversation.title, conversation.is_titled_by_owner = title, True
+    conversation.title, conversation.is_titled_by_owner = clean_title(title), True
     conversation.save(update_fields=["title", "is_titled_by_owner"])
-    announce.conversation_changed(user.id, conversation.id)
+    notify.conversation_changed(user.id, conversation.id)
     return conversation
 
 
@@ -169,7 +158,7 @@ def delete_conversation(user: User, conversation_id: UUID) -> None:
     conversation = own_conversation(user, conversation_id)
     with transaction.atomic():
         conversation.delete()
-        announce.conversation_changed(user.id, conversation_id, deleted=True)
+        notify.conversation_changed(user.id, conversation_id, deleted=True)
 
 
 def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversation:
@@ -182,30 +171,6 @@ def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversa
 
 
 # --- parts ---------------------------------------------------------------------------------------
-
-
-def clean_text(text: str, *, field: str = "text") -> str:
-    """NUL and lone surrogates become U+FFFD: no database and no tokenizer takes them."""
-    text = client.clean(text)
-    if not text.strip():
-        raise ChatError("empty", _("Write something first."), field=field)
-    if len(text) > MAX_TEXT_CHARS:
-        raise ChatError(
-            "text_too_long",
-            _("A message has at most %(limit)s characters; this one has %(length)s.")
-            % {"limit": f"{MAX_TEXT_CHARS:,}", "length": f"{len(text):,}"},
-            field=field,
-        )
-    return text
-
-
-def auto_title(text: str) -> str:
-    """The first line of the question, cut at a word."""
-    line = " ".join(text.strip().split("\n", 1)[0].split()) or " ".join(text.split())
-    if len(line) <= AUTO_TITLE_CHARS:
-        return line
-    head = line[:AUTO_TITLE_CHARS]
-    return (head.rsplit(" ", 1)[0] if " " in head else head).rstrip(" ,;:.") + "…"
 
 
 def _already(user: User, client_id: UUID) -> Accepted | None:
@@ -225,79 +190,8 @@ def _parent(conversation: Conversation | None, parent_id: UUID | None) -> Messag
         return None
     parent = conversation and conversation.messages.filter(id=parent_id).first()
     if parent is None or parent.role != Message.Role.ASSISTANT:
-        raise ChatError(
-            "no_such_parent",
-            _("The message that this one follows isn't there any more."),
-            field="parent",
-        )
+        raise ChatError(ErrorCode.NO_SUCH_PARENT, field="parent")
     return parent
-
-
-def _turns(leaf: Message | None) -> list[dict[str, str]]:
-    """The branch from its root to `leaf` as chat turns; answers without text are left out."""
-    if leaf is None:
-        return []
-    rows = {
-        row["id"]: row
-        for row in Message.objects.filter(conversation_id=leaf.conversation_id).values(
-            "id", "parent_id", "role", "text"
-        )
-    }
-    turns, at = [], leaf.id
-    while at is not None:
-        row = rows[at]
-        if row["text"]:
-            turns.append({"role": row["role"], "content": row["text"]})
-        at = row["parent_id"]
-    turns.reverse()
-    return turns
-
-
-def _request(
-    model: LanguageModel,
-    preset: SamplingPreset,
-    turns: list[dict[str, str]],
-    received: Stamp,
-    *,
-    continue_from: tuple[int, ...] = (),
-) -> tuple[GenerationRequest, int]:
-    """The request for these turns, and how many of the oldest were left out. Raises ChatError."""
-    if model.system_prompt:
-        turns = [{"role": "system", "content": model.system_prompt}, *turns]
-    try:
-        sampling = with_seed(preset.sampling())
-        # The limit counts the whole answer: going on gives as many tokens again.
-        sampling = replace(sampling, max_tokens=sampling.max_tokens + len(continue_from))
-        fitted = client.fit(
-            model.slug, turns, max_tokens=sampling.max_tokens, continued_tokens=len(continue_from)
-        )
-    except InvalidField as error:
-        raise ChatError("bad_preset", field_sentence(error), field=error.field) from error
-    except client.PromptTooLong as error:
-        raise ChatError("prompt_too_long", _too_long(error), field="text") from error
-    except client.ClientError as error:
-        raise ChatError(error.code, error_sentence(error.code), status=503) from error
-    request = GenerationRequest(
-        request_id=uuid4().hex,
-        model=model.slug,
-        prompt_token_ids=tuple(fitted.token_ids),
-        sampling=sampling,
-        received=received,
-        continue_from=continue_from,
-    )
-    return request, fitted.trimmed_messages
-
-
-def _too_long(error: client.PromptTooLong) -> str:
-    counted = (
-        _("This is too long for the model: %(prompt)s tokens, and its context holds %(context)s.")
-        if error.is_exact
-        else _(
-            "This is too long for the model: more than %(prompt)s tokens, and its context holds "
-            "%(context)s."
-        )
-    )
-    return counted % {"prompt": f"{error.prompt_tokens:,}", "context": f"{error.context_length:,}"}
 
 
 def _wait_for_own_turn(user: User) -> None:
@@ -313,15 +207,12 @@ def _check_free(user: User, conversation: Conversation) -> None:
     unfinished = Message.objects.filter(author=user).exclude(state=Message.State.DONE)
     busy = list(unfinished.values_list("conversation_id", flat=True))
     if conversation.pk in busy:
-        raise ChatError(
-            "busy", _("An answer is still being written here. Wait for it or stop it."), status=409
-        )
+        raise ChatError(ErrorCode.BUSY)
     if len(busy) >= settings.MAX_CONCURRENT_ANSWERS:
         raise ChatError(
-            "too_many_answers",
+            ErrorCode.TOO_MANY_ANSWERS,
             _("At most %(limit)d answers are written for you at once. Wait for one or stop it.")
             % {"limit": settings.MAX_CONCURRENT_ANSWERS},
-            status=429,
         )
 
 
@@ -338,12 +229,12 @@ def _open_answer(
     answer.role = Message.Role.ASSISTANT
     answer.author = user
     answer.state = Message.State.PENDING
-    answer.finish_reason = answer.error_code = answer.error_text = ""
+    answer.finish_reason = answer.error_code = ""
     answer.request_id = UUID(request.request_id)
     answer.model_slug, answer.preset_slug = model.slug, preset.slug
     answer.trimmed_messages = trimmed
     answer.save()
-    metrics.open_generation(
+    open_generation(
         request,
         subject=answer.id,
         user=user,
@@ -359,12 +250,14 @@ def _open_answer(
     conversation.save(update_fields=["active_leaf", "model_slug", "preset_slug", "updated_at"])
 
 
-def _store_and_submit(user: User, client_id: UUID, request: GenerationRequest, write) -> Accepted:
+def _store_and_submit(
+    user: User, client_id: UUID, request: GenerationRequest, write: Callable[[], Accepted]
+) -> Accepted:
     try:
         with transaction.atomic():
             accepted = write()
-            transaction.on_commit(partial(requests.submit, request))
-            announce.messages_accepted(
+            transaction.on_commit(partial(submit_or_wait, request))
+            notify.messages_accepted(
                 user.id, accepted.conversation.id, [m.id for m in accepted.messages]
             )
     except (IntegrityError, ChatError):
@@ -374,29 +267,3 @@ def _store_and_submit(user: User, client_id: UUID, request: GenerationRequest, w
         raise
     accepted.messages[-1].refresh_from_db()
     return accepted
-
-
-def resubmit_pending(answer: Message) -> bool:
-    """Send an answer whose request never reached the queue (the outbox). False: still away."""
-    generation = metrics.generation_of(answer.request_id)
-    if generation is None:
-        return False
-    sampling = metrics.sampling_of(generation)
-    model = choose_model(answer.model_slug)
-    turns = _turns(answer.parent)
-    if model.system_prompt:
-        turns = [{"role": "system", "content": model.system_prompt}, *turns]
-    continued = tuple(answer.token_ids[: generation.continued_tokens])
-    fitted = client.fit(
-        model.slug, turns, max_tokens=sampling.max_tokens, continued_tokens=len(continued)
-    )
-    return requests.submit(
-        GenerationRequest(
-            request_id=answer.request_id.hex,
-            model=model.slug,
-            prompt_token_ids=tuple(fitted.token_ids),
-            sampling=sampling,
-            received=metrics.received_of(generation),
-            continue_from=continued,
-        )
-    )

@@ -1,8 +1,7 @@
 """The chat's socket: frames in, frames out. One per browser tab, for all its conversations.
 
-Parses and answers; what is written happens in actions.py, what is streamed comes from the hub of
-this process (one Redis connection for all sockets). A frame that can't be done gets an error frame;
-a client that doesn't keep to the rules gets a close code (frames.py).
+Parses and answers; what is written happens in actions.py, what is streamed in streaming.py. A frame
+that can't be done gets an error frame; a client that breaks the rules is closed with a CloseCode.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from uuid import UUID
 
 import msgspec
 from channels.auth import get_user
-from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils.translation import gettext as _
@@ -26,19 +24,18 @@ from chatsite.chat import actions, frames, queries
 from chatsite.chat.access import own_answer_of
 from chatsite.chat.models import Message
 from chatsite.chat.notify import group_of
+from chatsite.chat.streaming import AnswerStreams
 from chatsite.errors import ChatError
-from chatsite.generation import request_life as requests
 from chatsite.generation.rows import record_paint
-from inference import client, contract
+from chatsite.threads import in_thread
+from inference.contract import CloseCode, ErrorCode
 
 logger = logging.getLogger(__name__)
 
 FRAMES_PER_S = 20.0
 FRAMES_BURST = 60.0
-MAX_FOLLOWED = 32
 CHECK_EVERY_S = 3.0
 SESSION_EVERY_S = 10.0
-BEHIND_S = 0.5
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -48,12 +45,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         self.user = self.scope["user"]
-        self._followed: dict[UUID, asyncio.Task[None]] = {}
+        self._streams = AnswerStreams(user_id=self.user.pk, emit=self._emit, close=self._close)
         self._watch: asyncio.Task[None] | None = None
         self._budget, self._budget_at = FRAMES_BURST, time.monotonic()
         await self.accept()
         if not self.user.is_authenticated:
-            await self.close(frames.CLOSE_SIGNED_OUT)
+            await self._close(CloseCode.SIGNED_OUT)
             return
         await self._emit(frames.Welcome(frames.VERSION, self.user.get_username()))
         self._watch = asyncio.create_task(self._keep_watch())
@@ -67,13 +64,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except Exception:
             logger.exception("%s failed", message["type"])
             with suppress(Exception):  # it may be closed already
-                await self.close(frames.CLOSE_BROKEN)
+                await self._close(CloseCode.BROKEN)
+
+    async def _close(self, code: CloseCode) -> None:
+        await self.close(int(code))  # Autobahn takes an int and nothing derived from it
 
     async def disconnect(self, code: int) -> None:
-        tasks = [*self._followed.values(), *([self._watch] if self._watch else [])]
-        for task in tasks:
-            task.cancel()
-        self._followed.clear()
+        self._streams.cancel_all()
+        if self._watch is not None:
+            self._watch.cancel()
         with suppress(Exception):  # Redis may be away
             await self.channel_layer.group_discard(group_of(self.user.pk), self.channel_name)
 
@@ -89,9 +88,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
                     session_checked = time.monotonic()
                     user = await get_user(self.scope)
                     if not (user.is_authenticated and user.is_active and await self._has_session()):
-                        await self.close(frames.CLOSE_SIGNED_OUT)
+                        await self._close(CloseCode.SIGNED_OUT)
                         return
-                await self._end_stored()
+                await self._streams.end_stored()
             except Exception as error:  # database or Redis away: look again
                 logger.warning("socket watch: %s", type(error).__name__)
             await asyncio.sleep(CHECK_EVERY_S)
@@ -106,13 +105,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if text_data is None:
-            await self.close(frames.CLOSE_BINARY)
-        elif len(text_data) > frames.MAX_FRAME_BYTES:
-            await self.close(frames.CLOSE_TOO_BIG)
+            await self._close(CloseCode.BINARY_FRAME)
         elif not self.user.is_authenticated:
-            await self.close(frames.CLOSE_SIGNED_OUT)
+            await self._close(CloseCode.SIGNED_OUT)
         elif not self._within_budget():
-            await self.close(frames.CLOSE_FLOODING)
+            await self._close(CloseCode.TOO_MANY_FRAMES)
         else:
             try:
                 frame = frames.decoder.decode(text_data)
@@ -139,15 +136,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
             )
         except Exception:
             logger.exception("frame %s failed", type(frame).__name__)
-            text = _("That didn't work; nothing was lost. Try again.")
-            await self._emit(frames.Refused("internal", text, "", client_id, request))
+            error = ChatError(ErrorCode.INTERNAL)
+            await self._emit(frames.Refused(error.code, error.text, "", client_id, request))
 
     async def _handle(self, frame: frames.Incoming) -> None:
         match frame:
             case frames.Send():
                 await self._answer_to(
                     frame.client_id,
-                    _in_thread(
+                    in_thread(
                         actions.send_message,
                         self.user,
                         client_id=frame.client_id,
@@ -161,7 +158,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             case frames.Regenerate():
                 await self._answer_to(
                     frame.client_id,
-                    _in_thread(
+                    in_thread(
                         actions.regenerate_answer,
                         self.user,
                         client_id=frame.client_id,
@@ -173,7 +170,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             case frames.Continue():
                 await self._answer_to(
                     frame.client_id,
-                    _in_thread(
+                    in_thread(
                         actions.continue_answer,
                         self.user,
                         client_id=frame.client_id,
@@ -181,15 +178,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
                     ),
                 )
             case frames.Stop():
-                await _in_thread(actions.stop_answer, self.user, message_id=frame.message)
-                await self._end_stored()
+                await in_thread(actions.stop_answer, self.user, message_id=frame.message)
+                await self._streams.end_stored()
             case frames.Watch():
                 await self._start_watching(frame)
             case frames.Unwatch():
-                if task := self._followed.pop(frame.request, None):
-                    task.cancel()
+                self._streams.unfollow(frame.request)
             case frames.Painted():
-                await _in_thread(
+                await in_thread(
                     record_paint,
                     user_id=self.user.pk,
                     request_id=frame.request,
@@ -202,102 +198,36 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _answer_to(self, client_id: UUID, work: Awaitable[actions.Accepted]) -> None:
         """Tell this tab what was stored, and stream the answer from its beginning."""
         accepted = await work
-        await self._emit(await _in_thread(_accepted_frame, client_id, accepted))
+        await self._emit(await in_thread(_accepted_frame, client_id, accepted))
         answer = accepted.messages[-1]
         if answer.state == Message.State.DONE:
-            await self._emit_ended([answer.request_id] if answer.request_id else [])
+            await self._streams.emit_ended([answer.request_id] if answer.request_id else [])
         elif answer.request_id is not None:
-            self._follow(answer.request_id, len(answer.token_ids))
+            self._streams.follow(answer.request_id, position=answer.num_tokens)
 
     async def _start_watching(self, frame: frames.Watch) -> None:
-        answer = await _in_thread(own_answer_of, self.user, frame.request)
+        answer = await in_thread(own_answer_of, self.user, frame.request)
         if answer.state == Message.State.DONE:
-            await self._emit_ended([frame.request])
+            await self._streams.emit_ended([frame.request])
         else:
-            self._follow(frame.request, frame.position)
-
-    # --- streams out -------------------------------------------------------------------------
-
-    def _follow(self, request: UUID, position: int) -> None:
-        if old := self._followed.pop(request, None):
-            old.cancel()
-        elif len(self._followed) >= MAX_FOLLOWED:
-            raise ChatError("too_many_streams", _("Too many answers are followed at once."))
-        self._followed[request] = asyncio.create_task(self._stream(request, position))
-
-    async def _stream(self, request: UUID, position: int) -> None:
-        """Pass a request's events on until it has ended and is stored."""
-        try:
-            async for event in client.hub().follow(request.hex, position=position, joins=True):
-                match event:
-                    case contract.Delta():
-                        await self._emit(
-                            frames.Delta(
-                                request,
-                                event.position,
-                                len(event.token_ids),
-                                event.text,
-                                event.text_offset,
-                            )
-                        )
-                    case contract.Progress():
-                        await self._emit(
-                            frames.Phase(request, event.phase, done=event.done, total=event.total)
-                        )
-                    case client.Place():
-                        loading = await _in_thread(_is_model_loading, request)
-                        phase = "loading" if loading else "queued"
-                        await self._emit(frames.Phase(request, phase, place=event.place))
-                    case contract.Started() if event.attempt > 1:
-                        await self._emit(frames.Phase(request, "recovering"))
-                    case contract.Result():
-                        await _in_thread(requests.store, request)
-            await self._emit_ended([request])
-        except client.SlowReader:
-            await self.close(frames.CLOSE_SLOW_READER)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            logger.exception("stream of %s broke", request.hex[:8])
-            await self.close(frames.CLOSE_BROKEN)  # the page goes on from where it was
-
-    async def _end_stored(self) -> None:
-        """Say `ended` for every followed request that the database knows as ended.
-
-        A stream that is only a moment behind goes first, so that its last tokens come as tokens.
-        Not to be called by a stream: it would wait for itself.
-        """
-        if not self._followed:
-            return
-        views = await _in_thread(_ended_views, self.user.pk, list(self._followed))
-        behind = [self._followed[v.request] for v in views if v.request in self._followed]
-        if behind:
-            await asyncio.wait(behind, timeout=BEHIND_S)
-            await self._emit_ended([v.request for v in views if v.request in self._followed])
-
-    async def _emit_ended(self, ids: list[UUID]) -> None:
-        for view in await _in_thread(_ended_views, self.user.pk, ids):
-            task = self._followed.pop(view.request, None)
-            await self._emit(frames.Ended(view.request, view))
-            if task is not None and task is not asyncio.current_task():
-                task.cancel()
+            self._streams.follow(frame.request, position=frame.position)
 
     async def _emit(self, frame: frames.Outgoing) -> None:
         await self.send(text_data=frames.encode(frame))
 
-    # --- messages of the channel layer (announce.py) -------------------------------------------
+    # --- messages of the channel layer (notify.py) -------------------------------------------
 
     async def conversation_changed(self, message: dict[str, Any]) -> None:
         conversation = UUID(message["conversation"])
         view = None
         if not message.get("deleted"):
-            view = await _in_thread(queries.one_conversation, conversation)
+            view = await in_thread(queries.one_conversation, conversation)
         await self._emit(frames.Changed(conversation, view is None, view))
-        await self._end_stored()
+        await self._streams.end_stored()
 
     async def messages_accepted(self, message: dict[str, Any]) -> None:
         ids = [UUID(m) for m in message["messages"]]
-        frame = await _in_thread(_accepted_elsewhere, UUID(message["conversation"]), ids)
+        frame = await in_thread(_accepted_elsewhere, UUID(message["conversation"]), ids)
         if frame is not None:
             await self._emit(frame)
 
@@ -306,12 +236,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         session = self.scope.get("session")
         key = message.get("session")
         if key is None or (session is not None and session.session_key == key):
-            await self.close(frames.CLOSE_SIGNED_OUT)
-
-
-def _in_thread(function: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-    # Not thread-sensitive: one slow call (counting a long prompt) must not hold up all sockets.
-    return database_sync_to_async(function, thread_sensitive=False)(*args, **kwargs)
+            await self._close(CloseCode.SIGNED_OUT)
 
 
 def _accepted_frame(client_id: UUID | None, accepted: actions.Accepted) -> frames.Accepted:
@@ -330,24 +255,6 @@ def _accepted_elsewhere(conversation: UUID, ids: list[UUID]) -> frames.Accepted 
     return frames.Accepted(client_id, view, queries.message_views(messages))
 
 
-def _is_model_loading(request: UUID) -> bool:
-    """Whether this answer waits for its model: workers have it, and none has it loaded yet."""
-    message = Message.objects.filter(request_id=request).only("model_slug").first()
-    if message is None:
-        return False
-    with suppress(client.RedisUnavailable):
-        states = {w.engine.state for w in client.workers() if w.model == message.model_slug}
-        return bool(states) and states <= {"loading", "warming"}
-    return False
-
-
-def _ended_views(user_id: int, ids: list[UUID]) -> list[frames.MessageView]:
-    rows = Message.objects.filter(
-        request_id__in=ids, conversation__owner_id=user_id, state=Message.State.DONE
-    )
-    return queries.message_views(rows)
-
-
 def _refusal_of(text: str, error: Exception) -> frames.Refused:
     """Name the field at fault, and the pending message it belongs to when that can be read."""
     detail = str(error) if isinstance(error, msgspec.ValidationError) else _("not valid JSON")
@@ -356,4 +263,6 @@ def _refusal_of(text: str, error: Exception) -> frames.Refused:
     with suppress(Exception):
         raw = msgspec.json.decode(text)
         client_id = UUID(raw["client_id"])
-    return frames.Refused("bad_frame", _("This frame was refused: %s") % detail, field, client_id)
+    return frames.Refused(
+        ErrorCode.BAD_FRAME, _("This frame was refused: %s") % detail, field, client_id
+    )

@@ -13,6 +13,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
+from inference.contract import Phase as PhaseName
+
 VERSION = 1
 MAX_FRAME_BYTES = 1_500_000  # a message of MAX_TEXT_CHARS in escaped JSON, with room
 MAX_TEXT_CHARS = 200_000
@@ -101,7 +103,7 @@ class ConversationView(Struct):
 
 
 class MessageView(Struct):
-    """A message as a page shows it. `figures` are measures.md's in ms, null while unknown."""
+    """A message as a page shows it. `figures` are docs/measures.md's in ms, null while unknown."""
 
     id: UUID
     parent: UUID | None
@@ -141,7 +143,7 @@ class Phase(Struct, tag="phase"):
     1 is next), loading and prefill (`done` of `total`), recovering (the worker was lost)."""
 
     request: UUID
-    phase: str
+    phase: PhaseName
     place: int = 0
     done: int = 0
     total: int = 0
@@ -187,14 +189,6 @@ class Pong(Struct, tag="pong"):
 
 
 Outgoing = Welcome | Accepted | Phase | Delta | Ended | Changed | Refused | Pong
-
-CLOSE_SIGNED_OUT = 4401
-CLOSE_FLOODING = 4408
-CLOSE_TOO_BIG = 1009
-CLOSE_BINARY = 1003
-CLOSE_BROKEN = 1011
-CLOSE_SLOW_READER = 4409
-CLOSE_ORIGIN = 4403
 
 
 def encode(frame: Outgoing) -> str:

@@ -9,6 +9,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from inference.contract import FinishReason
+
 
 class Conversation(models.Model):
     """A tree of messages of one owner. `active_leaf` ends the branch that is shown."""
@@ -66,17 +68,19 @@ class Message(models.Model):
     state = models.CharField(max_length=7, choices=State.choices, default=State.DONE)
     finish_reason = models.CharField(max_length=11, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
-    error_text = models.CharField(max_length=300, blank=True)
     client_id = models.UUIDField(
         null=True, help_text=_("Made by the browser for a question, so that a resend is harmless.")
     )
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     request_id = models.UUIDField(
-        null=True, unique=True, help_text=_("The answer's latest request (metrics.Generation).")
+        null=True, unique=True, help_text=_("The answer's latest request (generation.Generation).")
     )
     model_slug = models.CharField(max_length=63, blank=True)
     preset_slug = models.CharField(max_length=63, blank=True)
     token_ids = models.JSONField(default=list)
+    num_tokens = models.PositiveIntegerField(
+        default=0, help_text=_("How many token_ids there are, to be known without reading them.")
+    )
     trimmed_messages = models.PositiveIntegerField(
         default=0, help_text=_("Oldest messages left out of the prompt because it was too long.")
     )
@@ -95,3 +99,13 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} {self.id.hex[:8]}"
+
+    def set_tokens(self, token_ids: list[int]) -> None:
+        """Set the answer's tokens and their number."""
+        self.token_ids, self.num_tokens = token_ids, len(token_ids)
+
+    @property
+    def is_continuable(self) -> bool:
+        """Whether an ended answer can go on from its last token."""
+        is_done = self.state == Message.State.DONE and bool(self.finish_reason)
+        return is_done and FinishReason(self.finish_reason).is_continuable

@@ -113,7 +113,7 @@ def _message_view(message: Message, generation: Generation | None) -> MessageVie
         error_text=error_sentence(message.error_code),
         client_id=message.client_id,
         request=message.request_id,
-        position=len(message.token_ids),
+        position=message.num_tokens,
         model=message.model_slug,
         preset=message.preset_slug,
         created_at=message.created_at.isoformat(),

@@ -13,7 +13,7 @@ from django.dispatch import receiver
 
 from chatsite.chat.models import Message
 from chatsite.errors import ChatError
-from chatsite.generation import request_life as requests
+from chatsite.generation.submit import cancel
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,6 @@ def stop_deleted_answer(instance: Message, **_: Any) -> None:
 
 def _cancel(request_id: UUID) -> None:
     try:
-        requests.cancel(request_id)
+        cancel(request_id)
     except ChatError as error:  # it ends at max_tokens, and is stored without a message
         logger.warning("could not stop deleted request %s: %s", request_id.hex[:8], error.code)

@@ -26,6 +26,7 @@ from chatsite.chat.frames import MAX_TEXT_CHARS, VERSION
 from chatsite.chat.js_messages import strings
 from chatsite.errors import ChatError, NotFound
 from inference import client
+from inference.contract import ErrorCode
 
 MAX_BODY_BYTES = 64_000
 
@@ -83,7 +84,7 @@ def json_view(method: Callable[..., HttpResponse], view: Callable[..., Any]) -> 
     def wrapped(request: HttpRequest, **path: Any) -> HttpResponse:
         try:
             if not request.user.is_authenticated:
-                raise ChatError("signed_out", _("Sign in first."), status=401)
+                raise ChatError(ErrorCode.SIGNED_OUT)
             return _json(view(request, **path))
         except ChatError as error:
             content = {"code": error.code, "text": error.text, "field": error.field}
@@ -99,19 +100,21 @@ def _json(value: Any, *, status: int = 200) -> HttpResponse:
 def _body(request: HttpRequest) -> dict[str, Any]:
     try:
         if len(request.body) > MAX_BODY_BYTES:
-            raise ChatError("too_big", _("The request is too big."), status=413)
+            raise ChatError(ErrorCode.BODY_TOO_BIG)
         body = json.loads(request.body)
     except (ValueError, RecursionError) as error:
-        raise ChatError("bad_json", _("The request isn't valid JSON.")) from error
+        raise ChatError(ErrorCode.BAD_JSON) from error
     if not isinstance(body, dict):
-        raise ChatError("bad_json", _("The request must be a JSON object."))
+        raise ChatError(ErrorCode.BAD_JSON, _("The request must be a JSON object."))
     return body
 
 
 def _text_field(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str):
-        raise ChatError("bad_field", _("“%(name)s” must be a text.") % {"name": name}, field=name)
+        raise ChatError(
+            ErrorCode.BAD_FIELD, _("“%(name)s” must be a text.") % {"name": name}, field=name
+        )
     return value
 
 
@@ -120,7 +123,7 @@ def _id_field(value: str, name: str) -> UUID | None:
         return UUID(value) if value else None
     except ValueError:
         text = _("“%(name)s” must be an id.") % {"name": name}
-        raise ChatError("bad_field", text, field=name) from None
+        raise ChatError(ErrorCode.BAD_FIELD, text, field=name) from None
 
 
 def _conversations(request: HttpRequest) -> Any:
@@ -132,13 +135,13 @@ def _conversations(request: HttpRequest) -> Any:
             before = None
         if before is None or before.tzinfo is None:
             raise ChatError(
-                "bad_field", _("“before” must be a time with its zone."), field="before"
+                ErrorCode.BAD_FIELD, _("“before” must be a time with its zone."), field="before"
             )
     before_id = _id_field(request.GET.get("before_id", ""), "before_id")
     limit = request.GET.get("limit", str(queries.PAGE_SIZE))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= queries.MAX_PAGE_SIZE):
         text = _("“limit” must lie between 1 and %(most)d.") % {"most": queries.MAX_PAGE_SIZE}
-        raise ChatError("bad_field", text, field="limit")
+        raise ChatError(ErrorCode.BAD_FIELD, text, field="limit")
     text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     items, more = queries.conversation_rows(
         request.user, text=text, before=before, before_id=before_id, limit=int(limit)
@@ -148,9 +151,10 @@ def _conversations(request: HttpRequest) -> Any:
 
 def _conversation(request: HttpRequest, conversation_id: UUID) -> Any:
     conversation = own_conversation(request.user, conversation_id)
+    messages = conversation.messages.defer("token_ids").order_by("created_at")
     return {
         "conversation": queries.one_conversation(conversation.id),
-        "messages": queries.message_views(conversation.messages.order_by("created_at")),
+        "messages": queries.message_views(messages),
     }
 
 
@@ -170,7 +174,9 @@ def _leaf(request: HttpRequest, conversation_id: UUID) -> Any:
     try:
         message_id = UUID(_text_field(_body(request), "message"))
     except ValueError as error:
-        raise ChatError("bad_field", _("“message” must be an id."), field="message") from error
+        raise ChatError(
+            ErrorCode.BAD_FIELD, _("“message” must be an id."), field="message"
+        ) from error
     actions.show_branch(request.user, conversation_id, message_id)
     return {"conversation": queries.one_conversation(conversation_id)}
 

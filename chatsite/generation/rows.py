@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -19,17 +18,19 @@ from inference.contract import (
     ErrorCode,
     GenerationRequest,
     Result,
-    SamplingParams,
     Stamp,
-    from_wire,
     offset_us,
+    to_wire,
 )
 
 UNFINISHED = (Generation.State.PENDING, Generation.State.QUEUED, Generation.State.RUNNING)
 
 
 def open_generation(request: GenerationRequest, **identity: Any) -> Generation:
-    """Record a request before it is sent. Call inside the transaction that stores the question."""
+    """Store a request as it was accepted, before it is submitted.
+
+    Call inside the transaction that stores the question. `identity` are further fields of the row.
+    """
     return Generation.objects.create(
         request_id=UUID(request.request_id),
         source=request.source,
@@ -38,6 +39,7 @@ def open_generation(request: GenerationRequest, **identity: Any) -> Generation:
         received_at=dt.datetime.fromtimestamp(request.received.wall_us / 1e6, tz=dt.UTC),
         received_stamp=asdict(request.received),
         continued_tokens=len(request.continue_from),
+        accepted_request=to_wire(request),
         **identity,
     )
 
@@ -60,9 +62,11 @@ def mark_submitted(request_id: UUID, received: Stamp, submitted: Stamp) -> None:
     )
 
 
-def mark_running(request_id: UUID) -> None:
+def mark_running(request_ids: Iterable[UUID]) -> None:
+    """Note that these requests run, where that isn't known yet."""
     Generation.objects.filter(
-        request_id=request_id, state__in=(Generation.State.PENDING, Generation.State.QUEUED)
+        request_id__in=list(request_ids),
+        state__in=(Generation.State.PENDING, Generation.State.QUEUED),
     ).update(state=Generation.State.RUNNING)
 
 
@@ -96,6 +100,7 @@ def close_generation(
         worker=result.worker[:100],
         device=result.device[:100],
         stored_at=timezone.now(),
+        accepted_request="",
         **figures.as_row(),
     )
     if not closed:
@@ -142,7 +147,7 @@ def record_paint(
 
 
 def figures_ms(generation: Generation) -> dict[str, Any]:
-    """The figures people see, in ms, under measures.md's names. None is "not reached"."""
+    """The figures people see, in ms, under docs/measures.md's names. None is "not reached"."""
 
     def ms(value: float | None) -> float | None:
         return None if value is None else round(value / 1000, 3)
@@ -171,12 +176,3 @@ def figures_ms(generation: Generation) -> dict[str, Any]:
         "model": generation.model_slug,
         "preset": generation.preset_slug,
     }
-
-
-def generation_of(request_id: UUID | None) -> Generation | None:
-    return Generation.objects.filter(request_id=request_id).first()
-
-
-def sampling_of(generation: Generation) -> SamplingParams:
-    """The sampling parameters as they were stored, seed included."""
-    return from_wire(SamplingParams, json.dumps(generation.sampling))

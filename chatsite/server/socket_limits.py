@@ -1,7 +1,7 @@
 """Bounds on the chat's socket that Daphne leaves to nobody.
 
-In: a message larger than any that the site would look at is refused while it arrives, with close
-code 1009, however Daphne was started; its own default is less than a message may have.
+In: a message larger than any that the site would read is refused while it arrives, with
+CloseCode.FRAME_TOO_BIG, however Daphne was started: its own default is less than a message may be.
 
 Out: Daphne's send never waits, so that what a client doesn't read would pile up in this process
 until the pings notice. A socket with MAX_UNREAD_BYTES unread is closed; whoever is only slow opens
@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from chatsite.chat import frames
+from inference.contract import CloseCode
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):
         else:
             logger.warning("a socket is closed: %d bytes unread", self._unread.num_bytes)
             # The code comes behind what waits; without an answer Autobahn cuts the connection.
-            self.sendClose(code=frames.CLOSE_SLOW_READER)
+            self.sendClose(code=int(CloseCode.SLOW_READER))
 
 
 def bound_sockets() -> None:

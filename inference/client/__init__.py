@@ -30,6 +30,7 @@ from inference.client.requests import (
     live_requests,
     place_in_line,
     read,
+    read_after,
     result,
     submit,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "one_at_a_time",
     "place_in_line",
     "read",
+    "read_after",
     "resubmit",
     "result",
     "submit",

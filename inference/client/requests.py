@@ -75,6 +75,12 @@ def read(request_id: str) -> list[Event]:
 
 
 @redis_named
+def read_after(request_id: str, last_entry: str) -> tuple[list[Event], str]:
+    """Events since an entry of the request's stream ("" for all), and the id of the last entry."""
+    return ledger.read_after(request_id, last_entry)
+
+
+@redis_named
 def result(request_id: str) -> Result | None:
     """How the request ended; None while it hasn't. Raises NoSuchRequest."""
     events = ledger.read(request_id)

@@ -74,10 +74,13 @@ _WORKER_LABELS = {
 
 
 class CloseCode(IntEnum):
-    """Why the site closes a socket. autobahn sends 1000 and 3000 to 4999 alone."""
+    """Why the site closes a socket.
 
+    An application may send 1000 and 3000 to 4999 alone; 1009 is sent by the WebSocket layer itself.
+    """
+
+    FRAME_TOO_BIG = 1009
     BINARY_FRAME = 4403
-    FRAME_TOO_BIG = 4413
     SIGNED_OUT = 4401
     TOO_MANY_FRAMES = 4408
     SLOW_READER = 4409

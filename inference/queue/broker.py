@@ -17,7 +17,7 @@ from inference.contract import PRIORITY_API, PRIORITY_CHAT, GenerationRequest
 from inference.queue.connection import broker_url, connect, settings
 
 GENERATE = "inference.generate"
-STORE_REPLY = "chatsite.chat.store_reply"
+STORE_RESULT = "chatsite.generation.store_result"
 WEB_QUEUE = "web"
 PRIORITY_STEPS = [0, 3, 6, 9]
 PROGRAMS_FROM = 6  # the first step of those whom nobody watches
@@ -71,9 +71,9 @@ def send_generate(request: GenerationRequest) -> None:
     )
 
 
-def send_store_reply(request_id: str, attempt: int) -> None:
+def send_store_result(request_id: str, attempt: int) -> None:
     """Tell the site that an answer has ended. Raises kombu's or redis' errors."""
-    sender().send_task(STORE_REPLY, [request_id, attempt], queue=WEB_QUEUE, retry=False)
+    sender().send_task(STORE_RESULT, [request_id, attempt], queue=WEB_QUEUE, retry=False)
 
 
 def priority_of(request: GenerationRequest) -> int:

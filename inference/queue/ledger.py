@@ -298,6 +298,13 @@ def read(request_id: str) -> list[Event]:
     return [event_of(fields) for _, fields in entries]
 
 
+def read_after(request_id: str, last_entry: str) -> tuple[list[Event], str]:
+    """Events behind an entry of the stream ("" is its beginning), and the id of the last one."""
+    entries = connect().xrange(keys.stream(request_id), min=f"({last_entry}" if last_entry else "-")
+    last = entries[-1][0].decode() if entries else last_entry
+    return [event_of(fields) for _, fields in entries], last
+
+
 def is_settled() -> bool:
     """False just after Redis has (re)started: leases ran out meanwhile that nobody could renew."""
     uptime = connect().info("server").get("uptime_in_seconds", 0)

@@ -301,4 +301,4 @@ class Slot:
 
 def _ask_to_store(request_id: str, attempt: int) -> None:
     with suppress(*RedisTrouble, KombuError):  # the reaper finds it in the ledger
-        broker.send_store_reply(request_id, attempt)
+        broker.send_store_result(request_id, attempt)

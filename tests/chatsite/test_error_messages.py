@@ -30,7 +30,6 @@ def test_a_stored_answer_speaks_its_readers_language(monkeypatch: Any) -> None:
         request_id=uuid.uuid4(),
         finish_reason="failed",
         error_code="out_of_memory",
-        error_text="There was not enough memory.",
     )
     (view,) = queries.message_views([answer])
     assert view.error_text == "«There was not enough memory for this answer.»"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
+import tests.support.requests
 from chatsite.generation.transcript import Transcript
 from inference import client
 from inference.contract import GenerationRequest, SamplingParams, Stamp
@@ -75,14 +76,8 @@ def transcript(request: GenerationRequest) -> Transcript:
         return Transcript()
 
 
-def until(condition: Callable[[], bool], *, timeout_s: float = 150.0, what: str = "") -> float:
-    """Wait for it; returns the seconds it took."""
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > timeout_s:
-            raise AssertionError(f"not within {timeout_s} s: {what}")
-        time.sleep(0.05)
-    return time.monotonic() - start
+until = partial(tests.support.requests.until, timeout_s=150)
+"""Recovery takes seconds, and a worker's start more of them."""
 
 
 def rescue() -> None:

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from chatsite.chat import frames
 from chatsite.server.socket_limits import MAX_UNREAD_BYTES
+from inference.contract import CloseCode
 from tests.support.page import Page, question
 from tests.support.stack import Stack
 
@@ -58,7 +59,7 @@ def test_a_larger_frame_closes_the_socket_with_a_code(site: Stack, alice: httpx.
             await asyncio.wait_for(socket.wait_closed(), 20)
             return int(socket.close_code or 0)
 
-    assert asyncio.run(closed()) == frames.CLOSE_TOO_BIG
+    assert asyncio.run(closed()) == CloseCode.FRAME_TOO_BIG
 
 
 def test_a_reader_that_never_reads_costs_bounded_memory_and_disturbs_nobody(
@@ -86,23 +87,16 @@ def test_a_reader_that_never_reads_costs_bounded_memory_and_disturbs_nobody(
                 await socket.send(json.dumps({"type": "watch", "request": request}))
             await asyncio.sleep(6)
             grown = web.memory_info().rss - before
-            await other.send(
-                json.dumps(
-                    {
-                        "type": "ping",
-                    }
-                )
-            )
+            await other.send('{"type":"ping"}')
             await asyncio.wait_for(page.read(other, until="pong"), 5)
             taken = 0
             with suppress(ConnectionClosed):
                 while True:
                     taken += len(await asyncio.wait_for(socket.recv(), 10))
             # The connection may have been cut before its code could be read.
-            assert socket.close_code in (frames.CLOSE_SLOW_READER, 1006)
+            assert socket.close_code in (CloseCode.SLOW_READER, 1006)
             return taken, grown
 
     taken, grown = asyncio.run(neglect())
-    print(f"{taken:,} bytes came of {WATCHES:,} MB; the web process grew by {grown:,}")
     assert taken < 0.3 * WATCHES * 1_000_000, "it was never closed"
     assert grown < 20 * MAX_UNREAD_BYTES

@@ -48,7 +48,6 @@ def test_an_answer_goes_on_from_its_last_token_when_its_worker_is_killed(
     until(lambda: is_given_to_others(request), what="attempt 2 in line")
     waited_s = time.monotonic() - killed_at
     until(lambda: len(transcript(request).token_ids) > had, what="the next token")
-    recovery_s = time.monotonic() - killed_at
     until(lambda: ended(request), what="the end")
     answer = transcript(request)
     assert answer.result is not None
@@ -58,7 +57,6 @@ def test_an_answer_goes_on_from_its_last_token_when_its_worker_is_killed(
     assert sorted(answer.attempts) == [1, 2]
     assert answer.result.continued_tokens >= had
     assert waited_s < settings().lease_s + 4
-    print(f"in line again after {waited_s:.1f} s, next token {recovery_s:.1f} s after the kill")
 
 
 def test_a_worker_that_comes_back_from_a_stall_changes_nothing(
@@ -151,7 +149,6 @@ def test_a_worker_told_to_stop_hands_its_answers_back(worker: Worker, ask: Ask) 
     entry = ledger.look(request.request_id)
     assert entry is not None
     assert (entry.state, entry.attempt, entry.losses) == ("waiting", 2, 0)
-    print(f"handed back and stopped in {took_s:.1f} s")
     assert took_s < 12
     worker.start()
     until(lambda: ended(request), what="the end")

@@ -37,7 +37,7 @@ def alice(site: Stack) -> httpx.Client:
     """Alice, and a worker that has its model."""
     if "worker" not in site.processes:
         site.start_worker()
-    site._wait("the model", site._is_ready, seconds=120)
+    site.wait_ready()
     return sign_in(site, "alice")
 
 
@@ -74,7 +74,6 @@ def test_an_open_page_is_told_within_ten_seconds_and_can_continue_later(
             return (await page.read(socket, until="ended"))["message"]
 
     page, told, conversation, took_s = asyncio.run(lose())
-    print(f"interrupted {took_s:.1f} s after the kill")
     assert took_s < PROMISED_S
     answer = ended(alice, conversation, within_s=0.5)
     assert (answer["finish_reason"], answer["error_code"]) == ("interrupted", "worker_lost")
@@ -82,7 +81,7 @@ def test_an_open_page_is_told_within_ten_seconds_and_can_continue_later(
     assert answer["position"] == page.tokens >= 10
 
     site.start_worker()
-    site._wait("the model", site._is_ready, seconds=120)
+    site.wait_ready()
     longer = asyncio.run(go_on(answer))
     assert longer["id"] == answer["id"]
     assert longer["text"].startswith(answer["text"])
@@ -101,7 +100,6 @@ def test_an_answer_that_nobody_watches_is_stored_within_ten_seconds(
     page, conversation, killed_at = asyncio.run(lose())
     answer = ended(alice, conversation, within_s=PROMISED_S + 5)
     took_s = time.monotonic() - killed_at
-    print(f"stored {took_s:.1f} s after the kill")
     assert took_s < PROMISED_S
     assert answer["finish_reason"] == "interrupted"
     assert answer["text"].startswith(page.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from typing import Any
@@ -13,6 +14,8 @@ from django.test import Client
 
 from chatsite.accounts.models import User
 from chatsite.asgi import application
+from chatsite.notifier import group_of
+from inference.queue.connection import connect
 
 ORIGIN = (b"origin", b"http://localhost")
 HOST = (b"host", b"localhost")
@@ -42,6 +45,14 @@ async def frame_of(socket: Any, kind: str) -> dict[str, Any]:
         if frame["type"] == kind:
             return frame
     raise AssertionError(f"no {kind} frame came")
+
+
+async def join_group(user: User) -> None:
+    """Wait until a socket of this person's is told of changes: it joins behind its welcome."""
+    channel = f"asgi__group__{group_of(user.pk)}"  # as channels_redis names it
+    async with asyncio.timeout(5):
+        while not connect().pubsub_numsub(channel)[0][1]:
+            await asyncio.sleep(0.01)
 
 
 def sent(text: str, **fields: Any) -> str:

@@ -9,6 +9,7 @@ Processes are stopped by their ids, and what they said is kept in `stack.folder`
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -64,8 +65,8 @@ class Stack:
             self.manage("migrate", "--verbosity", "0")
             self.start_light_worker()
             self.start_web()
-            self._wait("Daphne", lambda: self._is_up("/healthz"), seconds=30)
-            self._wait("the model", self._is_ready, seconds=180)
+            self.wait_up()
+            self.wait_ready()
         except BaseException:
             self.stop()
             raise
@@ -168,8 +169,30 @@ class Stack:
     def api_key(self, user: str) -> str:
         return self.manage("apikey", user).strip()
 
+    def row(self, request_id: str) -> dict[str, Any]:
+        """The stored row of a request, once it has ended."""
+        shown = self.python(
+            "import time, json\n"
+            "from chatsite.generation.models import Generation\n"
+            "for _ in range(50):\n"
+            f"    row = Generation.objects.filter(pk={request_id!r}).values().get()\n"
+            "    if row['stored_at']: break\n"
+            "    time.sleep(0.1)\n"
+            "print(json.dumps(row, default=str))\n"
+        )
+        row: dict[str, Any] = json.loads(shown.strip().splitlines()[-1])
+        return row
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def wait_up(self, *, seconds: float = 30) -> None:
+        """Until the web server answers."""
+        self._wait("Daphne", lambda: self._is_up("/healthz"), seconds=seconds)
+
+    def wait_ready(self, *, seconds: float = 180) -> None:
+        """Until the worker has its model."""
+        self._wait("the model", self._is_ready, seconds=seconds)
 
     def _is_up(self, path: str) -> bool:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from chatsite.errors import ChatError
+from inference import client
 from inference.contract import ErrorCode, FinishReason
 
 INVALID = "invalid_request_error"
@@ -105,6 +106,12 @@ def of_chat_error(error: ChatError) -> ApiError:
     elif error.status >= 500:
         return unavailable(error.text, code=error.code)
     return ApiError(error.status, error.text, kind=kind, param=error.field or None, code=error.code)
+
+
+def of_client_error(error: client.ClientError) -> ApiError:
+    """The refusal of a request that could not be submitted."""
+    is_away = isinstance(error, client.RedisUnavailable)
+    return of_result(error.code, error.code.sentence if is_away else str(error))
 
 
 def of_result(

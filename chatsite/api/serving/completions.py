@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from uuid import uuid4
 
 from django.http import HttpResponse, StreamingHttpResponse
 
@@ -23,9 +22,10 @@ from chatsite.api.serving.runs import Run, refuse_without_worker, stop
 from chatsite.api.serving.sampling_params import sampling_of
 from chatsite.api.serving.structured import form_of
 from chatsite.catalog.models import LanguageModel, SamplingPreset
-from chatsite.catalog.selection import choose_preset, with_seed
+from chatsite.catalog.selection import choose_preset
+from chatsite.generation.build import build_request
 from inference import client
-from inference.contract import PRIORITY_API, GenerationRequest, SamplingParams
+from inference.contract import PRIORITY_API, SamplingParams
 
 
 def chat_completion(caller: Caller, body: ChatBody) -> GenerationReply:
@@ -182,11 +182,11 @@ def _run(
     choices = []
     for index in range(len(asked) * n):
         one = asked[index // n]
-        request = GenerationRequest(
-            request_id=uuid4().hex,
+        request = build_request(
             model=model.slug,
             prompt_token_ids=one.prompt,
-            sampling=_seeded(one.sampling, index % n),
+            sampling=one.sampling,
+            choice=index % n,
             received=caller.received,
             priority=PRIORITY_API + (body.priority or 0),
             source="api",
@@ -217,14 +217,6 @@ def _split(body: GenerationBody, text: client.TextModel, asked: Asked) -> Split 
         return None
     continues = bool(getattr(body, "continue_final_message", None))
     return split_of(text, asked.prompt, continues=continues)
-
-
-def _seeded(sampling: SamplingParams, number: int) -> SamplingParams:
-    """Choices of one prompt draw differently: a given seed is counted up."""
-    if sampling.seed is not None and number:
-        seed = (sampling.seed + number + 2**63) % 2**64 - 2**63
-        return dataclasses.replace(sampling, seed=seed)
-    return with_seed(sampling)
 
 
 @dataclass(frozen=True, slots=True)

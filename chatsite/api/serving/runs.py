@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -13,17 +13,26 @@ from django.conf import settings
 from django.db import transaction
 
 from chatsite.api.access.quotas import check_quota, check_unfinished
-from chatsite.api.http.error_responses import of_result, unavailable
+from chatsite.api.http.error_responses import ApiError, of_client_error, of_result, unavailable
 from chatsite.api.http.threads import POOL
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.replies import Timings, Usage
 from chatsite.api.serving.choice import Choice, Piece
 from chatsite.catalog.models import LanguageModel, SamplingPreset
-from chatsite.generation import request_life as requests
-from chatsite.generation import rows as metrics
+from chatsite.generation.follow import StreamLost, follow
 from chatsite.generation.models import Generation
+from chatsite.generation.rows import open_generation
+from chatsite.generation.store import end_without_worker
+from chatsite.generation.submit import cancel_unwanted, note_submitted, submit
 from inference import client
-from inference.contract import ErrorCode, Event, Progress, Result, Stamp, Started, WorkerState
+from inference.contract import (
+    ErrorCode,
+    Event,
+    FinishReason,
+    Progress,
+    Started,
+    WorkerState,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +65,7 @@ class Run:
             check_unfinished(self.key, **asked)
             self.headers |= check_quota(self.key, **asked)
             for choice in self.choices:
-                metrics.open_generation(
+                open_generation(
                     choice.request,
                     subject=None,
                     user_id=self.key.owner_id,
@@ -70,15 +79,20 @@ class Run:
         sent: list[Choice] = []
         try:
             for choice in self.choices:
-                _send(choice)
+                choice.submitted = submit(choice.request)
                 sent.append(choice)
         except Exception as error:
             stop(sent)
+            code = error.code if isinstance(error, client.ClientError) else ErrorCode.NOT_SENT
             for choice in self.choices[len(sent) :]:
-                code = getattr(error, "code", "") or "not_sent"
-                requests.end_without_worker(
-                    UUID(choice.request.request_id), "failed", code=code, text=str(error)[:300]
+                end_without_worker(
+                    UUID(choice.request.request_id),
+                    FinishReason.FAILED,
+                    code=code,
+                    text=str(error)[:300],
                 )
+            if isinstance(error, client.ClientError):
+                raise of_client_error(error) from error
             raise
 
     def _param_of_number(self) -> str:
@@ -160,55 +174,26 @@ class Run:
         return timings
 
 
-def _send(choice: Choice) -> None:
-    request = choice.request
-    try:
-        client.submit(request)
-    except client.RedisUnavailable as error:
-        raise unavailable(
-            "The queue can't be reached just now.", code=ErrorCode.QUEUE_UNAVAILABLE
-        ) from error
-    except client.ClientError as error:
-        raise of_result(error.code, str(error)) from error
-    choice.submitted = Stamp.now()
-
-
 def _note_submitted(choices: Sequence[Choice]) -> None:
     for choice in choices:
-        request = choice.request
-        metrics.mark_submitted(UUID(request.request_id), request.received, choice.submitted)
+        note_submitted(choice.request, choice.submitted)
 
 
 async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:
-    event: Event | client.Place | None = None
     try:
-        async for event in client.hub().follow(choice.request.request_id):
+        async for event in follow(choice.request.request_id):
             await queue.put((choice, event))
-        if not isinstance(event, Result):
-            await queue.put(of_result("interrupted", "The answer's stream was lost."))
+    except StreamLost:
+        await queue.put(of_result(None, "The answer's stream was lost."))
     except client.SlowReader:
-        await queue.put(of_result("slow_reader", "The answer was read too slowly."))
+        await queue.put(ApiError(500, "The answer was read too slowly.", code="slow_reader"))
     except Exception as error:
         await queue.put(error)
 
 
 def stop(choices: Sequence[Choice]) -> None:
     """Cancel requests that nobody waits for."""
-    cancel_all([choice.request.request_id for choice in choices])
-
-
-def cancel_all(request_ids: Iterable[str]) -> None:
-    """Cancel requests, whether or not the database can be asked.
-
-    A failure is logged: their tokens are bounded.
-    """
-    for request_id in request_ids:
-        try:
-            client.cancel(request_id)
-        except client.RedisUnavailable:
-            logger.warning("could not stop %s: the queue is away", request_id[:8])
-        except Exception:
-            logger.exception("could not stop %s", request_id[:8])
+    cancel_unwanted(choice.request.request_id for choice in choices)
 
 
 SERVED_S = 1.0
@@ -223,9 +208,7 @@ def refuse_without_worker(model: LanguageModel) -> None:
     try:
         snapshots = client.workers()
     except client.RedisUnavailable as error:
-        raise unavailable(
-            "The queue can't be reached just now.", code=ErrorCode.QUEUE_UNAVAILABLE
-        ) from error
+        raise of_client_error(error) from error
     if not any(s.model == model.slug and s.engine.state != WorkerState.FAILED for s in snapshots):
         text = f"No worker serves the model '{model.slug}' at the moment. Try again later."
         raise unavailable(text, code=ErrorCode.NO_WORKER, retry_after_s=15)

@@ -5,7 +5,7 @@ const RETRY_MS = [300, 600, 1200, 2500, 5000, 8000];
 const PING_MS = 15_000;
 const SILENCE_MS = 40_000;
 const SIGNED_OUT = 4401;
-const NOT_TAKEN = [1009, 1003]; // too large, and of a kind that the site doesn't take
+const NOT_TAKEN = [1009, 4403]; // too large, and of a kind that the site doesn't take
 const RELOADED_FOR = "reloaded-for";
 
 export class ChatSocket {

@@ -31,7 +31,7 @@ def test_a_killed_worker_that_nobody_replaces_leaves_text_and_a_continue_button(
     assert alice.shows_exactly(before["text"])
 
     stack.start_worker()
-    stack._wait("the model", stack._is_ready, seconds=120)
+    stack.wait_ready()
     button.click()
     alice.goes_on_from(before)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
@@ -15,20 +13,15 @@ from django.test import Client
 
 from chatsite.accounts.models import User
 from chatsite.asgi import application
-from chatsite.chat import frames
-from tests.chatsite.accounts.conftest import PASSWORD
+from inference.contract import CloseCode
+from tests.support.page import PASSWORD
+from tests.support.sockets import join_group, opened
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.django_db(transaction=True)]
-opened: list[WebsocketCommunicator] = []
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def _sockets(live_redis: object) -> AsyncIterator[None]:
-    yield
-    while opened:
-        socket = opened.pop()
-        socket.future.cancel()
-        await asyncio.gather(socket.future, return_exceptions=True)
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("sockets"),
+]
 
 
 async def open_page(user: User) -> tuple[Client, WebsocketCommunicator]:
@@ -45,7 +38,7 @@ async def open_page(user: User) -> tuple[Client, WebsocketCommunicator]:
     opened.append(socket)
     assert (await socket.connect())[0]
     await socket.receive_from(timeout=5)  # welcome
-    await asyncio.sleep(0.3)  # the group is joined behind the welcome
+    await join_group(user)
     return client, socket
 
 
@@ -55,7 +48,7 @@ async def is_closed(socket: WebsocketCommunicator) -> bool:
         said = await socket.receive_output(timeout=2)
     except TimeoutError:
         return False
-    return said["type"] == "websocket.close" and said["code"] == frames.CLOSE_SIGNED_OUT
+    return said["type"] == "websocket.close" and said["code"] == CloseCode.SIGNED_OUT
 
 
 async def test_signing_out_closes_this_sessions_pages_only(alice: User) -> None:

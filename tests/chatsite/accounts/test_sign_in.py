@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 
 from chatsite.accounts.addresses import client_address
 from chatsite.accounts.models import User
-from tests.chatsite.accounts.conftest import PASSWORD
+from tests.support.page import PASSWORD
 
 SIGN_IN = "/accounts/sign-in/"
 

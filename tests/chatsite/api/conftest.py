@@ -22,13 +22,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item._id = item.id.with_params(operation)
 
 
-@pytest.fixture(scope="session")
-def secret(stack: Stack) -> str:
-    stack.add_user("alice-of-the-api")
-    return stack.api_key("alice-of-the-api")
+@pytest.fixture(scope="module")
+def secret(request: pytest.FixtureRequest, stack: Stack) -> str:
+    """A key of a person of each test module's own, on the site that the module uses."""
+    name = f"alice-of-{request.module.__name__.rsplit('.')[-1]}"
+    stack.add_user(name)
+    return stack.api_key(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ai(stack: Stack, secret: str) -> Iterator[openai.OpenAI]:
     """The official client, with nothing changed but its base URL and key."""
     with openai.OpenAI(base_url=stack.url + "/v1", api_key=secret, max_retries=0) as client:
@@ -66,6 +68,12 @@ class Streams:
     def alive(self) -> int:
         """How many requests of the site wait or run."""
         return int(self.redis.scard("chatsite:live"))
+
+    async def until_none_waits(self, *, seconds: float = 10) -> None:
+        """Until a worker has taken up every request."""
+        async with asyncio.timeout(seconds):
+            while self.redis.zcard(f"chatsite:waiting:{SLUG}"):
+                await asyncio.sleep(0.01)
 
     async def until_alive(self, number: int, *, seconds: float = 10) -> None:
         async with asyncio.timeout(seconds):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.chatsite.api.conftest import Streams
 from tests.support.stack import SLUG, Stack
 
 pytestmark = pytest.mark.timeout(200)
@@ -47,17 +46,6 @@ def stack(default_model_dir) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def secret(stack: Stack) -> str:
-    stack.add_user("dora-of-the-api")
-    return stack.api_key("dora-of-the-api")
-
-
-@pytest.fixture
-def streams(stack: Stack, secret: str) -> Streams:
-    return Streams(stack, secret)
-
-
 @pytest.mark.asyncio
 async def test_a_program_that_fills_all_it_may_leaves_room_for_people(stack, streams, secret):
     headers = {"Authorization": f"Bearer {secret}"}
@@ -71,7 +59,7 @@ async def test_a_program_that_fills_all_it_may_leaves_room_for_people(stack, str
             return await client.send(asked, stream=True)
 
         held = [await fill(7)]  # seven of the worker's eight places
-        time.sleep(2)
+        await streams.until_none_waits()
         held.append(await fill(7))  # seven of the line's eight
         assert [reply.status_code for reply in held] == [200, 200]
         full = await fill(1)
@@ -112,7 +100,7 @@ def test_without_its_queue_the_site_says_so_and_goes_on_afterwards(stack, secret
         stack.redis.start()
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
-    assert refused.json()["error"]["code"] == "queue_away"
+    assert refused.json()["error"]["code"] == "queue_unavailable"
     assert refused.json()["error"]["type"] == "server_error"
     deadline = time.monotonic() + 30
     while (reply := post()).status_code != 200:

@@ -16,10 +16,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 import httpx
-import openai
 import pytest
 
-from tests.chatsite.api.conftest import Streams
 from tests.support.stack import SLUG, Stack
 from tests.support.vocabularies import byte_level
 
@@ -70,23 +68,6 @@ def thinking_model(source: Path, target: Path) -> None:
             (target / file.name).write_text(file.read_text() + OPENS_A_THOUGHT)
         else:
             shutil.copy(file, target)  # a link out of its folder isn't served
-
-
-@pytest.fixture(scope="module")
-def secret(stack: Stack) -> str:
-    stack.add_user("carol-of-the-api")
-    return stack.api_key("carol-of-the-api")
-
-
-@pytest.fixture(scope="module")
-def ai(stack: Stack, secret: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=stack.url + "/v1", api_key=secret, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def streams(stack: Stack, secret: str) -> Streams:
-    return Streams(stack, secret)
 
 
 # --- a model that thinks ---
@@ -225,7 +206,7 @@ async def test_a_stream_that_waits_beats_and_one_that_is_left_never_runs(streams
                 assert streams.alive() == 2
             await streams.until_alive(1, seconds=2)  # gone from the line, while the other runs
         await streams.until_alive(0, seconds=2)
-    row = _record(stack, left)
+    row = stack.row(left)
     assert row["state"] == "cancelled"
     assert row["started_us"] is None
     assert row["submitted_us"] is None or row["submitted_us"] > 0
@@ -235,19 +216,6 @@ def test_the_next_in_line_is_taken_up_at_once(ai):
     began = time.monotonic()
     ai.completions.create(model=SLUG, prompt="Once", max_tokens=1, n=10)
     assert time.monotonic() - began < 5  # a second each where nobody wakes the worker
-
-
-def _record(stack: Stack, request_id: str) -> dict:
-    shown = stack.python(
-        "import time, json\n"
-        "from chatsite.generation.models import Generation\n"
-        "for _ in range(50):\n"
-        f"    row = Generation.objects.filter(pk={request_id!r}).values().get()\n"
-        "    if row['stored_at']: break\n"
-        "    time.sleep(0.1)\n"
-        "print(json.dumps(row, default=str))\n"
-    )
-    return json.loads(shown.strip().splitlines()[-1])
 
 
 # --- bounds ---

@@ -251,16 +251,7 @@ def test_errors_are_the_clients_own_kinds(ai, stack):
 def test_the_request_is_in_the_same_statistics(ai, stack):
     reply = ai.chat.completions.create(model=SLUG, messages=HELLO, max_tokens=4)
     request_id = str(uuid.UUID(reply._request_id))
-    shown = stack.python(
-        "import time, json\n"
-        "from chatsite.generation.models import Generation\n"
-        "for _ in range(50):\n"
-        f"    row = Generation.objects.filter(pk={request_id!r}).values().get()\n"
-        "    if row['stored_at']: break\n"
-        "    time.sleep(0.1)\n"
-        "print(json.dumps(row, default=str))\n"
-    )
-    row = json.loads(shown.strip().splitlines()[-1])
+    row = stack.row(request_id)
     assert row["source"] == "api"
     assert row["api_key"].startswith("sk-chat-")
     assert row["state"] in ("stop", "length")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.chatsite.api.conftest import Streams
 from tests.support.stack import SLUG, Stack
 
 pytestmark = pytest.mark.timeout(200)
@@ -31,17 +30,6 @@ def stack(default_model_dir: Path) -> Iterator[Stack]:
     environment = {"CHATSITE_DTYPE": "bfloat16", "MAX_UNREAD_S": str(MAX_UNREAD_S)}
     with Stack(environment=environment) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def secret(stack: Stack) -> str:
-    stack.add_user("emil-of-the-api")
-    return stack.api_key("emil-of-the-api")
-
-
-@pytest.fixture
-def streams(stack: Stack, secret: str) -> Streams:
-    return Streams(stack, secret)
 
 
 def opened(stack: Stack, secret: str, body: dict) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from typing import Any
@@ -13,10 +12,10 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from chatsite.accounts.models import User
-from chatsite.chat import frames
 from chatsite.chat.models import Conversation, Message
 from chatsite.generation.models import Generation
-from tests.support.sockets import frame_of, open_socket, sent
+from inference.contract import CloseCode
+from tests.support.sockets import frame_of, join_group, open_socket, sent
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -34,7 +33,7 @@ async def test_a_foreign_or_missing_origin_is_refused(alice: User, origin: Any) 
 
 async def test_a_stranger_is_told_to_sign_in() -> None:
     socket = await open_socket(None)
-    assert (await socket.receive_output())["code"] == frames.CLOSE_SIGNED_OUT
+    assert (await socket.receive_output())["code"] == CloseCode.SIGNED_OUT
 
 
 BAD_FRAMES = [
@@ -74,17 +73,12 @@ async def test_every_bad_frame_gets_an_error_that_names_what_is_wrong(
     await socket.disconnect()
 
 
-async def test_binary_and_oversized_frames_close_the_socket_with_a_code(alice: User) -> None:
+async def test_a_binary_frame_closes_the_socket_with_a_code(alice: User) -> None:
     socket = await open_socket(alice)
     await socket.send_to(bytes_data=b"\x00\x01")
     while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_BINARY
-    socket = await open_socket(alice)
-    await socket.send_to(text_data="x" * (frames.MAX_FRAME_BYTES + 1))
-    while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
-        pass
-    assert output["code"] == frames.CLOSE_TOO_BIG
+    assert output["code"] == CloseCode.BINARY_FRAME
 
 
 async def test_flooding_closes_the_socket(alice: User) -> None:
@@ -93,7 +87,7 @@ async def test_flooding_closes_the_socket(alice: User) -> None:
         await socket.send_to(text_data='{"type":"ping"}')
     while (output := await socket.receive_output(timeout=5))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_FLOODING
+    assert output["code"] == CloseCode.TOO_MANY_FRAMES
 
 
 async def test_bob_gets_the_same_answer_for_alices_ids_as_for_nobodys(
@@ -164,13 +158,13 @@ async def test_trouble_beside_a_frame_closes_the_socket_with_a_code_and_no_more(
 
     socket = await open_socket(alice)
     await frame_of(socket, "welcome")
-    await asyncio.sleep(0.3)  # it joins the person's group
+    await join_group(alice)
     monkeypatch.setattr(queries, "one_conversation", away)
     message = {"type": "conversation.changed", "conversation": str(thread.id)}
     await get_channel_layer().group_send(group_of(alice.pk), message)
     while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_BROKEN
+    assert output["code"] == CloseCode.BROKEN
 
 
 async def test_deactivation_closes_open_sockets(alice: User) -> None:
@@ -180,7 +174,7 @@ async def test_deactivation_closes_open_sockets(alice: User) -> None:
     await sync_to_async(alice.save)()
     while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_SIGNED_OUT
+    assert output["code"] == CloseCode.SIGNED_OUT
 
 
 async def test_a_session_that_ended_unheard_closes_its_sockets(
@@ -196,4 +190,4 @@ async def test_a_session_that_ended_unheard_closes_its_sockets(
     await Session.objects.all().adelete()  # as sign-out does; its message was lost with Redis
     while (output := await socket.receive_output(timeout=15))["type"] != "websocket.close":
         pass
-    assert output["code"] == frames.CLOSE_SIGNED_OUT
+    assert output["code"] == CloseCode.SIGNED_OUT

@@ -15,7 +15,7 @@ from django.test import Client
 from chatsite.accounts.models import User
 from chatsite.chat.models import Message
 from chatsite.generation.models import Generation
-from tests.support.sockets import frame_of, open_socket, sent
+from tests.support.sockets import frame_of, join_group, open_socket, sent
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -58,26 +58,25 @@ async def test_the_last_tokens_come_before_the_end_though_it_was_stored_first(
     """The task that stores may be quicker than this socket's way: at 64 streams two answers were."""
     from channels.layers import get_channel_layer
 
-    from chatsite.chat import consumers
+    from chatsite.chat import streaming
     from chatsite.notifier import group_of
-    from inference.contract import Delta, Result
+    from inference.contract import Delta, FinishReason, Result
 
     is_stored = asyncio.Event()
 
-    class SlowHub:
-        async def follow(self, request_id: str, **_: Any) -> AsyncIterator[Any]:
-            await is_stored.wait()
-            for n, text in enumerate("abc"):
-                await asyncio.sleep(0.05)
-                yield Delta(request_id=request_id, attempt=1, position=n, token_ids=(n,),
-                            text=text, text_offset=n, mono_ns=n)  # fmt: skip
-            yield Result(request_id=request_id, attempt=1, finish_reason="stop")
+    async def follow_slowly(request_id: str, **_: Any) -> AsyncIterator[Any]:
+        await is_stored.wait()
+        for n, text in enumerate("abc"):
+            await asyncio.sleep(0.05)
+            yield Delta(request_id=request_id, attempt=1, position=n, token_ids=(n,),
+                        text=text, text_offset=n, mono_ns=n)  # fmt: skip
+        yield Result(request_id=request_id, attempt=1, finish_reason=FinishReason.STOP)
 
-    monkeypatch.setattr(consumers.client, "hub", SlowHub)
-    monkeypatch.setattr(consumers.requests, "store", lambda request: True)
+    monkeypatch.setattr(streaming, "follow", follow_slowly)
+    monkeypatch.setattr(streaming, "store", lambda request: True)
     socket = await open_socket(alice)
     await frame_of(socket, "welcome")
-    await asyncio.sleep(0.3)  # it joins the person's group
+    await join_group(alice)
     await socket.send_to(text_data=sent("Count."))
     accepted = await frame_of(socket, "accepted")
     rows = Message.objects.filter(id=accepted["messages"][1]["id"])
@@ -100,15 +99,18 @@ async def test_the_last_tokens_come_before_the_end_though_it_was_stored_first(
 async def test_a_checkpointed_answer_that_the_queue_lost_keeps_its_count_of_tokens(
     alice: User, catalog: Any
 ) -> None:
-    from chatsite.generation import request_life as requests
+    from chatsite.generation.store import end_without_worker
+    from inference.contract import ErrorCode, FinishReason
 
     socket = await open_socket(alice)
     await socket.send_to(text_data=sent("Count."))
     answer = (await frame_of(socket, "accepted"))["messages"][1]
     rows = Message.objects.filter(id=answer["id"])
-    await rows.aupdate(text="one two three", token_ids=[1, 2, 3], state="running")
-    end = sync_to_async(requests.end_without_worker)
-    assert await end(uuid.UUID(answer["request"]), "interrupted", code="queue_lost")
+    await rows.aupdate(text="one two three", token_ids=[1, 2, 3], num_tokens=3, state="running")
+    end = sync_to_async(end_without_worker)
+    assert await end(
+        uuid.UUID(answer["request"]), FinishReason.INTERRUPTED, code=ErrorCode.QUEUE_LOST
+    )
     stored = await Generation.objects.aget(request_id=answer["request"])
     assert (stored.state, stored.completion_tokens) == ("interrupted", 3)
     assert (await rows.aget()).text == "one two three"
@@ -117,8 +119,10 @@ async def test_a_checkpointed_answer_that_the_queue_lost_keeps_its_count_of_toke
     longer = answer["request"]
     while longer == answer["request"]:  # what tells other tabs of the first one comes, too
         longer = (await frame_of(socket, "accepted"))["messages"][-1]["request"]
-    await rows.aupdate(text="one two three four", token_ids=[1, 2, 3, 4], state="running")
-    assert await end(uuid.UUID(longer), "interrupted", code="queue_lost")
+    await rows.aupdate(
+        text="one two three four", token_ids=[1, 2, 3, 4], num_tokens=4, state="running"
+    )
+    assert await end(uuid.UUID(longer), FinishReason.INTERRUPTED, code=ErrorCode.QUEUE_LOST)
     stored = await Generation.objects.aget(request_id=longer)
     assert (stored.continued_tokens, stored.completion_tokens) == (3, 1)
     await socket.disconnect()
@@ -135,9 +139,9 @@ async def test_deleting_a_conversation_in_mid_answer_leaves_nothing_dangling(
     url = f"/conversations/{accepted['conversation']['id']}/delete/"
     await sync_to_async(client.post)(url, "{}", content_type="application/json")
     assert (await frame_of(socket, "changed"))["deleted"]
-    from chatsite.chat.tasks import store_unheard
+    from chatsite.generation.tasks import store_finished
 
-    await sync_to_async(store_unheard)()
+    await sync_to_async(store_finished)()
     assert await Message.objects.acount() == 0
     assert [g.state async for g in Generation.objects.all()] == ["cancelled"]
     await socket.disconnect()

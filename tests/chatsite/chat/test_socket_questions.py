@@ -185,16 +185,16 @@ async def test_odd_text_is_kept_as_text(alice: User, catalog: Any, text: str) ->
 
 
 async def test_a_title_given_meanwhile_is_kept(alice: User, catalog: Any, monkeypatch: Any) -> None:
-    from chatsite.chat import actions
+    from chatsite.chat import actions, prompt
 
-    fit = actions.client.fit
+    fit = prompt.client.fit
 
     def rename_meanwhile(*args: Any, **options: Any) -> Any:
         Conversation.objects.update(title="Mine", is_titled_by_owner=True)
         return fit(*args, **options)
 
     conversation = await Conversation.objects.acreate(owner=alice, title="Its own")
-    monkeypatch.setattr(actions.client, "fit", rename_meanwhile)
+    monkeypatch.setattr(prompt.client, "fit", rename_meanwhile)
     await sync_to_async(actions.send_message)(
         alice, client_id=uuid.uuid4(), text="Hi", conversation_id=conversation.id
     )

@@ -1,4 +1,4 @@
-"""Alice owns, Bob is the other user, Charlie is staff without permission, Dana the admin."""
+"""Clients that are signed in, and no figures left of the test before."""
 
 from __future__ import annotations
 
@@ -12,30 +12,6 @@ from chatsite.accounts.models import User
 @pytest.fixture(autouse=True)
 def _no_figures_of_the_test_before():
     cache.clear()
-
-
-def person(username: str, **rights: bool) -> User:
-    return User.objects.create_user(username, **rights)  # no password: hashing is slow
-
-
-@pytest.fixture
-def alice(db) -> User:
-    return person("alice")
-
-
-@pytest.fixture
-def bob(db) -> User:
-    return person("bob")
-
-
-@pytest.fixture
-def charlie(db) -> User:
-    return person("charlie", is_staff=True)
-
-
-@pytest.fixture
-def dana(db) -> User:
-    return person("dana", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture

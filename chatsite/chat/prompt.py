@@ -1,0 +1,85 @@
+"""From a branch of a conversation to the request that answers it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.utils.translation import gettext as _
+
+from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.chat.models import Message
+from chatsite.error_messages import field_sentence
+from chatsite.errors import ChatError
+from chatsite.generation.build import build_request
+from inference import client
+from inference.contract import ErrorCode, GenerationRequest, InvalidField, Stamp
+
+Turn = dict[str, str]
+
+
+def turns_to(leaf: Message | None) -> list[Turn]:
+    """The branch from its root to `leaf` as chat turns; answers without text are left out."""
+    if leaf is None:
+        return []
+    rows = {
+        row["id"]: row
+        for row in Message.objects.filter(conversation_id=leaf.conversation_id).values(
+            "id", "parent_id", "role", "text"
+        )
+    }
+    turns: list[Turn] = []
+    at = leaf.id
+    while at is not None:
+        row = rows[at]
+        if row["text"]:
+            turns.append({"role": row["role"], "content": row["text"]})
+        at = row["parent_id"]
+    turns.reverse()
+    return turns
+
+
+def request_for(
+    turns: list[Turn],
+    *,
+    model: LanguageModel,
+    preset: SamplingPreset,
+    received: Stamp,
+    continue_from: tuple[int, ...] = (),
+) -> tuple[GenerationRequest, int]:
+    """The request for these turns, and how many of the oldest were left out. Raises ChatError."""
+    if model.system_prompt:
+        turns = [{"role": "system", "content": model.system_prompt}, *turns]
+    try:
+        sampling = preset.sampling()
+        # The limit counts the whole answer: going on gives as many tokens again.
+        sampling = replace(sampling, max_tokens=sampling.max_tokens + len(continue_from))
+        fitted = client.fit(
+            model.slug, turns, max_tokens=sampling.max_tokens, continued_tokens=len(continue_from)
+        )
+    except InvalidField as error:
+        raise ChatError(ErrorCode.BAD_PRESET, field_sentence(error), field=error.field) from error
+    except client.PromptTooLong as error:
+        raise ChatError(ErrorCode.PROMPT_TOO_LONG, _too_long(error), field="text") from error
+    except client.ClientError as error:
+        raise ChatError(error.code) from error
+    request = build_request(
+        model=model.slug,
+        prompt_token_ids=fitted.token_ids,
+        sampling=sampling,
+        received=received,
+        source="chat",
+        continue_from=continue_from,
+    )
+    return request, fitted.trimmed_messages
+
+
+def _too_long(error: client.PromptTooLong) -> str:
+    counted = (
+        _("This is too long for the model: %(prompt)s tokens, and its context holds %(context)s.")
+        if error.is_exact
+        else _(
+            "This is too long for the model: more than %(prompt)s tokens, and its context holds "
+            "%(context)s."
+        )
+    )
+    return counted % {"prompt": f"{error.prompt_tokens:,}", "context": f"{error.context_length:,}"}

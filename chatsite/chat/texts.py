@@ -1,0 +1,52 @@
+"""What people type, made fit to be stored: messages and titles."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from chatsite.chat.frames import MAX_TEXT_CHARS
+from chatsite.errors import ChatError
+from inference import client
+from inference.contract import ErrorCode
+
+MAX_TITLE_CHARS = 120
+AUTO_TITLE_CHARS = 60
+
+
+def clean_text(text: str, *, field: str = "text") -> str:
+    """The text with NUL and lone surrogates as U+FFFD, which databases and tokenizers refuse.
+
+    Raises ChatError for an empty or a too long one, naming `field`.
+    """
+    text = client.clean(text)
+    if not text.strip():
+        raise ChatError(ErrorCode.EMPTY_MESSAGE, field=field)
+    if len(text) > MAX_TEXT_CHARS:
+        raise ChatError(
+            ErrorCode.TEXT_TOO_LONG,
+            _("A message has at most %(limit)s characters; this one has %(length)s.")
+            % {"limit": f"{MAX_TEXT_CHARS:,}", "length": f"{len(text):,}"},
+            field=field,
+        )
+    return text
+
+
+def clean_title(title: str) -> str:
+    """A title on one line. Raises ChatError for an empty or a too long one."""
+    title = " ".join(clean_text(title, field="title").split())
+    if len(title) > MAX_TITLE_CHARS:
+        raise ChatError(
+            ErrorCode.TITLE_TOO_LONG,
+            _("A title has 1 to %(limit)d characters.") % {"limit": MAX_TITLE_CHARS},
+            field="title",
+        )
+    return title
+
+
+def auto_title(text: str) -> str:
+    """The first line of the question, cut at a word."""
+    line = " ".join(text.strip().split("\n", 1)[0].split()) or " ".join(text.split())
+    if len(line) <= AUTO_TITLE_CHARS:
+        return line
+    head = line[:AUTO_TITLE_CHARS]
+    return (head.rsplit(" ", 1)[0] if " " in head else head).rstrip(" ,;:.") + "…"

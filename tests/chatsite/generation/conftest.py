@@ -1,0 +1,14 @@
+"""Questions that are accepted, with a real Redis and no worker."""
+
+from __future__ import annotations
+
+import uuid
+
+from chatsite.accounts.models import User
+from chatsite.chat import actions
+from chatsite.chat.models import Message
+
+
+def ask(user: User, text: str = "What is a river?") -> Message:
+    """A question of this person's; its answer as it is stored."""
+    return actions.send_message(user, client_id=uuid.uuid4(), text=text).messages[-1]
