@@ -238,8 +238,8 @@ def test_prefill_progress_is_told(llama, bench):
     request_id = engine.ask(prompt_of(100), max_tokens=2)
     engine.listener.result(request_id)
     steps = engine.listener.progress(request_id)
-    told = [(p.done, p.total) for p in steps if p.phase == "prefill"]
-    assert told == [(0, 100), (32, 100), (64, 100), (96, 100)]
+    seen = [(p.done, p.total) for p in steps if p.phase == "prefill"]
+    assert seen == [(0, 100), (32, 100), (64, 100), (96, 100)]
 
 
 def test_logprobs_and_echo(llama, bench):

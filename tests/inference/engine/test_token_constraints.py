@@ -46,8 +46,8 @@ def test_only_allowed_tokens_come(llama, bench):
     free = engine.ask(prompt_of(9), max_tokens=16)
     for request_id in ids:
         assert set(engine.listener.tokens(request_id)) <= set(allowed)
-    told = engine.listener.deltas(ids[0])[0].logprobs[0]
-    assert told.sampled > told.chosen  # what is told of the others is the raw distribution's
+    entry = engine.listener.deltas(ids[0])[0].logprobs[0]
+    assert entry.sampled > entry.chosen  # the latter is of the raw distribution
     alone = bench(llama).answer(prompt_of(9), max_tokens=16)
     assert engine.listener.tokens(free) == alone
 
@@ -128,7 +128,7 @@ def test_a_salt_parts_the_prefix_cache(llama, bench):
     assert cached("a") == cached("b") == cached("") > 0
 
 
-def test_scores_of_a_prompt_that_was_thrown_back_are_counted_once(llama, bench):
+def test_scores_of_a_preempted_prompt_are_counted_once(llama, bench):
     """A person takes the only place of a scored prompt in the middle of its reading."""
     options = {"max_running": 1, "step_tokens": 32, "prefix_cache": False}
     engine = bench(llama, **options)
