@@ -31,7 +31,7 @@ from inference.engine.engine_stats import EngineStatsBuilder
 from inference.engine.inspection.inspection_queue import InspectionQueue
 from inference.engine.inspection.inspector import CHUNK_BESIDE_OTHERS
 from inference.engine.loader import TextArtifacts
-from inference.engine.model_runner import ModelRunner, PartialPrefill
+from inference.engine.model_runner import ModelRunner
 from inference.engine.output import (
     OutputProcessor,
     Record,
@@ -44,10 +44,10 @@ from inference.engine.sampling.grammar import BadSchema
 from inference.engine.sampling.sampler import WHY_NO_TOKEN, Sampled, Sampler
 from inference.engine.sampling.sampling_backend import NOT_FINITE
 from inference.engine.scheduling.kv_cache import BlockPool
-from inference.engine.scheduling.prefill_pacing import PrefillPacer
 from inference.engine.scheduling.scheduler import Scheduled, Scheduler
 from inference.engine.served_model import ServedModelInfo
 from inference.engine.step_output import echo_logprobs, sample_tokens
+from inference.engine.step_planner import StepPlanner
 
 log = logging.getLogger(__name__)
 
@@ -99,14 +99,7 @@ class Core:
             device=runner.device,
             backend=runner.backend.sampling_backend(),
         )
-        self._pacer = PrefillPacer(
-            max_gap_ratio=config.max_gap_ratio,
-            max_pause_s=config.max_pause_s,
-            step_tokens=config.step_tokens,
-            num_layers=runner.num_layers,
-        )
-        self._partial: PartialPrefill | None = None  # of the scheduler's interleaved chunk
-        self._is_turn_of_layers = False
+        self._planner = StepPlanner(config, runner, self.scheduler)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="engine-background")
         self._compiler = GrammarCompiler(
             text.make_grammars(sizes.vocab_size) if text.make_grammars else None,
@@ -119,7 +112,6 @@ class Core:
         self._stats_builder = EngineStatsBuilder(runner, self.scheduler, self.served, text)
         self.stats = self._stats_builder.build
         self._arrivals = 0
-        self._isolate_ids: set[str] = set()  # requests to be run one by one after a step failed
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -216,50 +208,16 @@ class Core:
 
     def step(self) -> bool:
         """Run one step, or layers of the chunk between steps. False if nothing could run."""
-        scheduler = self.scheduler
         self._reap_stopped()
         if self._compiler:
             self._queue_prepared()
-        decoding = sum(1 for active in scheduler.running if active.is_decoding)
-        prefilling = len(self.active) - len(self._compiler) - decoding
-        if scheduler.interleaved is not None and (self._is_turn_of_layers or decoding == 0):
-            self._run_layers(scheduler.interleaved, decoding=decoding, prefilling=prefilling)
-            return True
-        scheduled = scheduler.schedule(
-            step_tokens=self.config.step_tokens,
-            budget=self._pacer.budget(decoding=decoding, prefilling=prefilling),
-        )
-        self._is_turn_of_layers = True
-        if not scheduled:
-            return scheduler.interleaved is not None
-        if self._isolate_ids:
-            scheduled = self._isolate_failed(scheduled)
+        planned = self._planner.plan(num_queued=len(self.active) - len(self._compiler))
+        if planned is None:
+            return self.scheduler.interleaved is not None
         begin = time.monotonic()
-        if self._run(scheduled, lambda: self.runner.step(scheduled)):
-            self._pacer.observe(
-                decoding=sum(1 for item in scheduled if item.is_decode),
-                prefill_tokens=sum(item.num_tokens for item in scheduled if not item.is_decode),
-                step_s=time.monotonic() - begin,
-            )
+        is_done = self._run(planned.items, planned.forward)
+        planned.observe(is_done, time.monotonic() - begin)
         return True
-
-    def _run_layers(self, item: Scheduled, *, decoding: int, prefilling: int) -> None:
-        """Run some layers of the interleaved chunk; all that are left if no request decodes."""
-        self._is_turn_of_layers = False
-        begin = time.monotonic()
-        if self._partial is None or self._partial.item is not item:
-            self._partial = PartialPrefill(item)
-        partial, before = self._partial, self._partial.num_run
-        layers = self.runner.num_layers
-        if decoding:
-            layers = self._pacer.layers(item.num_tokens, decoding=decoding, prefilling=prefilling)
-        self._run([item], lambda: self.runner.run_layers(partial, layers))
-        if partial.num_run > before:
-            self._pacer.observe_interleaved(
-                tokens=item.num_tokens,
-                layers=partial.num_run - before,
-                spent_s=time.monotonic() - begin,
-            )
 
     def _run(self, scheduled: list[Scheduled], forward: Callable[[], torch.Tensor | None]) -> bool:
         """Compute these and record the outcome. False if that failed, or layers are left to run."""
@@ -366,7 +324,7 @@ class Core:
 
     def _forget(self, active: ActiveRequest) -> None:
         del self.active[active.id]
-        self._isolate_ids.discard(active.id)
+        self._planner.forget(active)
 
     def _recover(self, scheduled: list[Scheduled], error: Exception) -> None:
         """After a failed step: have its requests run one by one, so that only the culprit fails."""
@@ -375,7 +333,7 @@ class Core:
             torch.cuda.empty_cache()
         still = [item.request for item in scheduled if item.request.id in self.active]
         if len(scheduled) > 1:
-            self._isolate_ids.update(active.id for active in still)
+            self._planner.isolate(still)
             return
         for active in still:
             if memory:
@@ -389,14 +347,6 @@ class Core:
                     "The model failed on this request.",
                     poisoned=True,
                 )
-
-    def _isolate_failed(self, scheduled: list[Scheduled]) -> list[Scheduled]:
-        """Only the first of the requests that a failed step left to be run alone."""
-        for item in scheduled:
-            if item.request.id in self._isolate_ids:
-                self._isolate_ids.discard(item.request.id)
-                return [item]
-        return scheduled
 
     def _refuse(self, request: GenerationRequest, code: ErrorCode, text: str) -> None:
         worker = self.config.worker
