@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 MAX_UNTAKEN = 64  # events that lie between the hub and a client; the hub bounds those behind
 
-Item = tuple[Choice, Event | client.Place] | Exception
+Item = tuple[Choice, Event | client.QueuePosition] | Exception
 
 
 @dataclass
@@ -127,11 +127,11 @@ class Run:
                 if isinstance(item, Exception):
                     raise item
                 choice, event = item
-                if not noted and not isinstance(event, client.Place | Started):
+                if not noted and not isinstance(event, client.QueuePosition | Started):
                     noted = True  # a write that no first token has to wait for
                     API_POOL.submit(_note_submitted, self.choices)
                 self._note(event)
-                piece = None if isinstance(event, client.Place) else choice.take(event)
+                piece = None if isinstance(event, client.QueuePosition) else choice.take(event)
                 left -= choice.result is event
                 if piece is not None:
                     yield choice, piece
@@ -142,9 +142,9 @@ class Run:
             if running := [choice for choice in self.choices if choice.result is None]:
                 API_POOL.submit(stop, running)
 
-    def _note(self, event: Event | client.Place) -> None:
-        if isinstance(event, client.Place):
-            self.note = f"queued, place {event.place}"
+    def _note(self, event: Event | client.QueuePosition) -> None:
+        if isinstance(event, client.QueuePosition):
+            self.note = f"queued, place {event.position}"
         elif isinstance(event, Progress):
             self.note = f"{event.phase} {event.done}/{event.total}"
 
