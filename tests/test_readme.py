@@ -8,9 +8,7 @@ from pathlib import Path
 from tests.support.chromium import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
-READ = re.compile(
-    r"""(?:environ(?:\.get\(|\[)|env_(?:str|bool|int|list|choice)\(|number\()\s*"([A-Z][A-Z_]+)\""""
-)
+READ = re.compile(r"""(?:environ(?:\.get\(|\[)|env\.\w+\()\s*"([A-Z][A-Z_]+)\"""")
 NOT_OURS = {"NO_COLOR", "PYTHONPATH", "CXX", "LOCAL_RANK"}
 
 

@@ -33,7 +33,7 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    seed: int | None = None  # None until the request's builder draws one (with_seed)
+    seed: int | None = None  # None: none is given; with_seed() draws one
     stop: tuple[str, ...] = ()
     max_tokens: int = 1024
     min_tokens: int = 0
@@ -66,6 +66,13 @@ class SamplingParams:
     MAX_ALLOWED_TOKENS: ClassVar[int] = 10_000
     MAX_BAD_WORDS: ClassVar[int] = 256
     MAX_BAD_WORD_CHARS: ClassVar[int] = 256
+
+    def with_seed(self) -> SamplingParams:
+        """The same with a seed drawn where none is given. Call where a request is built.
+
+        A request keeps its seed, so that a resumed answer is the answer that would have been.
+        """
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(63))
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.RANGES.items():
@@ -109,10 +116,6 @@ class SamplingParams:
             if not word:
                 raise InvalidField("bad_words", "each of bad_words must have a token.")
             _check_ids("bad_words", word, 4 * self.MAX_BAD_WORD_CHARS)
-
-    def with_seed(self) -> SamplingParams:
-        """These parameters with a seed: their own, or one that is drawn now."""
-        return self if self.seed is not None else replace(self, seed=secrets.randbits(63))
 
 
 def is_end_token(token_id: int, sampling: SamplingParams, eos_token_ids: Collection[int]) -> bool:
