@@ -76,7 +76,8 @@ class Page:
                     return frame
             if frame["type"] == "ended" and frame["request"] == self.request:
                 self._take_whole(frame["message"])
-            if frame["type"] == until and frame.get("request", self.request) == self.request:
+            is_own = frame.get("request", self.request) == self.request
+            if frame["type"] == until and (is_own or until == "accepted"):
                 return frame
 
     def _take_whole(self, answer: dict[str, Any]) -> None:
