@@ -9,7 +9,9 @@ if __name__ == "__main__":
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    from inference.env import InvalidVariable
+
     try:
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as error:  # a variable of the environment; the text names it
+    except (ImproperlyConfigured, InvalidVariable) as error:  # a variable of the environment; the text names it
         sys.exit(str(error))

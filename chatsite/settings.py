@@ -15,47 +15,9 @@ from csp.constants import SELF as CSP_SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
+from inference import env
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def env_str(name: str, default: str = "") -> str:
-    return os.environ.get(name, default)
-
-
-def env_bool(name: str, default: bool) -> bool:
-    value = os.environ.get(name)
-    if value is None or value == "":
-        return default
-    if value.lower() in ("1", "true", "yes", "on"):
-        return True
-    if value.lower() in ("0", "false", "no", "off"):
-        return False
-    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
-
-
-def env_int(name: str, default: int, *, low: int = 0) -> int:
-    value = os.environ.get(name)
-    if value is None or value == "":
-        return default
-    try:
-        number = int(value)
-    except ValueError:
-        number = low - 1
-    if number < low:
-        raise ImproperlyConfigured(f"{name} must be a whole number from {low} on, not {value!r}.")
-    return number
-
-
-def env_list(name: str, default: list[str]) -> list[str]:
-    value = os.environ.get(name)
-    return [item.strip() for item in value.split(",") if item.strip()] if value else default
-
-
-def env_choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = os.environ.get(name) or default
-    if value not in allowed:
-        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
-    return value
 
 
 def database_of(url: str) -> dict[str, Any]:
@@ -82,7 +44,7 @@ def database_of(url: str) -> dict[str, Any]:
     }
 
 
-DATA_DIR = Path(env_str("CHATSITE_DATA") or BASE_DIR / "var").resolve()
+DATA_DIR = Path(env.text("CHATSITE_DATA") or BASE_DIR / "var").resolve()
 try:
     DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations and keys: nobody else's
 except OSError as error:
@@ -91,7 +53,7 @@ except OSError as error:
 
 def kept_secret_key() -> str:
     """The secret key from SECRET_KEY, or one made at first start and kept in the data folder."""
-    if key := env_str("SECRET_KEY"):
+    if key := env.text("SECRET_KEY"):
         return key
     path = DATA_DIR / "secret_key"
     try:
@@ -115,15 +77,15 @@ def _put_once(path: Path, text: str) -> None:
 
 
 SECRET_KEY = kept_secret_key()
-DEBUG = env_bool("DEBUG", False)
-CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", [])
-REDIS_URL = env_str("REDIS_URL") or "redis://127.0.0.1:6379/0"
-HOST = env_str("HOST") or "127.0.0.1"
-PORT = env_int("PORT", 8000, low=1)
-PUBLIC_URL = env_str("PUBLIC_URL")  # where people find the site, when a proxy stands before it
+DEBUG = env.boolean("DEBUG", False)
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [])
+REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.whole_number("PORT", 8000, low=1)
+PUBLIC_URL = env.text("PUBLIC_URL")  # where people find the site, when a proxy stands before it
 OWN_NAME = f"[{HOST}]" if ":" in HOST else HOST
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", OWN_NAME])
-CHATSITE_MODEL = env_str("CHATSITE_MODEL") or "smollm2-135m-instruct"
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", OWN_NAME])
+CHATSITE_MODEL = env.text("CHATSITE_MODEL", "smollm2-135m-instruct")
 
 INSTALLED_APPS = [
     "daphne",
@@ -173,7 +135,7 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": database_of(env_str("DATABASE_URL"))}
+DATABASES = {"default": database_of(env.text("DATABASE_URL"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Wake-ups and list changes only. The pub/sub layer outlives its Redis: it subscribes again, whereas
 # the other one raises out of the consumer and ends the socket.
@@ -206,10 +168,10 @@ PASSWORD_HASHERS = [
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
-SIGN_UP = env_choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
-INVITATION_HOURS = env_int("INVITATION_HOURS", 72, low=1)
-MAX_CONCURRENT_ANSWERS = env_int("MAX_CONCURRENT_ANSWERS", 4, low=1)
-AXES_FAILURE_LIMIT = env_int("SIGN_IN_TRIES", 8, low=1)
+SIGN_UP = env.choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
+INVITATION_HOURS = env.whole_number("INVITATION_HOURS", 72, low=1)
+MAX_CONCURRENT_ANSWERS = env.whole_number("MAX_CONCURRENT_ANSWERS", 4, low=1)
+AXES_FAILURE_LIMIT = env.whole_number("SIGN_IN_TRIES", 8, low=1)
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # an address alone may be a whole office
 AXES_CLIENT_IP_CALLABLE = "chatsite.accounts.addresses.client_address"
@@ -234,12 +196,12 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
-BEHIND_TLS = env_bool("BEHIND_TLS", False)
+BEHIND_TLS = env.boolean("BEHIND_TLS", False)
 if BEHIND_TLS:  # a proxy ends TLS and says so
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
-    SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000)
+    SECURE_HSTS_SECONDS = env.whole_number("HSTS_SECONDS", 31_536_000, low=0)
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]  # no half-translated pages: Django itself speaks many more
@@ -249,7 +211,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True  # served where they lie: nothing to collect, nothing stale
-WHITENOISE_AUTOREFRESH = env_bool("DEBUG", False)
+WHITENOISE_AUTOREFRESH = env.boolean("DEBUG", False)
 LOCALE_PATHS = [BASE_DIR / "locale"]
 
 # Logs say what happened to which request, never what anybody wrote.
@@ -258,7 +220,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},
@@ -268,9 +230,11 @@ LOGGING = {
 }
 
 # The API for programs (chatsite/api), and what the web server takes from anybody.
-API_MAX_BODY_BYTES = env_int("API_MAX_BODY_BYTES", 8_000_000, low=1000)
-API_MAX_UNFINISHED = env_int("API_MAX_UNFINISHED", 256, low=1)  # of one owner's keys together
-API_HEARTBEAT_S = env_int("API_HEARTBEAT_S", 10, low=1)  # a stream is silent no longer
+API_MAX_BODY_BYTES = env.whole_number("API_MAX_BODY_BYTES", 8_000_000, low=1000)
+API_MAX_UNFINISHED = env.whole_number(
+    "API_MAX_UNFINISHED", 256, low=1
+)  # of one owner's keys together
+API_HEARTBEAT_S = env.whole_number("API_HEARTBEAT_S", 10, low=1)  # a stream is silent no longer
 DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
-MAX_BODY_S = env_int("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then
-MAX_UNREAD_S = env_int("MAX_UNREAD_S", 30, low=1)  # a client that reads nothing is cut off
+MAX_BODY_S = env.whole_number("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then
+MAX_UNREAD_S = env.whole_number("MAX_UNREAD_S", 30, low=1)  # a client that reads nothing is cut off

@@ -1,8 +1,7 @@
-"""Where Redis is and how long things live in it, from environment variables."""
+"""Where Redis is, how long things live in it, and the connection of this process to it."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,19 +9,22 @@ from urllib.parse import parse_qs, urlsplit
 
 import redis
 
+from inference import env
 from inference.contract import Source
 
 CONNECT_S = 1.0
 ANSWER_S = 2.0
 SCHEMES = ("redis", "rediss", "unix")
+REDIS_ERRORS = (redis.RedisError, OSError)
+"""What a call may raise when Redis is away, hangs or refuses."""
 LOOK_EVERY_S = 1.0
-"""How often somebody looks for requests that lost their worker, or that nobody took up."""
+"""How often the site's periodic task looks at the requests that wait or run."""
 RECOVERY_MARGIN_S = 1.0
-"""What the looks themselves may take, and the clock that starts them, on a busy machine."""
+"""Time for the looks themselves, and for the clock that starts them, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class StreamSettings:
+class QueueSettings:
     """`prefix` keeps several sites apart in one Redis. Times in seconds."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"  # REDIS_URL; unix:///path?db=0 for a socket
@@ -35,7 +37,7 @@ class StreamSettings:
     forget_s: int = 60  # a stored one this long, for readers in flight
 
     def max_waiting_of(self, source: Source) -> int:
-        """Programs leave an eighth of each model's line to people."""
+        """API traffic leaves an eighth of each model's queue to people who chat."""
         share = self.max_waiting - max(1, self.max_waiting // 8)
         return self.max_waiting if source == "chat" else max(1, share)
 
@@ -52,49 +54,28 @@ class StreamSettings:
         return max(1.0, left_s)
 
     @classmethod
-    def from_env(cls) -> StreamSettings:
-        """Raises ValueError naming the variable and its value."""
-        url = os.environ.get("REDIS_URL") or cls().redis_url
+    def from_env(cls) -> QueueSettings:
+        """Raises InvalidVariable, a ValueError."""
+        url = env.text("REDIS_URL", cls().redis_url)
         if urlsplit(url).scheme not in SCHEMES:
             named = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-            raise ValueError(f"REDIS_URL must begin with one of {named}, not {url!r}.")
+            raise env.InvalidVariable(f"REDIS_URL must begin with one of {named}, not {url!r}.")
+        default = cls()
         return cls(
             redis_url=url,
-            prefix=os.environ.get("CHATSITE_REDIS_PREFIX") or cls().prefix,
-            max_waiting=whole_number("CHATSITE_MAX_WAITING", cls().max_waiting, low=1),
-            lease_s=number("CHATSITE_LEASE_S", cls().lease_s, low=1.0),
-            recover_within_s=number("CHATSITE_RECOVER_WITHIN_S", cls().recover_within_s, low=1.0),
-            max_losses=whole_number("CHATSITE_MAX_LOSSES", cls().max_losses, low=0),
+            prefix=env.text("CHATSITE_REDIS_PREFIX", default.prefix),
+            max_waiting=env.whole_number("CHATSITE_MAX_WAITING", default.max_waiting, low=1),
+            lease_s=env.number("CHATSITE_LEASE_S", default.lease_s, low=1.0),
+            recover_within_s=env.number(
+                "CHATSITE_RECOVER_WITHIN_S", default.recover_within_s, low=1.0
+            ),
+            max_losses=env.whole_number("CHATSITE_MAX_LOSSES", default.max_losses, low=0),
         )
 
 
-def whole_number(name: str, default: int, *, low: int) -> int:
-    """An environment variable as a whole number from `low` on. Raises ValueError."""
-    value = os.environ.get(name)
-    if not value:
-        return default
-    if not (value.isascii() and value.isdecimal()) or int(value) < low:
-        raise ValueError(f"{name} must be a whole number from {low} on, not {value!r}.")
-    return int(value)
-
-
-def number(name: str, default: float, *, low: float) -> float:
-    """An environment variable as a number from `low` on. Raises ValueError."""
-    value = os.environ.get(name)
-    if not value:
-        return default
-    try:
-        parsed = float(value)
-    except ValueError:
-        parsed = float("nan")
-    if not low <= parsed < float("inf"):
-        raise ValueError(f"{name} must be a number from {low:g} on, not {value!r}.")
-    return parsed
-
-
 @cache
-def settings() -> StreamSettings:
-    return StreamSettings.from_env()
+def settings() -> QueueSettings:
+    return QueueSettings.from_env()
 
 
 def connection_options() -> dict[str, Any]:

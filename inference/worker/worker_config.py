@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from inference import env
 from inference.engine.config import EngineConfig
-from inference.queue.connection import number, whole_number
 from inference.text import DEFAULT_SLUG, model_folder
 
-SPARE_TASKS = 8  # tasks that wait in the engine, so that it never waits for the broker
+SPARE_TASKS = 8  # requests beyond max_running that wait in the engine, so that it never idles
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Raises ValueError naming the variable and its value."""
+    """How this process serves. `from_env` raises InvalidVariable, a ValueError."""
 
-    model: str = DEFAULT_SLUG  # CHATSITE_MODEL; set but empty: no model until it is told one
+    model: str = DEFAULT_SLUG  # CHATSITE_MODEL; set but empty: no model until load_model comes
     dtype: str = "auto"  # CHATSITE_DTYPE
     device: str = "auto"  # CHATSITE_DEVICE
     backend: str = "auto"  # CHATSITE_BACKEND
@@ -30,15 +30,15 @@ class WorkerSettings:
         default = cls()
         return cls(
             model=os.environ.get("CHATSITE_MODEL", default.model),
-            dtype=os.environ.get("CHATSITE_DTYPE") or default.dtype,
-            device=os.environ.get("CHATSITE_DEVICE") or default.device,
-            backend=os.environ.get("CHATSITE_BACKEND") or default.backend,
-            threads=whole_number("CHATSITE_THREADS", default.threads, low=0),
-            tensor_parallel=whole_number(
+            dtype=env.text("CHATSITE_DTYPE", default.dtype),
+            device=env.text("CHATSITE_DEVICE", default.device),
+            backend=env.text("CHATSITE_BACKEND", default.backend),
+            threads=env.whole_number("CHATSITE_THREADS", default.threads, low=0),
+            tensor_parallel=env.whole_number(
                 "CHATSITE_TENSOR_PARALLEL", default.tensor_parallel, low=1
             ),
-            max_running=whole_number("CHATSITE_MAX_RUNNING", default.max_running, low=1),
-            stall_s=number("CHATSITE_STALL_S", default.stall_s, low=1.0),
+            max_running=env.whole_number("CHATSITE_MAX_RUNNING", default.max_running, low=1),
+            stall_s=env.number("CHATSITE_STALL_S", default.stall_s, low=1.0),
         )
 
     def engine_config(self, model: str, *, worker: str) -> EngineConfig:

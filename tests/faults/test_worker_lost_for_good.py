@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-from inference.queue.connection import StreamSettings
+from inference.queue.connection import QueueSettings
 from tests.support.page import PASSWORD, PRESETS, Page, ended, question, sign_in
 from tests.support.stack import Stack
 
-PROMISED_S = StreamSettings().recover_within_s
+PROMISED_S = QueueSettings().recover_within_s
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import time
 
 from playwright.sync_api import expect
 
-from inference.queue.connection import StreamSettings
+from inference.queue.connection import QueueSettings
 from tests.browser.test_answers import LONG
 
-PROMISED_S = StreamSettings().recover_within_s
+PROMISED_S = QueueSettings().recover_within_s
 
 
 def test_a_killed_worker_that_nobody_replaces_leaves_text_and_a_continue_button(stack, visit):

@@ -45,7 +45,7 @@ def test_answers_that_had_begun_go_before_people_and_people_before_batches() -> 
 
 def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATSITE_MAX_WAITING", "1")
-    few = settings_module.StreamSettings.from_env()
+    few = settings_module.QueueSettings.from_env()
     monkeypatch.setattr(ledger, "settings", lambda: few)
     client.submit(new_request())
     with pytest.raises(client.QueueFull) as refusal:
@@ -55,7 +55,7 @@ def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_programs_leave_an_eighth_of_the_line_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATSITE_MAX_WAITING", "8")
-    few = settings_module.StreamSettings.from_env()
+    few = settings_module.QueueSettings.from_env()
     for module in (ledger, requests_module):
         monkeypatch.setattr(module, "settings", lambda: few)
     for _ in range(7):

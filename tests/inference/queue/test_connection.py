@@ -7,7 +7,7 @@ import pytest
 from inference.queue.connection import (
     LOOK_EVERY_S,
     RECOVERY_MARGIN_S,
-    StreamSettings,
+    QueueSettings,
     broker_url,
 )
 
@@ -28,17 +28,17 @@ def test_a_value_that_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=f"{name}.*{value!r}"):
-        StreamSettings.from_env()
+        QueueSettings.from_env()
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATSITE_MAX_WAITING", "")
-    assert StreamSettings.from_env().max_waiting == StreamSettings().max_waiting
+    assert QueueSettings.from_env().max_waiting == QueueSettings().max_waiting
 
 
 def test_a_lost_request_has_ended_within_the_promised_time_with_a_second_in_hand() -> None:
     """Renewed just before the kill, noticed at the latest, nobody comes, ended at the latest."""
-    kept = StreamSettings()
+    kept = QueueSettings()
     longest_s = kept.lease_s + LOOK_EVERY_S + kept.recovery_wait_s + LOOK_EVERY_S
     assert longest_s <= kept.recover_within_s - RECOVERY_MARGIN_S
     assert RECOVERY_MARGIN_S >= 1.0
