@@ -27,6 +27,9 @@ test: $(VENV)/.installed-dev browser lint  ## Everything: lint, unit, faults, re
 	@$(BIN)/python -m inference.models.prepare
 	$(BIN)/python -m pytest -n 2 $(TESTS)
 
+test-fast: lint  ## Lint, and what needs neither a browser nor the default model (under a minute)
+	$(BIN)/python -m pytest -q -n 2 -m "not browser and not model and not slow and not gpu" $(TESTS)
+
 lint: $(VENV)/.installed-dev  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

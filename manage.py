@@ -13,5 +13,5 @@ if __name__ == "__main__":
 
     try:
         execute_from_command_line(sys.argv)
-    except (ImproperlyConfigured, InvalidVariable) as error:  # a variable of the environment; the text names it
-        sys.exit(str(error))
+    except (ImproperlyConfigured, InvalidVariable) as error:
+        sys.exit(str(error))  # it names what is wrong: a traceback would only hide that

@@ -1,7 +1,7 @@
 """Write the lock files: every package of every extra, with its version and the hashes pip checks.
 
-`make lock` runs it. Versions that are locked already stay; `make lock UPGRADE=1` takes the newest that
-pyproject.toml allows. The files hold for Linux and macOS on every Python that the site supports.
+`make lock` runs it. Versions that are locked already stay; `make lock UPGRADE=1` takes the newest
+that pyproject.toml allows. The files hold for every system and every Python that the site supports.
 
 torch isn't locked: one version of it comes in many builds (for the CPU, for each CUDA), each with
 hashes of its own. The Makefile installs it by its version, and its CUDA build pins what it brings.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +50,7 @@ def lock(uv: Path, *, upgrade: bool) -> None:
         print(f"{name}: {len(lines)} packages")
 
 
-def resolved(uv: Path, *, extras: list[str] | None = None, known: str = "", only: str = "") -> Lines:
+def resolved(uv: Path, *, extras: Sequence[str] = (), known: str = "", only: str = "") -> Lines:
     """The lines of all that pyproject.toml and `extras` need, or of the one requirement `only`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.txt"
@@ -61,7 +62,7 @@ def resolved(uv: Path, *, extras: list[str] | None = None, known: str = "", only
                 *(uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
                 *("--no-annotate", "--no-header", "--python-version", OLDEST_PYTHON),
                 *(["--no-deps", source] if only else [ROOT / "pyproject.toml"]),
-                *(f"--extra={extra}" for extra in extras or ()),
+                *(f"--extra={extra}" for extra in extras),
                 *("--output-file", out),
             ],
             cwd=ROOT,

@@ -22,6 +22,15 @@ hypothesis.settings.register_profile("explore", derandomize=False, print_blob=Tr
 hypothesis.settings.load_profile("same")
 
 
+MARK_OF_FIXTURE = {"default_model_dir": "model", "browser": "browser"}
+"""The fixtures, asked for directly or by another one, that keep a test out of `make test-fast`."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    for name in MARK_OF_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
+        item.add_marker(MARK_OF_FIXTURE[name])
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if len({item.nodeid for item in items}) < len(items):

@@ -24,6 +24,8 @@ from types import ModuleType
 
 import torch
 
+from inference import env
+
 log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent / "csrc"
@@ -80,16 +82,16 @@ def load_kernels() -> ModuleType:
 
 
 def _cache_folder() -> Path:
-    named = os.environ.get("CHATSITE_KERNELS")
+    named = env.text("CHATSITE_KERNELS")
     if named:
         return Path(named)
-    data = os.environ.get("CHATSITE_DATA")
+    data = env.text("CHATSITE_DATA")
     root = Path(data) if data else Path(__file__).resolve().parents[3] / "var"
     return root / "kernels"
 
 
 def _compiler_version() -> str | None:
-    compiler = os.environ.get("CXX", "c++")
+    compiler = env.text("CXX", "c++")
     if shutil.which(compiler) is None:
         return None
     try:

@@ -22,6 +22,8 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
