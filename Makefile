@@ -27,9 +27,6 @@ test: $(VENV)/.installed-dev browser lint  ## Everything: lint, unit, faults, re
 	@$(BIN)/python -m inference.models.prepare
 	$(BIN)/python -m pytest -n 2 $(TESTS)
 
-test-fast: lint  ## Lint, and what needs neither a browser nor the default model (under a minute)
-	$(BIN)/python -m pytest -q -n 2 -m "not browser and not model and not slow and not gpu" $(TESTS)
-
 lint: $(VENV)/.installed-dev  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,6 +36,9 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy and the import contracts
 format: $(VENV)/.installed-dev  ## Let ruff put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+test-fast: lint  ## Lint, and what needs neither a browser nor the default model (under a minute)
+	$(BIN)/python -m pytest -q -n 2 --hypothesis-profile=quick -m "not browser and not model and not slow and not gpu" $(TESTS)
 
 model: $(STAMP)  ## Make the default model's folder
 	@$(BIN)/python -m inference.models.prepare

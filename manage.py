@@ -13,5 +13,5 @@ if __name__ == "__main__":
 
     try:
         execute_from_command_line(sys.argv)
-    except (ImproperlyConfigured, InvalidVariable) as error:
-        sys.exit(str(error))  # it names what is wrong: a traceback would only hide that
+    except (ImproperlyConfigured, InvalidVariable) as error:  # the text names the variable
+        sys.exit(str(error))

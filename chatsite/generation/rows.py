@@ -147,7 +147,7 @@ def record_paint(
 
 
 def figures_ms(generation: Generation) -> dict[str, Any]:
-    """The figures of docs/measures.md (One request), in ms. None is "not reached"."""
+    """The figures people see, in ms, under docs/measures.md's names. None is "not reached"."""
 
     def ms(value: float | None) -> float | None:
         return None if value is None else round(value / 1000, 3)

@@ -1,7 +1,7 @@
 """Measures an engine by waves: so many prompts at once, the next wave when all have ended.
 
 Every engine of bench/engine.py is measured this way, ours by `python -m inference bench` too. The
-figures are those of docs/measures.md; TTFT counts from the moment the wave was submitted.
+figures are those of measures.md; TTFT counts from the moment the wave was submitted.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _listed(ordered: QuerySet[Generation]) -> list[dict[str, Any]]:
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Times in ms by docs/measures.md's names, moments in Unix seconds, None for no data."""
+    """Times in ms under measures.md's names, moments in Unix seconds, None for no data."""
     board = shown.board
     return {
         "at": shown.at.isoformat(),

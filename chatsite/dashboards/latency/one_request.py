@@ -73,7 +73,7 @@ def legend(bars: Waterfall) -> list[tuple[str, str]]:
 
 
 def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
-    """Name in docs/measures.md, value as written, meaning. Times to the microsecond."""
+    """Name under measures.md, value as written, meaning. Times to the microsecond."""
     g = generation
     times = (
         ("queue", g.queue_us), ("prefill", g.prefill_us), ("TTFT", g.ttft_us),

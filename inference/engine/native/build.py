@@ -24,8 +24,6 @@ from types import ModuleType
 
 import torch
 
-from inference import env
-
 log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent / "csrc"
@@ -82,16 +80,16 @@ def load_kernels() -> ModuleType:
 
 
 def _cache_folder() -> Path:
-    named = env.text("CHATSITE_KERNELS")
+    named = os.environ.get("CHATSITE_KERNELS")
     if named:
         return Path(named)
-    data = env.text("CHATSITE_DATA")
+    data = os.environ.get("CHATSITE_DATA")
     root = Path(data) if data else Path(__file__).resolve().parents[3] / "var"
     return root / "kernels"
 
 
 def _compiler_version() -> str | None:
-    compiler = env.text("CXX", "c++")
+    compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler) is None:
         return None
     try:
