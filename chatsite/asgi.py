@@ -13,15 +13,15 @@ http = get_asgi_application()
 
 from django.conf import settings  # noqa: E402
 
-from chatsite.api.http.asgi import ApiHandler  # noqa: E402
+from chatsite.api.http.api_handler import ApiHandler  # noqa: E402
 from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
 from chatsite.server.origin_check import SameOriginOnly  # noqa: E402
-from chatsite.server.request_limits import bound_requests  # noqa: E402
-from chatsite.server.socket_limits import bound_sockets  # noqa: E402
+from chatsite.server.request_limits import limit_requests  # noqa: E402
+from chatsite.server.socket_limits import limit_sockets  # noqa: E402
 from inference.client import ModelUnknown, load_text  # noqa: E402
 
-bound_requests()
-bound_sockets()
+limit_requests()
+limit_sockets()
 
 
 def _read_vocabulary() -> None:

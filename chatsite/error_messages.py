@@ -1,7 +1,7 @@
-"""What an error of the transformer side says to a person, in the language of the page.
+"""Sentences for error codes and sampling fields, in the language of the page.
 
-inference/ words its errors in English, for logs and for programs. People read what stands here, by
-the error's code. It is looked up when it is read: a stored answer speaks its reader's language.
+inference/ writes its errors in English, for logs and programs; people read these. A stored answer
+keeps the code alone, so that its sentence follows the language of whoever reads it.
 """
 
 from __future__ import annotations

@@ -27,13 +27,14 @@ def send_to_person(user_id: int, kind: str, **content: Any) -> None:
 
 
 def group_of(user_id: int) -> str:
+    """The channel layer's group of all that person's sockets."""
     return f"user.{user_id}"
 
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="announcer", daemon=True).start()
+    threading.Thread(target=loop.run_forever, name="notifier", daemon=True).start()
     return loop
 
 
@@ -41,4 +42,4 @@ async def _send(group: str, message: dict[str, Any]) -> None:
     try:
         await get_channel_layer().group_send(group, message)
     except Exception as error:  # whatever a broken connection raises: the pages ask again
-        logger.warning("could not announce %s: %s", message["type"], type(error).__name__)
+        logger.warning("could not notify %s: %s", message["type"], type(error).__name__)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +10,14 @@ import dj_database_url
 from csp.constants import NONE as CSP_NONE
 from csp.constants import SELF as CSP_SELF
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.utils import get_random_secret_key
 
+from chatsite.secret_key import stored_secret_key
 from inference import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-def database_of(url: str) -> dict[str, Any]:
+def database_of(url: str, *, data_dir: Path) -> dict[str, Any]:
     """PostgreSQL or another by DATABASE_URL; else SQLite in the data folder.
 
     Without IMMEDIATE and the time-out, eight threads writing at once lose 450 of 1,200 transactions
@@ -33,9 +30,9 @@ def database_of(url: str) -> dict[str, Any]:
             raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA_DIR / "db.sqlite3",
+        "NAME": data_dir / "db.sqlite3",
         "CONN_MAX_AGE": 60,  # to open the file anew costs a request a millisecond
-        "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file: threads and processes share it
+        "TEST": {"NAME": data_dir / "test.sqlite3"},  # a file: threads and processes share it
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -50,33 +47,7 @@ try:
 except OSError as error:
     raise ImproperlyConfigured(f"CHATSITE_DATA: {DATA_DIR}: {error.strerror}.") from None
 
-
-def kept_secret_key() -> str:
-    """The secret key from SECRET_KEY, or one made at first start and kept in the data folder."""
-    if key := env.text("SECRET_KEY"):
-        return key
-    path = DATA_DIR / "secret_key"
-    try:
-        if not path.exists():
-            _put_once(path, get_random_secret_key())
-        return path.read_text()
-    except OSError as error:
-        raise ImproperlyConfigured(f"The secret key in {path}: {error.strerror}.") from None
-
-
-def _put_once(path: Path, text: str) -> None:
-    """Write a private file, whole or not at all; of several processes the first one's stays."""
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        os.unlink(draft)
-
-
-SECRET_KEY = kept_secret_key()
+SECRET_KEY = env.text("SECRET_KEY") or stored_secret_key(DATA_DIR)
 DEBUG = env.boolean("DEBUG", False)
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [])
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -135,7 +106,7 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": database_of(env.text("DATABASE_URL"))}
+DATABASES = {"default": database_of(env.text("DATABASE_URL"), data_dir=DATA_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Wake-ups and list changes only. The pub/sub layer outlives its Redis: it subscribes again, whereas
 # the other one raises out of the consumer and ends the socket.
@@ -180,7 +151,7 @@ AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
 
-# What browsers are told: nothing inline, nothing foreign, no eval.
+# What the browser is told: nothing inline, nothing foreign, no eval.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [CSP_SELF],
@@ -197,7 +168,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 BEHIND_TLS = env.boolean("BEHIND_TLS", False)
-if BEHIND_TLS:  # a proxy ends TLS and says so
+if BEHIND_TLS:  # a proxy terminates TLS and sets the header
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]

@@ -19,6 +19,6 @@ urlpatterns = [
     path("admin/login/", admin_sign_in),
     path("admin/", admin.site.urls),
     path("v1/", include("chatsite.api.urls")),
-    path("settings/keys/", include("chatsite.api.access.pages")),
+    path("settings/keys/", include("chatsite.api.access.key_pages")),
     path("", include("chatsite.chat.urls")),
 ]

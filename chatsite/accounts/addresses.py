@@ -1,8 +1,7 @@
-"""From which address somebody comes, for counting failed sign-ins.
+"""The client's IP address, for counting failed sign-ins.
 
-Behind a proxy every connection comes from the proxy. What it appended to X-Forwarded-For is then
-the person's address; what stands before that, the person may have written. Without a proxy
-(BEHIND_TLS unset) the header is anybody's word and not looked at.
+Behind a proxy (BEHIND_TLS) it is the last entry of X-Forwarded-For, which the proxy appended;
+earlier entries are the client's own claim. Without a proxy the header is ignored.
 """
 
 from __future__ import annotations

@@ -6,26 +6,38 @@ more rights, and can't touch an administrator's account.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.accounts import invitations
 from chatsite.accounts.models import Invitation, User
+from chatsite.accounts.signed_in import signed_in_user
+
+if TYPE_CHECKING:  # generic to the type checker alone
+    UserAdminBase = UserAdmin[User]
+    InvitationAdminBase = admin.ModelAdmin[Invitation]
+    InvitationForm = ModelForm[Invitation]
+else:
+    UserAdminBase = UserAdmin
+    InvitationAdminBase, InvitationForm = admin.ModelAdmin, ModelForm
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
-class PeopleAdmin(UserAdmin):
+class PeopleAdmin(UserAdminBase):
     """Django's own, with rights in the hands of administrators alone."""
 
     list_display = ("username", "is_active", "is_staff", "last_login", "date_joined")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: User | None = None
+    ) -> list[str] | tuple[str, ...]:
         fields = super().get_readonly_fields(request, obj)
         return fields if request.user.is_superuser else (*fields, *RIGHTS)
 
@@ -38,7 +50,7 @@ class PeopleAdmin(UserAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """A person goes with all that is theirs, though nobody may change it otherwise.
 
-        It is counted, not listed: titles are not for whoever looks after people.
+        It is counted, not listed: titles of conversations are private.
         """
         _listed, counts, forbidden, protected = super().get_deleted_objects(objs, request)
         people = User._meta.verbose_name
@@ -50,7 +62,7 @@ def _may_touch(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(Invitation)
-class InvitationAdmin(admin.ModelAdmin):
+class InvitationAdmin(InvitationAdminBase):
     """Made here; the link is shown once, in the message after saving."""
 
     list_display = (
@@ -65,13 +77,17 @@ class InvitationAdmin(admin.ModelAdmin):
     search_fields = ("note", "used_by__username")
     fields = ("note", "makes_administrator")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Invitation | None = None) -> Any:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Invitation | None = None
+    ) -> tuple[str, ...]:
         return () if request.user.is_superuser else ("makes_administrator",)
 
-    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: Invitation, form: InvitationForm, change: bool
+    ) -> None:
         """Only new ones come here: a made invitation can be deleted, not changed."""
         made, secret = invitations.invite(
-            by=request.user, note=obj.note, makes_administrator=obj.makes_administrator
+            by=signed_in_user(request), note=obj.note, makes_administrator=obj.makes_administrator
         )
         obj.pk, obj.secret_hash, obj.expires_at = made.pk, made.secret_hash, made.expires_at
         link = invitations.link_of(secret, request.build_absolute_uri("/"))

@@ -30,6 +30,7 @@ def invite(
 
 
 def link_of(secret: str, site_url: str) -> str:
+    """The link to give away. `site_url` is where people find the site."""
     return site_url.rstrip("/") + reverse("accounts:invitation", args=[secret])
 
 
@@ -43,6 +44,7 @@ def first_administrator_link(site_url: str) -> str | None:
 
 
 def find_open(secret: str) -> Invitation | None:
+    """The invitation of that secret while it can be used; else None."""
     return Invitation.objects.open().filter(secret_hash=hash_of(secret)).first()
 
 
@@ -65,4 +67,5 @@ def redeem(secret: str, user: User) -> bool:
 
 
 def hash_of(secret: str) -> str:
+    """What the database keeps of a secret: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Who uses the site, and how one comes in."""
+"""Users and invitations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 
 class User(AbstractUser):
-    """A person. The first administrator comes by a one-time link, not by signing up first."""
+    """A person. The first administrator is made by a one-time link, never by open sign-up."""
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def open(self) -> InvitationQuerySet:
+        """Those that can still be used."""
         return self.filter(used_at__isnull=True, expires_at__gt=timezone.now())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import login
@@ -22,7 +22,13 @@ from chatsite.accounts.models import User
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
-class AccountForm(UserCreationForm):
+if TYPE_CHECKING:
+    AccountFormBase = UserCreationForm[User]
+else:
+    AccountFormBase = UserCreationForm
+
+
+class AccountForm(AccountFormBase):
     """Name and password of a new person."""
 
     class Meta:
@@ -41,7 +47,7 @@ class SignIn(LoginView):
 
 
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    """The admin's door is the site's own. Whoever is in and may not pass is told so."""
+    """Admins sign in on the site's page. A signed-in person without the right to gets 403."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise PermissionDenied
     return redirect_to_login(request.GET.get("next") or "/admin/")
@@ -50,7 +56,7 @@ def admin_sign_in(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @never_cache
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Anybody, when SIGN_UP is open; else a sentence that says how one comes in."""
+    """Make an account when SIGN_UP is open; else 403 with a sentence about invitations."""
     if settings.SIGN_UP != "open":
         text = (
             _("This site takes people by invitation. Ask an administrator for a link.")

@@ -1,4 +1,4 @@
-"""API keys. Written by keys.py alone; the key itself is never stored."""
+"""API keys. Written by access/api_keys.py alone; the key itself is never stored."""
 
 from __future__ import annotations
 
@@ -62,4 +62,5 @@ class ApiKey(models.Model):
 
     @property
     def is_usable(self) -> bool:
+        """Neither revoked nor expired."""
         return self.revoked_at is None and not self.is_expired

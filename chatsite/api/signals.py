@@ -16,5 +16,6 @@ from chatsite.generation.submit import cancel_unwanted
 
 @receiver(pre_delete, sender=User)
 def stop_requests_of_deleted(instance: User, **_: Any) -> None:
+    """Cancel on commit: a deletion that is rolled back stops nothing."""
     ids = [id_.hex for id_ in under_way(instance.pk).values_list("request_id", flat=True)]
     transaction.on_commit(partial(cancel_unwanted, ids))

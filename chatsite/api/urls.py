@@ -1,4 +1,4 @@
-"""The API's URLs, all that openapi.py describes."""
+"""The API's URLs. The OpenAPI description is made from the same list."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.views.decorators.csrf import csrf_exempt
 from chatsite.api.http import error_responses as errors
 from chatsite.api.http import openapi
 from chatsite.api.http.endpoints import Endpoint, with_id
-from chatsite.api.schemas.chat import ChatBody, ChatCompletion, ChatCompletionChunk
-from chatsite.api.schemas.completions import Completion, CompletionBody
+from chatsite.api.schemas.chat_completions import ChatBody, ChatCompletion, ChatCompletionChunk
 from chatsite.api.schemas.replies import Model, ModelList
+from chatsite.api.schemas.text_completions import Completion, CompletionBody
 from chatsite.api.schemas.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
 from chatsite.api.serving.completions import chat_completion, completion
 from chatsite.api.serving.tokenization import detokenize, list_models, one_model, tokenize
@@ -77,7 +77,7 @@ async def no_such_url(request: HttpRequest, rest: str) -> HttpResponse:
 
 app_name = "api"
 urlpatterns = [
-    path("openapi.json", openapi.view, name="openapi"),
-    *(path(endpoint.path, endpoint.view) for endpoint in ENDPOINTS),
+    path("openapi.json", openapi.view_of(ENDPOINTS), name="openapi"),
+    *(path(each.path, csrf_exempt(each.view)) for each in ENDPOINTS),  # by key, never by cookie
     re_path(r"^(?P<rest>[\s\S]*)$", no_such_url),  # a line's end in a path, too
 ]

@@ -1,8 +1,8 @@
-"""Models and presets in the admin. Every write goes through actions.py."""
+"""Models and presets in the admin. Every write goes through writer.py."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
@@ -13,22 +13,28 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.catalog import folders
-from chatsite.catalog import model_summary as anatomy
-from chatsite.catalog import writer as actions
+from chatsite.catalog import model_folders, model_summary, writer
 from chatsite.catalog.forms import LanguageModelForm, SamplingPresetForm
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.catalog.writer import Entry
 from chatsite.errors import ChatError
 from inference import client
 
+if TYPE_CHECKING:  # generic to the type checker alone
+    from django_stubs_ext import StrOrPromise
 
-class EntryAdmin(admin.ModelAdmin):
+    EntryAdminBase = admin.ModelAdmin[Entry]
+    EntryForm = ModelForm[Entry]
+else:
+    EntryAdminBase, EntryForm = admin.ModelAdmin, ModelForm
+
+
+class EntryAdmin(EntryAdminBase):
     """What models and presets share: one default, versions, deletion of all but the default."""
 
     actions = ("make_default",)
     list_display_links = ("name",)
-    readonly_fields = ("version", "created_at", "updated_at")
+    readonly_fields: ClassVar[tuple[str, ...]] = ("version", "created_at", "updated_at")
     save_on_top = True
     list_per_page = 50
 
@@ -36,30 +42,31 @@ class EntryAdmin(admin.ModelAdmin):
     def default_mark(self, entry: Entry) -> str:
         return gettext("default") if entry.is_default else ""
 
-    def save_model(self, request: HttpRequest, obj: Entry, form: ModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Entry, form: EntryForm, change: bool) -> None:
         if change and not form.has_changed():
             return  # a version is a change, not a click
-        actions.save_entry(obj)
+        writer.save_entry(obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Entry | None = None) -> bool:
         allowed = super().has_delete_permission(request, obj)
         return allowed and not (obj is not None and obj.is_default)
 
     def delete_model(self, request: HttpRequest, obj: Entry) -> None:
-        actions.delete_entry(obj)
+        writer.delete_entry(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
         for entry in queryset:
-            actions.delete_entry(entry)
+            writer.delete_entry(entry)
 
     @admin.action(description=_("Make the chosen one the default"), permissions=["change"])
     def make_default(self, request: HttpRequest, queryset: QuerySet[Entry]) -> None:
+        """Move the default to the one chosen entry."""
         chosen = list(queryset[:2])
         if len(chosen) != 1:
             self.message_user(request, gettext("Choose exactly one."), messages.ERROR)
             return
         try:
-            actions.make_default(chosen[0])
+            writer.make_default(chosen[0])
         except ChatError as error:
             self.message_user(request, error.text, messages.ERROR)
             return
@@ -69,6 +76,8 @@ class EntryAdmin(admin.ModelAdmin):
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(EntryAdmin):
+    """Models, with what their folders hold and which workers have them loaded."""
+
     form = LanguageModelForm
     list_display = (
         "name", "slug", "default_mark", "is_enabled", "dtype", "default_preset", "folder",
@@ -91,35 +100,42 @@ class LanguageModelAdmin(EntryAdmin):
 
     @admin.display(description=_("folder"), boolean=True)
     def folder(self, model: LanguageModel) -> bool:
-        return folders.is_servable(model.slug)
+        """Whether the folder can be served."""
+        return model_folders.is_servable(model.slug)
 
     @admin.display(description=_("contents"))
     def made_of(self, model: LanguageModel) -> str:
+        """The summary of the folder, or why there is none."""
         if model.pk is None:
             return gettext("Shown once the model is saved.")
         try:
-            folders.model_dir(model.slug)
-            described = anatomy.describe(model.slug)
+            model_folders.model_dir(model.slug)
+            summary = model_summary.summarize(model.slug)
         except ValidationError as error:
             return " ".join(error.messages)
         except client.ModelUnknown as error:
             return gettext("This model can't be described: %(why)s") % {"why": error}
-        return render_to_string("admin/catalog/made_of.html", {"anatomy": described})
+        return render_to_string("admin/catalog/made_of.html", {"summary": summary})
 
     @admin.display(description=_("workers"))
     def on_workers(self, model: LanguageModel) -> str:
-        context = {"workers": anatomy.workers_of(model.slug)}
+        """The workers that have it loaded."""
+        context = {"workers": model_summary.workers_of(model.slug)}
         return render_to_string("admin/catalog/on_workers.html", context)
 
 
 class HasSeed(admin.SimpleListFilter):
+    """Filters presets by whether their random draws are fixed."""
+
     title = _("seed")
     parameter_name = "seeded"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, StrOrPromise]]:
         return [("yes", _("fixed")), ("no", _("drawn for each answer"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[SamplingPreset]
+    ) -> QuerySet[SamplingPreset]:
         if self.value() in ("yes", "no"):
             return queryset.filter(seed__isnull=self.value() == "no")
         return queryset
@@ -127,6 +143,8 @@ class HasSeed(admin.SimpleListFilter):
 
 @admin.register(SamplingPreset)
 class SamplingPresetAdmin(EntryAdmin):
+    """Presets, grouped as the sampler applies them."""
+
     form = SamplingPresetForm
     list_display = (
         "name", "default_mark", "is_enabled", "temperature", "top_k", "top_p", "min_p",
@@ -158,7 +176,7 @@ class SamplingPresetAdmin(EntryAdmin):
     )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Browsers learn the ranges too, so that a slip is told before it is sent."""
+        """Let the browser accept any fraction; it knows the ranges from the validators."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.get_internal_type() == "FloatField":
             field.widget.attrs.setdefault("step", "any")

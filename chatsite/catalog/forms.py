@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.catalog import folders
+from chatsite.catalog import model_folders
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 
+if TYPE_CHECKING:
+    EntryFormBase = forms.ModelForm[LanguageModel | SamplingPreset]
+else:
+    EntryFormBase = forms.ModelForm
 
-class OneDefault(forms.ModelForm):
+
+class OneDefaultForm(EntryFormBase):
     """Refuses to take the default away from the entry that has it: it can only be moved."""
 
     def clean(self) -> dict[str, Any]:
@@ -27,11 +32,15 @@ class OneDefault(forms.ModelForm):
         return cleaned
 
     def _get_validation_exclusions(self) -> set[str]:
-        """The constraint of one default is left to actions.save_entry, which moves it."""
-        return super()._get_validation_exclusions() | {"is_default"}  # type: ignore[misc]
+        """The constraint of one default is left to writer.save_entry, which moves it."""
+        # Django has no public way to leave out one constraint.
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded | {"is_default"}
 
 
-class LanguageModelForm(OneDefault):
+class LanguageModelForm(OneDefaultForm):
+    """A model; its slug must name a folder that can be served."""
+
     class Meta:
         model = LanguageModel
         fields = (
@@ -59,12 +68,13 @@ class LanguageModelForm(OneDefault):
         }
 
     def clean_slug(self) -> str:
+        """Look at the folder when the slug is new or changed."""
         slug: str = self.cleaned_data["slug"]
         if "slug" in self.changed_data:
             try:
-                folders.model_dir(slug)
+                model_folders.model_dir(slug)
             except ValidationError as error:
-                if error.code == "missing" and (found := folders.served_slugs()):
+                if error.code == "missing" and (found := model_folders.served_slugs()):
                     raise ValidationError(
                         [error, _("There are: %s.") % ", ".join(found)]
                     ) from error
@@ -72,7 +82,9 @@ class LanguageModelForm(OneDefault):
         return slug
 
 
-class SamplingPresetForm(OneDefault):
+class SamplingPresetForm(OneDefaultForm):
+    """A preset, with each parameter explained."""
+
     class Meta:
         model = SamplingPreset
         fields = (

@@ -1,7 +1,7 @@
 """What a model is made of, as rows that a page can show.
 
-Reads what inference.client.describe tells (headers, never weights); turns sizes and
-counts into words.
+inference.client.describe reads the files' headers, never weights; here sizes and counts are put
+into words.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SIZES = ("bytes",)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Some of the parameters; `width` is their share of all in whole percent."""
+class ParameterShare:
+    """One part of the model; `width` is their share of all in whole percent."""
 
     name: str
     written: str
@@ -29,24 +29,27 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Anatomy:
+class ModelSummary:
+    """Facts as name and value, and how the parameters divide among the parts."""
+
     facts: list[tuple[str, str]]
-    parts: list[Part]
+    parts: list[ParameterShare]
 
 
-def describe(slug: str) -> Anatomy:
-    """Raises inference.client.ModelUnknown, with a sentence, when the folder can't be read."""
+def summarize(slug: str) -> ModelSummary:
+    """What the model's folder says. Raises inference.client.ModelUnknown for one not readable."""
     return arrange(client.describe(slug))
 
 
 def workers_of(slug: str) -> Workers:
+    """The workers that have this model loaded."""
     return workers().of_model(slug)
 
 
-def arrange(description: dict[str, Any]) -> Anatomy:
+def arrange(description: dict[str, Any]) -> ModelSummary:
     """Plain values become facts in the order they came; a mapping of numbers becomes the parts."""
     facts: list[tuple[str, str]] = []
-    parts: list[Part] = []
+    parts: list[ParameterShare] = []
     for name, value in description.items():
         label = str(LABELS.get(name, name.replace("_", " ")))
         if isinstance(value, dict):
@@ -56,13 +59,13 @@ def arrange(description: dict[str, Any]) -> Anatomy:
                 facts += [(f"{label}: {k}", written(k, v)) for k, v in value.items()]
         elif value is not None and value != "":
             facts.append((label, written(name, value)))
-    return Anatomy(facts, parts)
+    return ModelSummary(facts, parts)
 
 
-def _parts(parameters: dict[str, int]) -> list[Part]:
+def _parts(parameters: dict[str, int]) -> list[ParameterShare]:
     whole = sum(parameters.values()) or 1
     return [
-        Part(
+        ParameterShare(
             str(LABELS.get(name, name.replace("_", " "))),
             number_format(n, 0, force_grouping=True),
             f"{number_format(100 * n / whole, 1)} %",
@@ -73,6 +76,7 @@ def _parts(parameters: dict[str, int]) -> list[Part]:
 
 
 def written(name: str, value: Any) -> str:
+    """A value as a person reads it: "yes", "538.1 MB (538,095,616 B)", "30", "llama, gguf"."""
     if isinstance(value, bool):
         return str(_("yes") if value else _("no"))
     if isinstance(value, int) and any(word in name for word in SIZES):

@@ -1,7 +1,7 @@
 """Language models and sampling presets, as administrators keep them.
 
-An answer keeps a snapshot of what made it (metrics.Generation), so both may be changed and deleted
-without touching history.
+An answer keeps a snapshot of what made it (generation.Generation), so both may be changed and
+deleted without touching history.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ slug_rule = RegexValidator(
 )
 
 
-def in_range(field: str) -> list:
+def in_range(field: str) -> list[MinValueValidator | MaxValueValidator]:
+    """Validators of a sampling parameter's range, both ends included."""
     low, high = SamplingParams.RANGES[field]
     return [MinValueValidator(low), MaxValueValidator(high)]
 
@@ -193,13 +194,14 @@ class SamplingPreset(models.Model):
         return self.name
 
     def sampling(self) -> SamplingParams:
-        """What the engine is told. Raises InvalidField when the row doesn't hold valid values."""
+        """The parameters for the engine. Raises InvalidField when a value is out of its range."""
         if not isinstance(self.stop, list):
             raise InvalidField("stop", "stop must be a list of strings.")
         values = {name: getattr(self, name) for name in self.SAMPLING_FIELDS}
         return SamplingParams(stop=tuple(self.stop), **values)
 
     def clean(self) -> None:
+        """Check the parameters together, as the engine would."""
         if any(getattr(self, name) is None for name in self.SAMPLING_FIELDS if name != "seed"):
             return  # the field's own error is clearer
         try:

@@ -1,4 +1,4 @@
-"""What the workers say of themselves, ready to be shown."""
+"""The workers' latest snapshots, ready to be shown."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from inference import client
 from inference.contract import WorkerSnapshot
 
 STALE_AFTER_S = 5.0
-"""A worker speaks once a second; one that has been silent this long is marked."""
+"""A worker reports once a second; one that has not for this long is marked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkerRow:
+    """One worker's latest snapshot; `is_stale` when it has not reported for STALE_AFTER_S."""
+
     snapshot: WorkerSnapshot
     seen_at: dt.datetime
     started_at: dt.datetime
@@ -24,11 +26,13 @@ class WorkerRow:
 
     @property
     def blocks_share(self) -> float | None:
+        """Used share of its KV cache; None while it has none."""
         total = self.snapshot.engine.kv_blocks_total
         return self.snapshot.engine.kv_blocks_used / total if total else None
 
     @property
     def state_label(self) -> str:
+        """Its state in the page's language."""
         return _(self.snapshot.engine.state.label)
 
 
@@ -42,9 +46,11 @@ class Workers:
 
     @property
     def running(self) -> int:
+        """Requests that run on workers that report."""
         return sum(row.snapshot.engine.running for row in self.rows if not row.is_stale)
 
     def of_model(self, slug: str) -> Workers:
+        """The same for the workers of one model."""
         rows = [row for row in self.rows if row.snapshot.model == slug]
         return dataclasses.replace(self, rows=rows)
 

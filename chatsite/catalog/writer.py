@@ -32,15 +32,13 @@ def save_entry(entry: Entry) -> None:
                 raise ChatError(ErrorCode.NO_DEFAULT, field="is_default")
             entry.is_default = True
         if entry.is_default and not entry.is_enabled:
-            raise ChatError(
-                ErrorCode.NO_DEFAULT, _("The default must be enabled."), field="is_enabled"
-            )
+            raise _default_is_disabled()
         if entry.is_default:
             others.filter(is_default=True).update(is_default=False)
         if entry.pk is None:
             entry.save(force_insert=True)
             return
-        entry.version = F("version") + 1  # type: ignore[assignment]  # two savers raise it by two
+        entry.version = F("version") + 1  # two savers raise it by two
         entry.save(force_update=True)
         entry.refresh_from_db(fields=["version"])
 
@@ -53,9 +51,7 @@ def make_default(entry: Entry) -> None:
         kind._default_manager.filter(is_default=True).exclude(pk=entry.pk).update(is_default=False)
         moved = kind._default_manager.filter(pk=entry.pk, is_enabled=True).update(is_default=True)
         if not moved:  # disabled or deleted meanwhile: leave the default where it was
-            raise ChatError(
-                ErrorCode.NO_DEFAULT, _("The default must be enabled."), field="is_enabled"
-            )
+            raise _default_is_disabled()
     entry.is_default = True
 
 

@@ -188,7 +188,7 @@ def _already(user: User, client_id: UUID) -> Accepted | None:
 def _parent(conversation: Conversation | None, parent_id: UUID | None) -> Message | None:
     if parent_id is None:
         return None
-    parent = conversation and conversation.messages.filter(id=parent_id).first()
+    parent = conversation.messages.filter(id=parent_id).first() if conversation else None
     if parent is None or parent.role != Message.Role.ASSISTANT:
         raise ChatError(ErrorCode.NO_SUCH_PARENT, field="parent")
     return parent

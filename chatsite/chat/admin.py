@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin
 from django.db.models import Count, QuerySet
@@ -19,7 +19,21 @@ from chatsite.error_messages import error_sentence
 SHOWN_MESSAGES = 200
 
 
-class ReadOnly(admin.ModelAdmin):
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    ReadOnlyBase = admin.ModelAdmin[Conversation]  # generic to the type checker alone
+else:
+    ReadOnlyBase = admin.ModelAdmin
+
+
+class MessageCount(TypedDict):
+    """What the list's query adds to each conversation."""
+
+    num_messages_: int
+
+
+class ReadOnly(ReadOnlyBase):
     """Nothing is added or changed here: chat.actions is the only writer."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -51,8 +65,8 @@ class ConversationAdmin(ReadOnly):
         return super().get_queryset(request).annotate(num_messages_=Count("messages"))
 
     @admin.display(description=_("messages"), ordering="num_messages_")
-    def num_messages(self, conversation: Conversation) -> int:
-        return conversation.num_messages_  # type: ignore[attr-defined, no-any-return]
+    def num_messages(self, conversation: WithAnnotations[Conversation, MessageCount]) -> int:
+        return conversation.num_messages_
 
     @admin.display(description=_("messages"))
     def thread(self, conversation: Conversation) -> SafeString:

@@ -136,8 +136,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             )
         except Exception:
             logger.exception("frame %s failed", type(frame).__name__)
-            error = ChatError(ErrorCode.INTERNAL)
-            await self._emit(frames.Refused(error.code, error.text, "", client_id, request))
+            failure = ChatError(ErrorCode.INTERNAL)
+            await self._emit(frames.Refused(failure.code, failure.text, "", client_id, request))
 
     async def _handle(self, frame: frames.Incoming) -> None:
         match frame:

@@ -89,6 +89,7 @@ class AnswerStreams:
     async def emit_ended(self, requests: Iterable[UUID]) -> None:
         """Send `ended` for those of these answers that have ended, and follow them no more."""
         for view in await in_thread(_ended_views, self._user_id, list(requests)):
+            assert view.request is not None  # it was found by it
             task = self._followed.pop(view.request, None)
             await self._emit(frames.Ended(view.request, view))
             if task is not None and task is not asyncio.current_task():
@@ -112,7 +113,7 @@ class AnswerStreams:
             await self._close(CloseCode.BROKEN)  # the page goes on from where it was
 
 
-async def _frame_of(request: UUID, event: Event | client.Place) -> frames.Outgoing | None:
+async def _frame_of(request: UUID, event: Event | client.QueuePosition) -> frames.Outgoing | None:
     """The frame that tells the page of an event; None where the page needs none."""
     match event:
         case Delta():
@@ -121,10 +122,10 @@ async def _frame_of(request: UUID, event: Event | client.Place) -> frames.Outgoi
             )
         case Progress():
             return frames.Phase(request, event.phase, done=event.done, total=event.total)
-        case client.Place():
+        case client.QueuePosition():
             is_loading = await in_thread(_is_model_loading, request)
             phase = Phase.LOADING if is_loading else Phase.QUEUED
-            return frames.Phase(request, phase, place=event.place)
+            return frames.Phase(request, phase, place=event.position)
         case Started() if event.attempt > 1:
             return frames.Phase(request, Phase.RECOVERING)
     return None

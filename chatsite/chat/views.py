@@ -19,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
+from chatsite.accounts.signed_in import signed_in_user
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat import actions, queries
 from chatsite.chat.access import own_conversation
@@ -27,6 +28,8 @@ from chatsite.chat.js_messages import strings
 from chatsite.errors import ChatError, NotFound
 from inference import client
 from inference.contract import ErrorCode
+
+View = Callable[..., HttpResponse]
 
 MAX_BODY_BYTES = 64_000
 
@@ -38,7 +41,7 @@ MAX_BODY_BYTES = 64_000
 def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpResponse:
     if conversation_id is not None:
         try:
-            own_conversation(request.user, conversation_id)
+            own_conversation(signed_in_user(request), conversation_id)
         except NotFound:
             return render(request, "404.html", status=404)
     models = [
@@ -75,7 +78,7 @@ def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpRespo
     return render(request, "chat/chat.html", context)
 
 
-def json_view(method: Callable[..., HttpResponse], view: Callable[..., Any]) -> Callable[..., Any]:
+def json_view(method: Callable[[View], View], view: Callable[..., Any]) -> View:
     """A view that gives a JSON-able value; errors become `{error: {code, text, field}}`."""
 
     @method
@@ -144,13 +147,13 @@ def _conversations(request: HttpRequest) -> Any:
         raise ChatError(ErrorCode.BAD_FIELD, text, field="limit")
     text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     items, more = queries.conversation_rows(
-        request.user, text=text, before=before, before_id=before_id, limit=int(limit)
+        signed_in_user(request), text=text, before=before, before_id=before_id, limit=int(limit)
     )
     return {"items": items, "more": more}
 
 
 def _conversation(request: HttpRequest, conversation_id: UUID) -> Any:
-    conversation = own_conversation(request.user, conversation_id)
+    conversation = own_conversation(signed_in_user(request), conversation_id)
     messages = conversation.messages.defer("token_ids").order_by("created_at")
     return {
         "conversation": queries.one_conversation(conversation.id),
@@ -160,24 +163,24 @@ def _conversation(request: HttpRequest, conversation_id: UUID) -> Any:
 
 def _rename(request: HttpRequest, conversation_id: UUID) -> Any:
     title = _text_field(_body(request), "title")
-    actions.rename_conversation(request.user, conversation_id, title)
+    actions.rename_conversation(signed_in_user(request), conversation_id, title)
     return {"conversation": queries.one_conversation(conversation_id)}
 
 
 def _delete(request: HttpRequest, conversation_id: UUID) -> Any:
-    actions.delete_conversation(request.user, conversation_id)
+    actions.delete_conversation(signed_in_user(request), conversation_id)
     return {}
 
 
 def _leaf(request: HttpRequest, conversation_id: UUID) -> Any:
-    own_conversation(request.user, conversation_id)
+    own_conversation(signed_in_user(request), conversation_id)
     try:
         message_id = UUID(_text_field(_body(request), "message"))
     except ValueError as error:
         raise ChatError(
             ErrorCode.BAD_FIELD, _("“message” must be an id."), field="message"
         ) from error
-    actions.show_branch(request.user, conversation_id, message_id)
+    actions.show_branch(signed_in_user(request), conversation_id, message_id)
     return {"conversation": queries.one_conversation(conversation_id)}
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.generation.models import Generation
 
+if TYPE_CHECKING:  # generic to the type checker alone
+    GenerationAdminBase = admin.ModelAdmin[Generation]
+else:
+    GenerationAdminBase = admin.ModelAdmin
+
 
 @admin.register(Generation)
-class GenerationAdmin(admin.ModelAdmin):
+class GenerationAdmin(GenerationAdminBase):
     list_display = (
         "__str__", "received_at", "state", "error_code", "model_slug", "preset_slug", "source",
         "ttft", "tpot", "completion_tokens",
@@ -25,7 +32,7 @@ class GenerationAdmin(admin.ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
 
-    def get_queryset(self, request: HttpRequest) -> Any:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         return super().get_queryset(request).defer("token_offsets_us", "sampling", "received_stamp")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -45,13 +52,17 @@ class GenerationAdmin(admin.ModelAdmin):
             raise PermissionDenied
         obj = self.get_object(request, object_id)
         if obj is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return super().change_view(request, object_id, *args, **kw)  # which says so
         return redirect("latency:request", obj.pk)
 
-    @admin.display(description=_("TTFT, ms"), ordering="ttft_us", empty_value=_("no data"))
-    def ttft(self, generation: Generation) -> str | None:
-        return None if generation.ttft_us is None else f"{generation.ttft_us / 1000:,.0f}"
+    @admin.display(description=_("TTFT, ms"), ordering="ttft_us")
+    def ttft(self, generation: Generation) -> str:
+        return _milliseconds(generation.ttft_us, digits=0)
 
-    @admin.display(description=_("TPOT, ms"), ordering="tpot_us", empty_value=_("no data"))
-    def tpot(self, generation: Generation) -> str | None:
-        return None if generation.tpot_us is None else f"{generation.tpot_us / 1000:,.1f}"
+    @admin.display(description=_("TPOT, ms"), ordering="tpot_us")
+    def tpot(self, generation: Generation) -> str:
+        return _milliseconds(generation.tpot_us, digits=1)
+
+
+def _milliseconds(us: float | None, *, digits: int) -> str:
+    return gettext("no data") if us is None else f"{us / 1000:,.{digits}f}"

@@ -14,7 +14,7 @@ class StreamLost(Exception):
 
 async def follow(
     request_id: str, *, position: int = 0, joins: bool = False
-) -> AsyncIterator[Event | client.Place]:
+) -> AsyncIterator[Event | client.QueuePosition]:
     """The events of a request from token `position` on; the Result is the last.
 
     With `joins`, deltas that are there together come as one. Raises StreamLost, client.SlowReader.

@@ -159,6 +159,13 @@ class Generation(models.Model):
         return self.request_id.hex[:8]
 
     @property
+    def delivery_us(self) -> int | None:
+        """What network, web and browser added to the latency; None unless a browser reported."""
+        if self.user_latency_us is None or self.latency_us is None:
+            return None
+        return self.user_latency_us - self.latency_us
+
+    @property
     def is_terminal(self) -> bool:
         return self.state in self.TERMINAL
 

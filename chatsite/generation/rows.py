@@ -158,9 +158,8 @@ def figures_ms(generation: Generation) -> dict[str, Any]:
     )  # fmt: skip
     shown: dict[str, Any] = {f"{name}_ms": ms(getattr(generation, f"{name}_us")) for name in names}
     tpot = generation.tpot_us
-    both = generation.user_latency_us is not None and generation.latency_us is not None
     return shown | {
-        "delivery_ms": ms(generation.user_latency_us - generation.latency_us) if both else None,
+        "delivery_ms": ms(generation.delivery_us),
         "decode_tokens_per_s": round(1e6 / tpot, 2) if tpot else None,
         "roofline": round(generation.tpot_floor_us / tpot, 4)
         if tpot and generation.tpot_floor_us

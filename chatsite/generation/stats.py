@@ -15,11 +15,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Field, Func, QuerySet
 
 from chatsite.generation.models import Generation
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models.sql.compiler import SQLCompiler
 
 UNFINISHED: tuple[str, ...] = (
     Generation.State.PENDING,
@@ -157,7 +161,9 @@ class TimeSlot(Func):
     output_field = Field()  # IntegerField's converter would call int() on each of 100,000 ints
     template = "FLOOR(EXTRACT(EPOCH FROM %(expressions)s) / %(bucket_s)d)::bigint"
 
-    def as_sqlite(self, compiler, connection, **context):  # type: ignore[no-untyped-def]
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
         template = "strftime('%%%%s', %(expressions)s) / %(bucket_s)d"
         return self.as_sql(compiler, connection, template=template, **context)
 
@@ -280,7 +286,7 @@ def _outcomes(rows: QuerySet[Generation]) -> Outcomes:
         .values_list("model_slug", "preset_slug", "state", "error_code")
         .annotate(count=Count("request_id"))
     )
-    return {tuple(key): count for *key, count in counted}  # type: ignore[misc]
+    return {tuple(key): count for *key, count in counted}
 
 
 def _group(key: tuple[str, str], pile: _Pile, outcomes: Outcomes) -> Group:

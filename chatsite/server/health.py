@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether the site can answer questions."""
+"""Liveness (/healthz) and readiness (/readyz: database, Redis and a worker with a model)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from django.views.decorators.cache import never_cache
 from inference import client
 
 
+class UnloggedResponse(JsonResponse):
+    """Django logs each 503, unless it has been logged; this one is asked for every few seconds."""
+
+    _has_been_logged = True
+
+
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
+    """200 as long as the process answers."""
     return JsonResponse({"status": "alive"})
 
 
@@ -28,12 +35,10 @@ def readyz(request: HttpRequest) -> JsonResponse:
         elif states:
             checks["worker"] = states[0]
     missing = [name for name, state in checks.items() if state != "ok"]
-    response = JsonResponse(
+    return UnloggedResponse(
         {"status": "missing" if missing else "ready", "missing": missing, "checks": checks},
         status=503 if missing else 200,
     )
-    response._has_been_logged = True  # it is asked every few seconds; Django logs each 503
-    return response
 
 
 def _database() -> str:

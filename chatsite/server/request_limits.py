@@ -1,47 +1,48 @@
-"""Bounds on what the web server holds for a client: what it takes in, and what isn't fetched.
+"""Limits on what the web server holds for a client: request bodies, and replies not yet read.
 
 Daphne reads a request's whole body, onto the disk when it is large, before it asks the application.
 So a body that is too large or comes too slowly is refused here, while it arrives: with a JSON error
 and a closed connection.
 
-It also takes all that the application writes, whether the client reads or not. Here who writes
-waits until the client has read, and a client that reads nothing for too long is cut off.
+Daphne also takes all that the application writes, whether or not the client reads it. Here `send`
+returns only when the client has read enough (flow control, as uvicorn has it), and a client that
+reads nothing for MAX_UNREAD_S is disconnected.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from daphne import http_protocol
 from daphne.server import Server
 from django.conf import settings
-from twisted.internet import reactor
 
 REASONS = {413: "Content Too Large", 408: "Request Timeout"}
 LINGER_S = 1.0  # what still arrives is dropped for this long, so that the client reads the answer
 
 
-class BoundedRequest(http_protocol.WebRequest):
+class LimitedRequest(http_protocol.WebRequest):
     """Daphne's request with a limit on its body's size and on the time that the body takes.
 
-    While the reply is written it is told by the transport, as a producer is, when that holds more
-    than it wants to.
+    While the reply is written it is registered as the transport's producer, so that the transport
+    calls `pauseProducing` when it holds more than it wants to.
     """
 
     _size = 0
     _refused = False
-    _timer: Any = None
+    _body_timer: asyncio.TimerHandle | None = None
     _unread: asyncio.Future[None] | None = None  # done when the client has read; None: it has
-    _unread_timer: Any = None
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)
         if length is not None and length > settings.API_MAX_BODY_BYTES:
             self._refuse_size()
         elif length != 0:
-            self._timer = reactor.callLater(settings.MAX_BODY_S, self._refuse_time)
+            self._body_timer = _call_later(settings.MAX_BODY_S, self._refuse_time)
 
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused:
@@ -65,6 +66,7 @@ class BoundedRequest(http_protocol.WebRequest):
     # --- what the client doesn't read ---
 
     def handle_reply(self, message: dict[str, Any]) -> None:
+        """Register as the producer before the first byte of the reply."""
         is_open = not self.finished and self.channel is not None
         if is_open and message.get("type") == "http.response.start":
             self.registerProducer(self, True)
@@ -75,7 +77,7 @@ class BoundedRequest(http_protocol.WebRequest):
         self.resumeProducing()
         super().finish()
 
-    async def read(self) -> None:
+    async def wait_until_read(self) -> None:
         """Wait until the client has read what was written, or is gone."""
         if self._unread is not None:
             await asyncio.shield(self._unread)
@@ -83,12 +85,12 @@ class BoundedRequest(http_protocol.WebRequest):
     def pauseProducing(self) -> None:
         if self._unread is None:
             self._unread = asyncio.get_running_loop().create_future()
-            self._unread_timer = reactor.callLater(settings.MAX_UNREAD_S, self._cut_off)
+            self._unread_timer = _call_later(settings.MAX_UNREAD_S, self._cut_off)
 
     def resumeProducing(self) -> None:
         if self._unread is None:
             return
-        if self._unread_timer.active():
+        if self._unread_timer is not None:
             self._unread_timer.cancel()
         self._unread.set_result(None)
         self._unread = None
@@ -97,15 +99,15 @@ class BoundedRequest(http_protocol.WebRequest):
         self.resumeProducing()
 
     def _cut_off(self) -> None:
-        """The application hears of it as of any client that goes away."""
+        """Disconnect. The application is told as for any client that goes away."""
         if self.channel is not None:
             self.channel.transport.abortConnection()
 
     # --- what comes too slowly or is too much ---
 
     def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        if self._body_timer is not None:
+            self._body_timer.cancel()
 
     def _refuse_size(self) -> None:
         most = settings.API_MAX_BODY_BYTES
@@ -131,12 +133,17 @@ class BoundedRequest(http_protocol.WebRequest):
         )
         channel = self.channel
         channel.transport.write(head.encode() + body)
-        reactor.callLater(LINGER_S, channel.loseConnection)
+        _call_later(LINGER_S, channel.loseConnection)
 
 
-def bound_requests() -> None:
-    """Let Daphne make its requests from BoundedRequest; called once, before it serves."""
-    http_protocol.WebRequest = BoundedRequest
+def _call_later(delay_s: float, function: Callable[[], None]) -> asyncio.TimerHandle:
+    """By asyncio's loop, on which Daphne's reactor runs."""
+    return asyncio.get_running_loop().call_later(delay_s, function)
+
+
+def limit_requests() -> None:
+    """Let Daphne make its requests from LimitedRequest; called once, before it serves."""
+    http_protocol.WebRequest = LimitedRequest
     Server.handle_reply = _handle_reply
 
 
@@ -144,7 +151,7 @@ _pass_on = Server.handle_reply
 
 
 async def _handle_reply(server: Server, protocol: Any, message: dict[str, Any]) -> None:
-    """What `send` does: it returns when more can be taken."""
+    """Daphne's `send`, which then waits until the transport takes more."""
     await _pass_on(server, protocol, message)
-    if isinstance(protocol, BoundedRequest):
-        await protocol.read()
+    if isinstance(protocol, LimitedRequest):
+        await protocol.wait_until_read()

@@ -1,11 +1,11 @@
-"""Bounds on the chat's socket that Daphne leaves to nobody.
+"""Limits on the chat's socket, which Daphne doesn't set.
 
-In: a message larger than any that the site would read is refused while it arrives, with
-CloseCode.FRAME_TOO_BIG, however Daphne was started: its own default is less than a message may be.
+Incoming: a message larger than any that the site accepts is refused while it arrives, with
+CloseCode.FRAME_TOO_BIG. Daphne's own limit is lower than the longest message of the chat.
 
-Out: Daphne's send never waits, so that what a client doesn't read would pile up in this process
-until the pings notice. A socket with MAX_UNREAD_BYTES unread is closed; whoever is only slow opens
-another one and goes on from the token it has.
+Outgoing: Daphne's `send` never waits, so what a client doesn't read would pile up in this process
+until its pings fail. A socket with MAX_UNREAD_BYTES unread is closed. A page that was merely slow
+reconnects and continues from the last token it has.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from inference.contract import CloseCode
 logger = logging.getLogger(__name__)
 
 MAX_UNREAD_BYTES = 2_000_000
-CLOSE_S = 5.0  # for the client to have read the code, before the connection is cut
+CLOSE_S = 5.0  # for the client to read the close code, before the connection is cut
 
 
 @implementer(IPushProducer)
-class Unread:
+class UnreadCounter:
     """Counts what is sent while the transport says that its client takes no more."""
 
     def __init__(self) -> None:
@@ -50,14 +50,14 @@ class Unread:
         return self.num_bytes <= MAX_UNREAD_BYTES
 
 
-class BoundedSocket(ws_protocol.WebSocketProtocol):
-    """Daphne's, bounded in both directions."""
+class LimitedSocket(ws_protocol.WebSocketProtocol):
+    """Daphne's, limited in both directions."""
 
     def onConnect(self, request: Any) -> Any:
         self.maxMessagePayloadSize = self.maxFramePayloadSize = frames.MAX_FRAME_BYTES
         self.failByDrop = False  # or the page would see a lost connection, and send it all again
         self.closeHandshakeTimeout = CLOSE_S
-        self._unread = Unread()
+        self._unread = UnreadCounter()
         # The HTTP request that became this socket would stop reading while its client doesn't.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self._unread, True)
@@ -74,6 +74,6 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):
             self.sendClose(code=int(CloseCode.SLOW_READER))
 
 
-def bound_sockets() -> None:
-    """Let Daphne make its sockets from BoundedSocket; called once, before it serves."""
-    ws_protocol.WebSocketFactory.protocol = BoundedSocket
+def limit_sockets() -> None:
+    """Let Daphne make its sockets from LimitedSocket; called once, before it serves."""
+    ws_protocol.WebSocketFactory.protocol = LimitedSocket

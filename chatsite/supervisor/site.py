@@ -1,8 +1,8 @@
 """The processes of a site on one machine, in the order in which they start.
 
 Redis (unless REDIS_URL names one), the light worker and its beat, the inference worker, Daphne.
-They stop in the reverse order, the workers at once. A child that dies is started again, later each
-time. Who else runs with this data folder is settled in leftovers.py.
+They stop in the reverse order, all workers together. A process that dies is started again, after a
+longer wait each time. pidfile.py makes sure that only one supervisor uses the data folder.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatsite.supervisor import leftovers
-from chatsite.supervisor.checks import (
+from chatsite.supervisor import pidfile
+from chatsite.supervisor.child_process import ChildProcess, LogPrinter, kill_group
+from chatsite.supervisor.preflight import (
     MAX_SOCKET_PATH,
     CannotStart,
     check_disk,
@@ -30,13 +31,12 @@ from chatsite.supervisor.checks import (
     check_redis,
     redis_binary,
 )
-from chatsite.supervisor.child import Child, Printer, kill_group
 from inference import client
 
 CELERY = [sys.executable, "-m", "celery", "--quiet"]
 STOP_TOGETHER = (("daphne",), ("worker", "beat", "web"), ("redis",))
 TURN_S = 0.1
-PATIENCE_S = 180.0  # kernels are built and a large model is read; then the URL is said anyway
+PATIENCE_S = 180.0  # kernels are built and a large model is read; then the URL is printed anyway
 EVERYWHERE = ("0.0.0.0", "::")
 
 
@@ -49,8 +49,8 @@ class SiteOptions:
     port: int
     model: str
     redis_url: str | None
-    public_url: str = ""  # what people type, when a proxy stands before the site
-    concurrency: int = 160  # tasks that wait for the engine, which has its own bounds
+    public_url: str = ""  # the address of a proxy in front of the site
+    concurrency: int = 160  # Celery tasks at once; the engine has its own limits
 
     @property
     def url(self) -> str:
@@ -67,6 +67,7 @@ class SiteOptions:
 
     @property
     def run(self) -> Path:
+        """The folder of lock, process list and schedule."""
         return self.data / "run"
 
     def _url(self, host: str) -> str:
@@ -78,24 +79,24 @@ class Site:
 
     def __init__(self, options: SiteOptions) -> None:
         self.options = options
-        self.say = Printer()
-        self.children: list[Child] = []
+        self.log = LogPrinter()
+        self.children: list[ChildProcess] = []
         self.redis_url = options.redis_url or ""
         self._temporary: Path | None = None
         self._stopping = False
 
     def run(self, prepare: Callable[[], str]) -> None:
-        """Start all, say the URL once the site is usable, watch until told to stop by a signal.
+        """Start all, print the URL once the site is usable, watch until a signal ends it.
 
-        `prepare` is called when Redis is there; it returns what to say beside the URL. Raises
-        CannotStart when something is wrong; nothing runs then.
+        `prepare` is called when Redis is there; it returns lines to print below the URL. Raises
+        CannotStart when something is missing; nothing is left running then.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._told_to_stop)
+            signal.signal(number, self._on_stop_signal)
         check_disk(self.options.data)
-        lock = leftovers.hold(self.options.run)
+        lock = pidfile.acquire_lock(self.options.run)
         try:
-            leftovers.stop_noted(self.options.run)
+            pidfile.stop_recorded(self.options.run)
             check_port(self.options.host, self.options.port)
             check_model(self.options.model)
             self._start_redis()
@@ -116,11 +117,11 @@ class Site:
         for names in STOP_TOGETHER:
             together = [child for child in self.children if child.name in names]
             for child in together:
-                child.tell_to_stop()
+                child.request_stop()
             for child in together:
                 child.stop()
         self.children.clear()
-        leftovers.forget(self.options.run)
+        pidfile.remove_pids(self.options.run)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -154,7 +155,7 @@ class Site:
                 time.sleep(0.05)
         self.redis_url = os.environ["REDIS_URL"] = url
 
-    def _site_children(self) -> list[Child]:
+    def _site_children(self) -> list[ChildProcess]:
         run, o = self.options.data / "run", self.options
         web = [*CELERY, "-A", "chatsite.celery"]
         quiet = ["--without-gossip", "--without-mingle", "-l", "WARNING"]
@@ -173,7 +174,7 @@ class Site:
                                    "chatsite.asgi:application"]),
         ]  # fmt: skip
 
-    def _child(self, name: str, command: list[str]) -> Child:
+    def _child(self, name: str, command: list[str]) -> ChildProcess:
         environment = os.environ | {
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": "ignore::UserWarning:celery.platforms",  # that it runs as root
@@ -183,9 +184,9 @@ class Site:
         }
         if self.redis_url:
             environment["REDIS_URL"] = self.redis_url
-        return Child(name, command, environment, say=self.say)
+        return ChildProcess(name, command, environment, log=self.log)
 
-    def _start(self, child: Child) -> Child:
+    def _start(self, child: ChildProcess) -> ChildProcess:
         child.start()
         self.children.append(child)
         self._note()
@@ -193,16 +194,17 @@ class Site:
 
     def _note(self) -> None:
         running = [child.process.pid for child in self.children if child.process is not None]
-        leftovers.note(self.options.run, [os.getpid(), *running])
+        pidfile.write_pids(self.options.run, [os.getpid(), *running])
 
     def _watch(self, beside: str) -> None:
-        is_said, started = False, time.monotonic()
+        is_announced, started = False, time.monotonic()
         while not self._stopping:
-            if not is_said and (caveat := self._usable(time.monotonic() - started)) is not None:
-                is_said = True
+            waited_s = time.monotonic() - started
+            if not is_announced and (caveat := self._usable(waited_s)) is not None:
+                is_announced = True
                 for line in (f"chatsite is at {self.options.url}", caveat, *beside.splitlines()):
                     if line:
-                        self.say("up", line)
+                        self.log("up", line)
             for child in self.children:
                 if child.has_died():
                     assert child.process is not None
@@ -210,15 +212,15 @@ class Site:
                     code = child.process.returncode
                     wait_s = child.plan_restart()
                     text = f"{child.name} ended with {code}; starting it again in {wait_s:g} s"
-                    self.say("up", text)
+                    self.log("up", text)
                 elif child.process is None and time.monotonic() >= child.restart_at:
                     child.start()
                     self._note()
             time.sleep(TURN_S)
-        self.say("up", "stopping")
+        self.log("up", "stopping")
 
     def _usable(self, waited_s: float) -> str | None:
-        """None while it isn't; "" when all is there; else what is still missing."""
+        """None while the site can't be used; "" when it can; else a warning to print."""
         if not self._answers():
             return None
         state, detail = self._worker_state()
@@ -231,7 +233,7 @@ class Site:
         return None
 
     def _worker_state(self) -> tuple[str, str]:
-        """What our own worker says of itself; what one before it said may still be in Redis."""
+        """State and detail of the worker started here; Redis may hold an older one's too."""
         pids = {c.process.pid for c in self.children if c.name == "worker" and c.process}
         with suppress(client.RedisUnavailable):
             for worker in client.workers():
@@ -248,5 +250,5 @@ class Site:
         except OSError:
             return False
 
-    def _told_to_stop(self, *_: object) -> None:
+    def _on_stop_signal(self, *_: object) -> None:
         self._stopping = True

@@ -1,8 +1,8 @@
-"""All that the site may call: count, submit, cancel, read, follow, and what its reaper needs.
+"""All that the site may call: submit, cancel, read, follow, count, and for its periodic task.
 
-Never loads torch; tasks are sent by name. Calls wait at most about two seconds for Redis; trouble
-with it of any kind is `RedisUnavailable`, so that callers needn't know how a broken connection
-shows.
+Never loads torch; tasks are sent by name. Calls wait at most about two seconds for Redis; whatever
+is wrong with it, they raise `RedisUnavailable`, so that callers needn't know how a broken
+connection shows.
 """
 
 from inference.client.exceptions import (
@@ -13,22 +13,24 @@ from inference.client.exceptions import (
     RedisUnavailable,
     WorkerSilent,
 )
-from inference.client.reaper import (
+from inference.client.periodic import (
+    LiveRequest,
+    Look,
     interrupt,
+    live_requests,
+    look,
     lost_requests,
     one_at_a_time,
     resubmit,
     unstored_results,
 )
 from inference.client.requests import (
-    LiveRequest,
     cancel,
     count_waiting,
     forget,
     hub,
     is_known,
-    live_requests,
-    place_in_line,
+    queue_position,
     read,
     read_after,
     result,
@@ -38,7 +40,8 @@ from inference.client.texts import context_length, count, describe, fit, load_te
 from inference.client.workers import load_model, unload_model, workers
 from inference.queue.broker import broker_options
 from inference.queue.connection import LOOK_EVERY_S, broker_url
-from inference.queue.hub import Place, SlowReader, StreamHub
+from inference.queue.hub import StreamHub
+from inference.queue.stream_reader import QueuePosition, SlowReader
 from inference.text import (
     BadMessage,
     Fitted,
@@ -55,11 +58,12 @@ __all__ = [
     "ClientError",
     "Fitted",
     "LiveRequest",
+    "Look",
     "ModelUnknown",
     "NoSuchRequest",
-    "Place",
     "PromptTooLong",
     "QueueFull",
+    "QueuePosition",
     "RedisUnavailable",
     "SlowReader",
     "StreamHub",
@@ -82,10 +86,11 @@ __all__ = [
     "live_requests",
     "load_model",
     "load_text",
+    "look",
     "lost_requests",
     "models_dir",
     "one_at_a_time",
-    "place_in_line",
+    "queue_position",
     "read",
     "read_after",
     "resubmit",

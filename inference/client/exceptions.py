@@ -1,4 +1,4 @@
-"""What can go wrong between site and workers, each with a code for programs."""
+"""What can go wrong between site and workers, each with its ErrorCode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from kombu.exceptions import KombuError
 
 from inference.contract import ErrorCode
-from inference.queue.ledger import RedisTrouble
+from inference.queue.connection import REDIS_ERRORS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,14 +41,14 @@ class WorkerSilent(ClientError):
     code = ErrorCode.WORKER_SILENT
 
 
-def redis_named(function: Callable[P, R]) -> Callable[P, R]:
-    """Whatever a broken connection raises becomes RedisUnavailable."""
+def names_redis_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function so that whatever a broken connection raises is RedisUnavailable."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except (*RedisTrouble, KombuError) as error:
+        except (*REDIS_ERRORS, KombuError) as error:
             raise RedisUnavailable(f"Redis can't be reached: {type(error).__name__}") from error
 
     return wrapped

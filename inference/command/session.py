@@ -138,7 +138,7 @@ class Session:
                 request_id=request_id,
                 model=self.model,
                 prompt_token_ids=tuple(token_ids),
-                sampling=sampling,
+                sampling=sampling.with_seed(),
                 received=Stamp.now(),
             )
         )

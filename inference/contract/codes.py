@@ -173,6 +173,9 @@ class ErrorCode(StrEnum):
     )  # fmt: skip
     TOO_MANY_STREAMS = "too_many_streams", 429, _("Too many answers are followed at once.")
 
+    # The API's keys
+    TOO_MANY_KEYS = "too_many_keys", 400, _("You have too many keys. Revoke one first.")
+
     # Any page
     NOT_FOUND = "not_found", 404, _("Not found.")
     SIGNED_OUT = "signed_out", 401, _("You are signed out.")

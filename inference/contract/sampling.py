@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 
@@ -31,7 +32,7 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    seed: int | None = None  # None: the client draws one, so that a resumed answer goes on alike
+    seed: int | None = None  # None: none is given; with_seed() draws one
     stop: tuple[str, ...] = ()
     max_tokens: int = 1024
     min_tokens: int = 0
@@ -64,6 +65,13 @@ class SamplingParams:
     MAX_ALLOWED_TOKENS: ClassVar[int] = 10_000
     MAX_BAD_WORDS: ClassVar[int] = 256
     MAX_BAD_WORD_CHARS: ClassVar[int] = 256
+
+    def with_seed(self) -> SamplingParams:
+        """The same with a seed drawn where none is given. Call where a request is built.
+
+        A request keeps its seed, so that a resumed answer is the answer that would have been.
+        """
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(63))
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.RANGES.items():

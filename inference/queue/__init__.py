@@ -1,1 +1,1 @@
-"""Redis between site and workers: a stream per answer, and a ledger of requests with leases."""
+"""Redis between site and workers: a queue per model, leases, and a stream per answer."""

@@ -1,36 +1,34 @@
-"""Celery's side of the way to a worker: queues, priorities, and what lies in them.
+"""Celery's side of the way to a worker: two queues per model, and the tasks that are sent.
 
-Tasks are sent by name and carry the request's id and attempt alone; the request itself is in the
-ledger. Client and worker must use the same options, or they don't see one another's messages.
+A task for a worker is a wake-up: "take the best waiting request of this model". It names no
+request; which one is the best is in the ledger. Requests of people who chat and of API traffic have
+a queue each, so that a worker whose places for API traffic are taken can leave one and stay on the
+other. Client and worker must use the same options, or they don't see one another's messages.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 from functools import cache
 from typing import Any
 
+import redis
 from celery import Celery
 
-from inference.contract import PRIORITY_API, PRIORITY_CHAT, GenerationRequest
-from inference.queue.connection import broker_url, connect, settings
+from inference.contract import Source
+from inference.queue.connection import broker_url, settings
 
 GENERATE = "inference.generate"
 STORE_RESULT = "chatsite.generation.store_result"
 WEB_QUEUE = "web"
-PRIORITY_STEPS = [0, 3, 6, 9]
-PROGRAMS_FROM = 6  # the first step of those whom nobody watches
-SEPARATOR = "\x06\x16"  # kombu's, between a queue's name and a priority step
+API_QUEUES = "model-api."
 
 
 def broker_options() -> dict[str, Any]:
     """Transport options of every Celery app of the project."""
     return {
-        "visibility_timeout": 6 * 3600,  # our leases rescue, never a redelivery
-        "queue_order_strategy": "priority",
-        "priority_steps": PRIORITY_STEPS,
-        "global_keyprefix": _prefix(),
+        "visibility_timeout": 6 * 3600,  # leases recover requests, never a redelivery
+        "priority_steps": [0],  # the ledger keeps the order: one list per queue is enough
+        "global_keyprefix": f"{settings().prefix}:celery:",
         "socket_connect_timeout": 1.0,
         "socket_timeout": 20.0,
         "retry_on_timeout": False,
@@ -51,53 +49,38 @@ def sender() -> Celery:
     return app
 
 
-def queue_of(model: str) -> str:
-    return f"model.{model}"
+def queue_of(model: str, source: Source) -> str:
+    return f"{API_QUEUES}{model}" if source == "api" else f"model.{model}"
 
 
-def send_generate(request: GenerationRequest) -> None:
-    """Put the request's task on its model's queue. Raises kombu's or redis' errors.
+def is_api_queue(name: str | None) -> bool:
+    return name is not None and name.startswith(API_QUEUES)
+
+
+def send_wake_up(model: str, source: Source) -> None:
+    """Put one wake-up on a model's queue. Raises kombu's or redis' errors.
 
     One retry at once: the first send after a restart of Redis meets a dead connection.
     """
     sender().send_task(
         GENERATE,
-        [request.request_id, request.attempt],
-        queue=queue_of(request.model),
-        priority=priority_of(request),
-        argsrepr="",
+        [model, source],
+        queue=queue_of(model, source),
         retry=True,
         retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
     )
 
 
+def count_wake_ups(model: str, source: Source) -> int:
+    """Wake-ups on a model's queue, taken by no worker yet. Raises kombu's or redis' errors."""
+    with sender().connection_or_acquire() as connection:
+        try:  # not passive: kombu then looks for the queue without its prefix, and finds none
+            declared = connection.default_channel.queue_declare(queue_of(model, source))
+        except redis.ConnectionError:
+            return 0  # broken since Redis restarted; the send, which tries twice, will tell
+    return int(declared.message_count)
+
+
 def send_store_result(request_id: str, attempt: int) -> None:
     """Tell the site that an answer has ended. Raises kombu's or redis' errors."""
     sender().send_task(STORE_RESULT, [request_id, attempt], queue=WEB_QUEUE, retry=False)
-
-
-def priority_of(request: GenerationRequest) -> int:
-    """One of PRIORITY_STEPS: answers that had begun, people, batches, and batches that can wait.
-
-    A finer order, by the request's own priority, is kept among those that a worker has taken.
-    """
-    if request.attempt > 1:
-        return 0
-    if request.priority <= PRIORITY_CHAT:
-        return 3
-    return 6 if request.priority <= PRIORITY_API else 9
-
-
-def queued_requests(model: str) -> set[str]:
-    """Ids of the requests whose task lies in the model's queue, taken by no worker yet."""
-    found = set()
-    for step in PRIORITY_STEPS:
-        name = queue_of(model) + (f"{SEPARATOR}{step}" if step else "")
-        for message in connect().lrange(_prefix() + name, 0, -1):
-            arguments = json.loads(base64.b64decode(json.loads(message)["body"]))[0]
-            found.add(str(arguments[0]))
-    return found
-
-
-def _prefix() -> str:
-    return f"{settings().prefix}:celery:"

@@ -1,7 +1,7 @@
 """Follows the streams that a web process's sockets want, over one Redis connection.
 
-One blocking XREAD names all streams; a wake-up stream of the hub's own ends it when a new wish
-comes. Each reader gets the whole stream from the position it has, then what comes, in order, from a
+One blocking XREAD names all streams; a wake-up stream of the hub's own ends it when a reader joins.
+Each reader gets the whole stream from the position it has, then what comes, in order, from a
 bounded queue. Redis away: the hub tries again and goes on where it was.
 """
 
@@ -12,16 +12,22 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from inference.contract import Delta, Event, Result, Started
+from inference.contract import Event, Result
 from inference.queue import keys
 from inference.queue.connection import ANSWER_S, CONNECT_S, settings
 from inference.queue.entries import event_of
+from inference.queue.stream_reader import (
+    FIRST,
+    EntryId,
+    QueuePosition,
+    SlowReader,
+    StreamReader,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,105 +37,8 @@ RETRY_S = 0.3
 PAGE = 1000
 SHORT_CONNECTIONS = 8
 POOL_S = 10.0  # how long a reader waits for one of them
-MAX_BEHIND = 8192  # events a reader may lag; at 50 tokens/s some minutes
 
-EntryId = tuple[int, int]
 Entries = Iterable[tuple[bytes, dict[bytes, bytes]]]
-FIRST: EntryId = (0, 0)
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A waiting request's place in line; 1 is next."""
-
-    request_id: str
-    place: int
-
-
-class SlowReader(Exception):
-    """This reader doesn't keep up; its queue is full."""
-
-
-@dataclass(eq=False)
-class _Reader:
-    """One follower: entries after `last` go into its queue. None there: nothing more will come."""
-
-    request_id: str
-    position: int = 0  # tokens that it has already
-    joins: bool = False
-    last: EntryId = FIRST
-    queue: asyncio.Queue[Event | Place | None] = field(
-        default_factory=lambda: asyncio.Queue(MAX_BEHIND)
-    )
-    is_waiting: bool = True  # no worker has taken it up yet
-    is_known: bool = False  # the ledger knew it once
-    is_overrun: bool = False
-    place: int = 0
-
-    def note(self, entry_id: EntryId, event: Event) -> bool:
-        """Whether this entry is new to the reader and wanted; from now on it isn't new."""
-        if entry_id <= self.last:
-            return False
-        self.last = entry_id
-        self.is_known = True
-        if isinstance(event, Started):
-            self.is_waiting = False
-        is_had = isinstance(event, Delta) and event.position + len(event.token_ids) <= self.position
-        return not is_had
-
-    def put(self, item: Event | Place | None) -> None:
-        try:
-            self.queue.put_nowait(item)
-        except asyncio.QueueFull:
-            self.is_overrun = True
-
-    def together(self, items: Iterable[Item]) -> Iterable[Item]:
-        return joined(items) if self.joins else items
-
-    async def take(self) -> list[Event | Place | None]:
-        """All that is there, at least one item."""
-        items = [await self.queue.get()]
-        while not self.queue.empty():
-            items.append(self.queue.get_nowait())
-        return items
-
-
-def joined(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items in order, each run of deltas that continue one another as one."""
-    run: list[Delta] = []
-    for item in items:
-        if isinstance(item, Delta) and (not run or _continues(run[-1], item)):
-            run.append(item)
-            continue
-        if run:
-            yield _sum_of(run)
-        run = [item] if isinstance(item, Delta) else []
-        if not run:
-            yield item
-    if run:
-        yield _sum_of(run)
-
-
-def _continues(delta: Delta, following: Delta) -> bool:
-    return (
-        following.attempt == delta.attempt
-        and following.position == delta.position + len(delta.token_ids)
-        and following.text_offset == delta.text_offset + len(delta.text)
-        and bool(following.logprobs) == bool(delta.logprobs)
-    )
-
-
-def _sum_of(run: list[Delta]) -> Any:
-    if len(run) == 1:
-        return run[0]
-    return replace(
-        run[0],
-        token_ids=tuple(token for delta in run for token in delta.token_ids),
-        text="".join(delta.text for delta in run),
-        mono_ns=run[-1].mono_ns,
-        logprobs=tuple(entry for delta in run for entry in delta.logprobs),
-    )
 
 
 def _end_if_cancelled() -> None:
@@ -141,7 +50,7 @@ def _end_if_cancelled() -> None:
 
 @contextmanager
 def _redis_may_be_away() -> Iterator[None]:
-    """Pass over trouble with Redis; the hub tries again by itself."""
+    """Pass over errors of Redis; the hub tries again by itself."""
     with suppress(RedisError, OSError):
         yield
     _end_if_cancelled()
@@ -151,7 +60,7 @@ class StreamHub:
     """One per event loop. `follow` may be called as often as wanted."""
 
     def __init__(self) -> None:
-        self._readers: dict[str, set[_Reader]] = {}
+        self._readers: dict[str, set[StreamReader]] = {}
         self._wake_stream = keys.wake(uuid.uuid4().hex)
         # Above the block, or a quiet time is an error.
         self._blocking: Any = redis.asyncio.Redis.from_url(
@@ -170,8 +79,8 @@ class StreamHub:
 
     async def follow(
         self, request_id: str, *, position: int = 0, joins: bool = False
-    ) -> AsyncIterator[Event | Place]:
-        """Events of a request up to its Result, and its place in line while it waits.
+    ) -> AsyncIterator[Event | QueuePosition]:
+        """Events of a request up to its Result, and its position in the queue while it waits.
 
         Deltas that end at or before token `position` are left out; with `joins`, those that are
         there together come as one. Waits for a stream that doesn't exist yet; ends without a Result
@@ -183,7 +92,7 @@ class StreamHub:
                 asyncio.create_task(self._read_forever()),
                 asyncio.create_task(self._look_forever()),
             ]
-        reader = _Reader(request_id, position, joins)
+        reader = StreamReader(request_id, position, joins)
         try:
             async for item in self._items(reader):
                 yield item
@@ -204,7 +113,7 @@ class StreamHub:
 
     # --- one reader ------------------------------------------------------------------------------
 
-    async def _items(self, reader: _Reader) -> AsyncIterator[Event | Place]:
+    async def _items(self, reader: StreamReader) -> AsyncIterator[Event | QueuePosition]:
         """What is there, read by this reader itself; then what the hub hands out."""
         while page := await self._page_after(reader):
             entries = _decode(page, reader.request_id)
@@ -223,7 +132,7 @@ class StreamHub:
                     return
                 yield item
 
-    async def _page_after(self, reader: _Reader) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    async def _page_after(self, reader: StreamReader) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """The next entries for this reader; none when Redis is away."""
         after = b"(%d-%d" % reader.last
         with _redis_may_be_away():
@@ -272,7 +181,7 @@ class StreamHub:
                     reader.put(event)
 
     async def _look_forever(self) -> None:
-        """Once a second: places in line, and requests that the ledger knows no more."""
+        """Once a second: positions in the queue, and requests that are known no more."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             readers = [reader for group in self._readers.values() for reader in group]
@@ -280,7 +189,7 @@ class StreamHub:
                 with _redis_may_be_away():
                     await self._look(readers)
 
-    async def _look(self, readers: list[_Reader]) -> None:
+    async def _look(self, readers: list[StreamReader]) -> None:
         async with self._short.pipeline(transaction=False) as pipe:
             for reader in readers:
                 pipe.hget(keys.request(reader.request_id), "model")
@@ -294,9 +203,9 @@ class StreamHub:
                 reader.put(None)
             reader.is_known = reader.is_known or bool(model)
         for (reader, _), rank in zip(waiting, ranks, strict=True):
-            if reader.is_waiting and rank is not None and reader.place != rank + 1:
-                reader.place = int(rank) + 1
-                reader.put(Place(reader.request_id, reader.place))
+            if reader.is_waiting and rank is not None and reader.queue_position != rank + 1:
+                reader.queue_position = int(rank) + 1
+                reader.put(QueuePosition(reader.request_id, reader.queue_position))
 
 
 def _options(*, answer_s: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Names of everything this project keeps in Redis."""
+"""Names of everything this project keeps in Redis, beside Celery's own lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ def _key(*parts: str) -> str:
 
 
 def request(request_id: str) -> str:
-    """Hash: state, attempt, model, wire, worker, next, losses, score, cancelled and times in ms."""
+    """Hash: state, attempt, model, source, wire, worker, next, losses, arrival, cancelled, times.
+
+    `wire` is the GenerationRequest, the only large field. Times are wall ms.
+    """
     return _key("req", request_id)
 
 
@@ -20,13 +23,18 @@ def stream(request_id: str) -> str:
 
 
 def lease(request_id: str) -> str:
-    """String: the attempt that runs; expires unless its worker refreshes it."""
+    """String: the attempt that runs; expires unless its worker renews it."""
     return _key("lease", request_id)
 
 
 def waiting(model: str) -> str:
-    """Sorted set of waiting request ids; the order in line."""
+    """Sorted set of waiting request ids: the queue of a model, the best first."""
     return _key("waiting", model)
+
+
+def arrivals() -> str:
+    """Counter of all requests that ever came: who came first goes first."""
+    return _key("arrivals")
 
 
 def live() -> str:
@@ -39,9 +47,9 @@ def ended() -> str:
     return _key("ended")
 
 
-def orders(worker: str) -> str:
-    """List of orders (cancel) to one worker."""
-    return _key("orders", worker)
+def cancellations(worker: str) -> str:
+    """List of request ids that this worker is to cancel."""
+    return _key("cancel", worker)
 
 
 def worker(name: str) -> str:
@@ -59,5 +67,5 @@ def lock(name: str) -> str:
 
 
 def wake(hub: str) -> str:
-    """Stream that ends a hub's blocking read when it wants to follow something new."""
+    """Stream that ends a hub's blocking read when it is to follow something new."""
     return _key("wake", hub)

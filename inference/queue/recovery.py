@@ -1,7 +1,7 @@
-"""What becomes of requests that lost their worker, wait too long, or fell out of their queue.
+"""Decides what becomes of requests that lost their worker or have waited too long.
 
-Used by the site's periodic task and by a worker that stops in order. Each decision is one move in
-the ledger, so that any number of rescuers may try.
+Used by the site's periodic task and by a worker that gives up what it runs. Each decision is one
+move in the ledger, so that any number of processes may try.
 """
 
 from __future__ import annotations
@@ -12,104 +12,93 @@ from collections.abc import Iterable
 
 from kombu.exceptions import KombuError
 
-from inference.contract import Delta, ErrorCode, Event, FinishReason, Result
-from inference.queue import broker, ledger
-from inference.queue.connection import settings
-from inference.queue.ledger import Entry
+from inference.contract import Delta, ErrorCode, Event, FinishReason, RequestState, Result
+from inference.queue import ledger, records, wake_ups
+from inference.queue.connection import REDIS_ERRORS, settings
+from inference.queue.records import FullRecord, RequestRecord
 
 log = logging.getLogger(__name__)
 
-RESEND_AFTER_MS = 5_000
 
-
-def resubmit(entry: Entry, *, is_lost: bool = True, is_ours: bool = False) -> bool:
+def resubmit(record: FullRecord, *, is_lost: bool = True, is_ours: bool = False) -> bool:
     """Let a running request go on from its last token in another worker.
 
-    False when it must not: tried too often, cancelled meanwhile, or somebody has it.
+    `is_lost` counts against it, `is_ours` says that the caller runs it. False when it must not go
+    on: tried too often, cancelled meanwhile, or some worker has it.
     """
-    if entry.state != "running" or entry.is_cancelled:
+    if record.state != RequestState.RUNNING or record.is_cancelled:
         return False
-    if is_lost and entry.losses >= settings().max_losses:
+    if is_lost and record.losses >= settings().max_losses:
         return False
-    request = entry.request
-    tokens = tokens_of(ledger.read(entry.request_id), continued=request.continue_from)
-    again = dataclasses.replace(request, attempt=entry.attempt + 1, continue_from=tokens)
-    if not ledger.resubmit(entry, again, is_lost=is_lost, is_ours=is_ours):
+    request = record.request
+    tokens = tokens_of(records.events(record.request_id), continued=request.continue_from)
+    again = dataclasses.replace(request, attempt=record.attempt + 1, continue_from=tokens)
+    if not ledger.resubmit(record, again, is_lost=is_lost, is_ours=is_ours):
         return False
     try:
-        broker.send_generate(again)
-    except (*ledger.RedisTrouble, KombuError) as error:  # resend_unqueued() finds it
-        log.warning("request %s: its task was not sent (%s)", entry.request_id[:8], error)
+        wake_ups.send(again.model, again.source)
+    except (*REDIS_ERRORS, KombuError) as error:  # the next look sends it
+        log.warning("request %s: no wake-up was sent (%s)", record.request_id[:8], error)
     return True
 
 
-def give_back(request_id: str, attempt: int, *, is_lost: bool, reason: Result) -> bool:
-    """A worker can't go on with what it runs: put it back in line, or end it. True if it ended.
+def requeue(request_id: str, attempt: int, *, is_lost: bool, reason: Result) -> bool:
+    """Put back what the calling worker can't go on with, or end it. True if it ended.
 
     `is_lost` counts against the request, as a crash does; `reason` is how it ends after too many.
     """
-    entry = ledger.look(request_id)
-    if entry is None or entry.attempt != attempt or entry.state != "running":
+    record = _running(request_id, attempt)
+    if record is None or resubmit(record, is_lost=is_lost, is_ours=True):
         return False
-    if resubmit(entry, is_lost=is_lost, is_ours=True):
+    record = _running(request_id, attempt)  # a cancel may have come between
+    if record is None:
         return False
-    entry = ledger.look(request_id)  # a cancel may have come between
-    if entry is None or entry.attempt != attempt or entry.state != "running":
-        return False
-    if entry.is_cancelled:
-        return end(entry, FinishReason.CANCELLED)
-    return end(entry, FinishReason.INTERRUPTED, code=reason.error_code, text=reason.error_text)
+    if record.is_cancelled:
+        return end(record, FinishReason.CANCELLED)
+    return end(record, FinishReason.INTERRUPTED, code=reason.error_code, text=reason.error_text)
+
+
+def _running(request_id: str, attempt: int) -> FullRecord | None:
+    record = records.get(request_id)
+    is_it = record and (record.state, record.attempt) == (RequestState.RUNNING, attempt)
+    return record if is_it else None
 
 
 def end(
-    entry: Entry, reason: FinishReason, *, code: ErrorCode | None = None, text: str = ""
+    record: FullRecord, reason: FinishReason, *, code: ErrorCode | None = None, text: str = ""
 ) -> bool:
     """End a request that waits, or one whose worker is gone. False when it has moved meanwhile."""
-    request = entry.request
+    request = record.request
     result = Result(
-        request_id=entry.request_id,
-        attempt=entry.attempt,
+        request_id=record.request_id,
+        attempt=record.attempt,
         finish_reason=reason,
         error_code=code,
         error_text=text,
         prompt_tokens=len(request.prompt_token_ids),
-        completion_tokens=entry.next_token,
+        completion_tokens=record.next_token,
         continued_tokens=len(request.continue_from),
-        worker=entry.worker,
+        worker=record.worker,
         seed=request.sampling.seed,
     )
-    return ledger.end(entry, result)
+    return ledger.end(record, result)
 
 
-def end_expired(entries: Iterable[Entry]) -> None:
-    """End requests that nobody took up in time; lost ones keep what they have."""
+def end_expired(waiting: Iterable[RequestRecord]) -> None:
+    """End requests that no worker took in time; those that had begun keep what they have."""
     now = ledger.now_ms()
-    for entry in entries:
-        if now <= entry.expires_ms:
+    for expired in waiting:
+        if now <= expired.expires_ms:
             continue
-        if entry.losses:
+        record = records.get(expired.request_id)
+        if record is None or record.state != RequestState.WAITING:
+            continue  # taken up just now
+        if record.losses:
             text = "The model's worker stopped, and no other took over in time."
-            end(entry, FinishReason.INTERRUPTED, code=ErrorCode.WORKER_LOST, text=text)
+            end(record, FinishReason.INTERRUPTED, code=ErrorCode.WORKER_LOST, text=text)
         else:
             text = "No worker took this request up in time."
-            end(entry, FinishReason.FAILED, code=ErrorCode.EXPIRED, text=text)
-
-
-def resend_unqueued(entries: Iterable[Entry]) -> None:
-    """Send the task of waiting requests again that lie in no queue: a worker took it and died.
-
-    A task too many does no harm: it finds nothing to claim.
-    """
-    before = ledger.now_ms() - RESEND_AFTER_MS
-    overdue = [entry for entry in entries if entry.sent_ms < before]
-    for model in {entry.model for entry in overdue}:
-        queued = broker.queued_requests(model)
-        mine = [entry for entry in overdue if entry.model == model]
-        for entry in mine:
-            if entry.request_id not in queued:
-                log.warning("request %s had fallen out of its queue", entry.request_id[:8])
-                broker.send_generate(entry.request)
-        ledger.mark_sent(entry.request_id for entry in mine)
+            end(record, FinishReason.FAILED, code=ErrorCode.EXPIRED, text=text)
 
 
 def tokens_of(events: Iterable[Event], *, continued: tuple[int, ...]) -> tuple[int, ...]:

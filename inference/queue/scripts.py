@@ -1,9 +1,10 @@
 """The ledger's moves as Lua, so that each compares and changes in one step, and how they are run.
 
 State of a request: waiting → running → ended; back to waiting when its worker is lost. `attempt`
-rises with each try and with a cancel while waiting; whoever comes with another is refused
-(fencing). `next` counts the tokens that the stream holds, so that an entry written twice, because
-an answer of Redis was lost, is there once, and a missing one is noticed.
+rises with each try and with a cancel while waiting; who comes with another one is refused
+(fencing). Of those that wait, CLAIM_NEXT takes the best: the sorted set is the queue. `next` counts
+the tokens that the stream holds, so that an entry written twice, because an answer of Redis was
+lost, is there once, and a missing one is noticed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def run(client: redis.Redis, call: Call) -> Any:
 
 
 def run_all(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
-    """Run scripts in one pipeline, in order. A Redis that has forgotten them is taught again.
+    """Run scripts in one pipeline, in order. Those that Redis has forgotten are loaded again.
 
     Raises the first error of Redis; the others may have run by then.
     """
@@ -71,33 +72,59 @@ def _send(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
 
 
 SUBMIT = Script.of("""
--- KEYS request, waiting, live
--- ARGV id, wire, model, score, max_waiting, now_ms, expires_ms, attempt, ttl_s, next, source
+-- KEYS request, waiting, live, arrivals
+-- ARGV id, wire, model, rank, max_waiting, now_ms, expires_ms, attempt, ttl_s, next, source
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'duplicate' end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then return 'full' end
+local arrival = redis.call('INCR', KEYS[4])
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'attempt', ARGV[8], 'model', ARGV[3],
-  'wire', ARGV[2], 'score', ARGV[4], 'submitted_ms', ARGV[6], 'sent_ms', ARGV[6],
+  'wire', ARGV[2], 'arrival', arrival, 'submitted_ms', ARGV[6],
   'expires_ms', ARGV[7], 'next', ARGV[10], 'losses', 0, 'source', ARGV[11])
 redis.call('EXPIRE', KEYS[1], ARGV[9])
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+redis.call('ZADD', KEYS[2], tonumber(ARGV[4]) + arrival, ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[1])
 return 'ok'
 """)
 
-CLAIM = Script.of("""
--- KEYS request, waiting (of the worker's model), lease, stream
--- ARGV id, attempt, worker, lease_ms, kind, entry, model, now_ms, ttl_s
-local known = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'model', 'expires_ms', 'wire')
-if not known[1] then return {'gone'} end
-if known[1] ~= 'waiting' or known[2] ~= ARGV[2] then return {'late'} end
-if known[3] ~= ARGV[7] then return {'other', known[3]} end
-if tonumber(known[4]) < tonumber(ARGV[8]) then return {'expired'} end
-redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[3], 'claimed_ms', ARGV[8])
+WITHDRAW = Script.of("""
+-- KEYS request, waiting, live; ARGV id. 1 withdrawn, 0 a worker has it already
+if redis.call('HGET', KEYS[1], 'state') ~= 'waiting' then return 0 end
+redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[4])
-redis.call('XADD', KEYS[4], '*', 'k', ARGV[5], 'd', ARGV[6])
-redis.call('EXPIRE', KEYS[4], ARGV[9])
-return {'ok', known[5]}
+redis.call('SREM', KEYS[3], ARGV[1])
+return 1
+""")
+
+CLAIM_NEXT = Script.of("""
+-- KEYS waiting; ARGV worker, lease_ms, now_ms, ttl_s, source to take alone or '',
+--   prefixes of request, lease and stream, kind and JSON of Started without id and attempt
+-- {'ok', wire} the best that may be taken; {'none', 1 when others wait that may not be taken}
+local passed_over, first = 0, 0
+while true do
+  local ids = redis.call('ZRANGE', KEYS[1], first, first + 31)
+  if #ids == 0 then return {'none', passed_over} end
+  for _, id in ipairs(ids) do
+    local request = ARGV[6] .. id
+    local known = redis.call('HMGET', request, 'state', 'attempt', 'expires_ms', 'source', 'wire')
+    if known[1] ~= 'waiting' then
+      redis.call('ZREM', KEYS[1], id)
+      first = first - 1
+    elseif tonumber(known[3]) >= tonumber(ARGV[3]) then
+      if ARGV[5] == '' or ARGV[5] == known[4] then
+        local stream = ARGV[8] .. id
+        redis.call('HSET', request, 'state', 'running', 'worker', ARGV[1], 'claimed_ms', ARGV[3])
+        redis.call('ZREM', KEYS[1], id)
+        redis.call('SET', ARGV[7] .. id, known[2], 'PX', ARGV[2])
+        redis.call('XADD', stream, '*', 'k', ARGV[9], 'd', '{"request_id":' .. cjson.encode(id)
+          .. ',"attempt":' .. known[2] .. ',' .. string.sub(ARGV[10], 2))
+        redis.call('EXPIRE', stream, ARGV[4])
+        return {'ok', known[5]}
+      end
+      passed_over = 1
+    end
+  end
+  first = first + 32
+end
 """)
 
 APPEND = Script.of("""
@@ -155,17 +182,17 @@ return 1
 
 RESUBMIT = Script.of("""
 -- KEYS request, waiting, lease
--- ARGV id, attempt, wire, now_ms, expires_ms, tokens in wire, losses to add,
+-- ARGV id, attempt, wire, rank, expires_ms, tokens in wire, losses to add,
 --      'held' when the caller runs it itself
-local known = redis.call('HMGET', KEYS[1], 'attempt', 'state', 'next', 'score', 'cancelled')
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'state', 'next', 'arrival', 'cancelled')
 if known[1] ~= ARGV[2] or known[2] ~= 'running' or known[5] then return 0 end
 if tonumber(known[3]) ~= tonumber(ARGV[6]) then return 0 end
 if ARGV[8] == '' and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'attempt', tonumber(ARGV[2]) + 1, 'wire', ARGV[3],
-  'sent_ms', ARGV[4], 'expires_ms', ARGV[5])
+  'expires_ms', ARGV[5])
 redis.call('HINCRBY', KEYS[1], 'losses', ARGV[7])
 redis.call('HDEL', KEYS[1], 'worker')
-redis.call('ZADD', KEYS[2], known[4], ARGV[1])
+redis.call('ZADD', KEYS[2], tonumber(ARGV[4]) + known[4], ARGV[1])
 return 1
 """)

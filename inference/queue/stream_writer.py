@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from inference.contract import Delta, Event, Result
+from inference.contract import Delta, Event, RequestState, Result
 from inference.queue import keys, scripts
 from inference.queue.connection import connect
 from inference.queue.entries import entry_of
@@ -29,9 +29,9 @@ Outcome = Literal["written", "known", "refused"] | Gap
 
 
 def append(events: Sequence[Event], *, models: Mapping[str, str]) -> list[Outcome]:
-    """Write events in order and tell what came of each. "refused": the attempt is over.
+    """Write events in order; returns what came of each. "refused": the attempt is over.
 
-    `models` names each request's model, which a Result needs to leave the right line.
+    `models` names each request's model, which a Result needs to leave the right queue.
     """
     if not events:
         return []
@@ -44,7 +44,7 @@ def _call(event: Event, models: Mapping[str, str]) -> Call:
         return finishing(
             event,
             model=models.get(event.request_id, ""),
-            state="running",
+            state=RequestState.RUNNING,
             tokens=event.completion_tokens,
         )
     position, count = (event.position, len(event.token_ids)) if isinstance(event, Delta) else (0, 0)

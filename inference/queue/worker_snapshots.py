@@ -1,4 +1,4 @@
-"""What each worker says of itself: written by it once a second, gone soon after it is."""
+"""Each worker's snapshot: written by it once a second, gone soon after the worker is."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from inference.queue.connection import connect
 KEPT_S = 6
 
 
-def tell(snapshot: WorkerSnapshot) -> None:
+def publish(snapshot: WorkerSnapshot) -> None:
     with connect().pipeline(transaction=False) as pipe:
         pipe.set(keys.worker(snapshot.worker), to_wire(snapshot), ex=KEPT_S)
         pipe.sadd(keys.workers(), snapshot.worker)
         pipe.execute()
 
 
-def withdraw(worker: str) -> None:
-    """The worker stops in order: nobody need wait for its silence."""
+def remove(worker: str) -> None:
+    """The worker stops in order: its snapshot needn't run out first."""
     with connect().pipeline(transaction=False) as pipe:
         pipe.delete(keys.worker(worker))
         pipe.srem(keys.workers(), worker)

@@ -2,8 +2,8 @@
 
     celery -A inference.worker worker --pool=threads --without-gossip --without-mingle
 
-A task hands its request to the engine and waits in its thread. Acks early, no results, no time
-limits (the threads pool ignores them): leases rescue instead.
+A task is a wake-up: it runs the best waiting requests of a model in its thread until none is left.
+Acks early, no results, no time limits (the threads pool ignores them): leases do their work.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 
 from celery import Celery
 
+from inference.contract import Source
 from inference.queue import broker
 from inference.queue.connection import broker_url
-from inference.worker import control
-from inference.worker import lifecycle as life
+from inference.worker import control, lifecycle
 from inference.worker.celery_consumer import IDLE_QUEUE, KeepMembership
 from inference.worker.worker_config import SPARE_TASKS, WorkerSettings
 
+POLL_S = 0.25  # a blocking read of the queues, and so how long a queue that is joined may wait
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 app = Celery("inference", broker=broker_url())
@@ -38,7 +39,7 @@ app.conf.update(
     worker_log_format=LOG_FORMAT,
     worker_task_log_format=LOG_FORMAT,
     worker_redirect_stdouts=False,
-    broker_transport_options=broker.broker_options(),
+    broker_transport_options={**broker.broker_options(), "polling_interval": POLL_S},
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     timezone="UTC",
@@ -46,12 +47,12 @@ app.conf.update(
 app.steps["consumer"].add(KeepMembership)
 
 
-@app.task(name=broker.GENERATE, ignore_result=True)  # type: ignore[untyped-decorator]
-def generate(request_id: str, attempt: int, *_later: Any) -> None:
-    """Make one answer. Returns when its terminal entry is written or it is given back."""
-    if life.slot is None:
+@app.task(name=broker.GENERATE, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
+def generate(self: Any, model: str, source: Source) -> None:
+    """Run waiting requests of the model. Returns when this worker may take none any more."""
+    if lifecycle.runtime is None:
         raise RuntimeError("the task ran outside a worker")
-    life.slot.run(request_id, attempt)
+    lifecycle.runtime.serve(model, source, task_id=self.request.id)
 
 
 __all__ = ["app", "control", "generate"]

@@ -1,8 +1,7 @@
-"""Listens for orders to this worker: cancel a request. One blocking connection of its own."""
+"""Listens for cancellations of this worker's requests, on a blocking connection of its own."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import Any
@@ -10,21 +9,18 @@ from typing import Any
 import redis
 
 from inference.queue import keys
-from inference.queue.connection import CONNECT_S, settings
-from inference.queue.ledger import RedisTrouble
-from inference.worker.runtime import Slot
-
-log = logging.getLogger(__name__)
+from inference.queue.connection import CONNECT_S, REDIS_ERRORS, settings
+from inference.worker.runtime import WorkerRuntime
 
 WAIT_S = 2
 RETRY_S = 0.3
 
 
-class Orders:
-    """A thread that carries out orders as they come. Lost ones show at the next heartbeat."""
+class CancelListener:
+    """A thread that cancels as it is asked to. What gets lost shows at the next heartbeat."""
 
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
+    def __init__(self, runtime: WorkerRuntime) -> None:
+        self._runtime = runtime
         self._stopped = threading.Event()
         self._redis: Any = redis.Redis.from_url(
             settings().redis_url,
@@ -33,7 +29,7 @@ class Orders:
             retry=None,
             protocol=2,
         )
-        self._thread = threading.Thread(target=self._run, name="orders", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="cancel listener", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -41,17 +37,13 @@ class Orders:
     def stop(self) -> None:
         self._stopped.set()
 
-    def _run(self) -> None:
-        name = keys.orders(self._slot.worker)
+    def _listen(self) -> None:
+        name = keys.cancellations(self._runtime.worker)
         while not self._stopped.is_set():
             try:
-                order = self._redis.blpop([name], timeout=WAIT_S)
-            except RedisTrouble:
+                popped = self._redis.blpop([name], timeout=WAIT_S)
+            except REDIS_ERRORS:
                 time.sleep(RETRY_S)
                 continue
-            if order is not None:
-                verb, _, request_id = order[1].decode().partition(" ")
-                if verb == "cancel":
-                    self._slot.cancel(request_id)
-                else:
-                    log.warning("an order of an unknown kind: %s", verb[:20])
+            if popped is not None:
+                self._runtime.cancel(popped[1].decode())

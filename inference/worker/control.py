@@ -1,6 +1,6 @@
 """Remote-control commands: which model a worker holds. `ping` is Celery's own.
 
-They answer at once; how far the loading is, the worker's snapshots tell.
+They answer at once; the worker's snapshots show how far the loading is.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Any
 from celery.worker.control import control_command
 
 from inference.text import ModelFolderError
-from inference.worker import lifecycle as life
+from inference.worker import lifecycle
 
 
 @control_command(args=[("model", str)], signature="SLUG")  # type: ignore[untyped-decorator]
 def load_model(state: Any, model: str) -> dict[str, str]:
     """Hold this model, in place of another."""
-    if life.slot is None:
+    if lifecycle.runtime is None:
         return {"error": "The worker has not begun."}
     try:
-        life.slot.load(model)
+        lifecycle.runtime.load(model)
     except (ModelFolderError, ValueError) as error:
         return {"error": str(error)}
     return {"ok": f"loading {model}"}
@@ -28,7 +28,7 @@ def load_model(state: Any, model: str) -> dict[str, str]:
 @control_command()  # type: ignore[untyped-decorator]
 def unload_model(state: Any) -> dict[str, str]:
     """Hold no model."""
-    if life.slot is None:
+    if lifecycle.runtime is None:
         return {"error": "The worker has not begun."}
-    life.slot.unload()
+    lifecycle.runtime.unload()
     return {"ok": "unloading"}

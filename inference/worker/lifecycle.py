@@ -1,60 +1,78 @@
-"""A worker process from start to end, as Celery's signals tell it."""
+"""A worker process from start to end, by Celery's signals."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from typing import Any
 
 from celery import signals
 
+from inference.queue.broker import is_api_queue
 from inference.text import ModelFolderError
-from inference.worker.cancel_listener import Orders
+from inference.worker.cancel_listener import CancelListener
 from inference.worker.celery_consumer import membership
-from inference.worker.heartbeat import Pulse
-from inference.worker.runtime import Slot
+from inference.worker.heartbeat import Heartbeat
+from inference.worker.reserved_capacity import ReservedCapacity
+from inference.worker.runtime import WorkerRuntime
 from inference.worker.worker_config import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-SWITCH_S = 0.0005  # how long a thread may keep the engine's from Python; the default costs steps
-
-slot: Slot | None = None
-_pulse: Pulse | None = None
-_orders: Orders | None = None
+runtime: WorkerRuntime | None = None
+_heartbeat: Heartbeat | None = None
+_cancel_listener: CancelListener | None = None
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _begin(sender: str, instance: Any, **_: Any) -> None:
-    """Start engine and threads. A setting or a model that can't be ends the process."""
-    global slot, _pulse, _orders
-    membership.begin(instance.app.amqp.queues)
-    sys.setswitchinterval(SWITCH_S)
+    """Start engine and threads. A setting or a model that can't be used ends the process."""
+    global runtime, _heartbeat, _cancel_listener
+    capacity = ReservedCapacity(instance.concurrency, on_change=membership.refresh)
+    membership.begin(instance.app.amqp.queues, is_api_full=lambda: capacity.is_api_full)
     try:
-        slot = Slot(WorkerSettings.from_env(), worker=sender, line=membership)
-        slot.start()
+        runtime = WorkerRuntime(
+            WorkerSettings.from_env(), worker=sender, membership=membership, capacity=capacity
+        )
+        runtime.start()
     except (ModelFolderError, ValueError) as error:
         raise SystemExit(f"The worker can't start: {error}") from error
-    _pulse, _orders = Pulse(slot), Orders(slot)
-    _pulse.start()
-    _orders.start()
+    _heartbeat, _cancel_listener = Heartbeat(runtime), CancelListener(runtime)
+    _heartbeat.start()
+    _cancel_listener.start()
+
+
+@signals.task_received.connect  # type: ignore[untyped-decorator]
+def _received(request: Any, **_: Any) -> None:
+    """Count a place for API traffic before the consumer asks for the next task.
+
+    In the pool's thread it would come too late: wake-ups that this worker can't use would be taken.
+    """
+    if runtime is not None and is_api_queue(request.delivery_info.get("routing_key")):
+        runtime.capacity.take_api_place(request.id)
+
+
+@signals.task_postrun.connect  # type: ignore[untyped-decorator]
+def _ended(task_id: str, **_: Any) -> None:
+    if runtime is not None:
+        runtime.capacity.release_api_place(task_id)  # should the task have failed at its arguments
+    membership.task_has_ended()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _leave(**_: Any) -> None:
-    """Tasks wait for the engine, and the pool waits for its tasks: give them back first."""
-    if slot is not None:
-        slot.leave()
+    """Put back what runs: tasks wait for the engine, and the pool waits for its tasks."""
+    if runtime is not None:
+        runtime.leave()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _end(**_: Any) -> None:
-    if slot is None or _pulse is None or _orders is None:
+    if runtime is None or _heartbeat is None or _cancel_listener is None:
         return
-    _orders.stop()
-    is_ended = slot.stop()
-    _pulse.stop()
+    _cancel_listener.stop()
+    is_ended = runtime.stop()
+    _heartbeat.stop()
     if not is_ended:  # a thread inside torch would crash the interpreter's own end
         log.warning("the engine is still busy; leaving without it")
         logging.shutdown()

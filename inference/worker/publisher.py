@@ -1,8 +1,8 @@
-"""Writes what the engine says to Redis: one pipeline per step, off the engine's thread.
+"""Writes the engine's events to Redis: one pipeline per step, off the engine's thread.
 
 While Redis is away events wait here in order, and the answers go on being made. Tokens that Redis
-took and lost, because it was killed, are written again. Doesn't know what becomes of a request that
-can't be finished here; its listener does.
+took and lost, because it was killed, are written again. What becomes of a request that can't be
+finished here is its listener's business.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
-from inference.contract import Delta, ErrorCode, Event, Result
-from inference.queue import stream_writer as writing
-from inference.queue.ledger import RedisTrouble
+from inference.contract import HANDED_ON, Delta, Event, Result
+from inference.queue import stream_writer
+from inference.queue.connection import REDIS_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +25,9 @@ RETRY_S = 0.2
 MAX_HELD = 100_000  # events held while Redis is away: a minute of 16 fast answers
 KEPT_TOKENS = 2048  # per answer, to be written again; more than Redis loses in its second
 
-UNFINISHED = (ErrorCode.ENGINE_FAILED, ErrorCode.ENGINE_STOPPED, ErrorCode.MODEL_FAILED)
-"""Error codes of an engine that ends before its requests do: others can go on with them."""
-
 
 class Listener(Protocol):
-    """Who is told about requests; called from the publisher's thread."""
+    """Learns what became of requests; called from the publisher's thread."""
 
     def on_ended(self, result: Result, *, is_written: bool) -> None:
         """The terminal entry is written, or the attempt was over already."""
@@ -80,18 +77,18 @@ class Publisher:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._gather(self._steps.get())
+            self._collect(self._steps.get())
             while self._held:
                 try:
                     self._write()
-                except RedisTrouble as error:
+                except REDIS_ERRORS as error:
                     log.warning("%s; %d events wait", type(error).__name__, len(self._held))
                     if self._stopping:
                         return
                     time.sleep(RETRY_S)
-                self._gather([])
+                self._collect([])
 
-    def _gather(self, step: list[Event] | None) -> None:
+    def _collect(self, step: list[Event] | None) -> None:
         """Take a step in, and whatever more is there."""
         while True:
             if step is None:
@@ -125,12 +122,12 @@ class Publisher:
         """Write what is held. Whatever fails half-way is simply written again."""
         given_up = [event for event in self._held if _is_unfinished(event)]
         events = [event for event in self._held if not _is_unfinished(event)]
-        outcomes = writing.append(events, models=self._models)
+        outcomes = stream_writer.append(events, models=self._models)
         self._held = list(given_up)
         gaps: dict[tuple[str, int], int] = {}
         ends: list[Event] = []
         for event, outcome in zip(events, outcomes, strict=True):
-            if isinstance(outcome, writing.Gap):
+            if isinstance(outcome, stream_writer.Gap):
                 gaps.setdefault((event.request_id, event.attempt), outcome.position)
                 if isinstance(event, Result):
                     ends.append(event)
@@ -176,4 +173,4 @@ class Publisher:
 
 
 def _is_unfinished(event: Event) -> bool:
-    return isinstance(event, Result) and event.error_code in UNFINISHED
+    return isinstance(event, Result) and event.error_code in HANDED_ON

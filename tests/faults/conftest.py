@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -51,7 +53,9 @@ def alice(site: Stack) -> httpx.Client:
 def ask() -> Ask:
     """Submit a greedy request of `max_tokens` tokens that doesn't end by itself."""
 
-    def submit(text: str = "Count slowly.", *, max_tokens: int = 120) -> GenerationRequest:
+    def submit(
+        text: str = "Count slowly.", *, max_tokens: int = 120, **changes: Any
+    ) -> GenerationRequest:
         turns = [{"role": "user", "content": text}]
         fitted = client.fit(MODEL, turns, max_tokens=max_tokens)
         request = GenerationRequest(
@@ -63,6 +67,7 @@ def ask() -> Ask:
             ),
             received=Stamp.now(),
         )
+        request = dataclasses.replace(request, **changes)
         client.submit(request)
         return request
 
@@ -80,7 +85,7 @@ until = partial(tests.support.requests.until, timeout_s=150)
 """Recovery takes seconds, and a worker's start more of them."""
 
 
-def rescue() -> None:
+def recover_lost() -> None:
     """What the site's periodic task does for requests, without a site."""
     try:
         for request_id in client.lost_requests():

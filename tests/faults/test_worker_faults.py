@@ -10,21 +10,25 @@ import pytest
 
 from inference import client
 from inference.contract import Delta, GenerationRequest, Result
-from inference.queue import broker, ledger
+from inference.queue import broker, records
 from inference.queue.connection import settings
-from tests.faults.conftest import Ask, rescue, transcript, until
+from tests.faults.conftest import Ask, recover_lost, transcript, until
 from tests.support.redis import RedisServer
 from tests.support.worker import MODEL, Worker
 
 
+def wake_ups() -> int:
+    return broker.count_wake_ups(MODEL, "chat") + broker.count_wake_ups(MODEL, "api")
+
+
 def ended(request: GenerationRequest) -> bool:
-    rescue()
+    recover_lost()
     return transcript(request).result is not None
 
 
 def is_given_to_others(request: GenerationRequest) -> bool:
-    rescue()
-    entry = ledger.look(request.request_id)
+    recover_lost()
+    entry = records.get(request.request_id)
     return entry is not None and entry.attempt == 2
 
 
@@ -45,7 +49,7 @@ def test_an_answer_goes_on_from_its_last_token_when_its_worker_is_killed(
     killed_at = time.monotonic()
     had = len(transcript(request).token_ids)
     worker.start()
-    until(lambda: is_given_to_others(request), what="attempt 2 in line")
+    until(lambda: is_given_to_others(request), what="attempt 2 waits")
     waited_s = time.monotonic() - killed_at
     until(lambda: len(transcript(request).token_ids) > had, what="the next token")
     until(lambda: ended(request), what="the end")
@@ -71,7 +75,8 @@ def test_a_worker_that_comes_back_from_a_stall_changes_nothing(
     other = Worker(tmp_path / "other.log", name="slot2").start()
     try:
         until(
-            lambda: (rescue(), transcript(request).attempts.keys() >= {1, 2})[1], what="attempt 2"
+            lambda: (recover_lost(), transcript(request).attempts.keys() >= {1, 2})[1],
+            what="attempt 2",
         )
         worker.signal(signal.SIGCONT)
         until(lambda: ended(request), what="the end")
@@ -118,12 +123,13 @@ def test_stopping_an_answer_takes_effect_at_once(worker: Worker, ask: Ask) -> No
     assert took < 5
 
 
-def test_a_task_that_comes_twice_makes_one_answer(worker: Worker, ask: Ask) -> None:
+def test_wake_ups_too_many_make_one_answer_and_are_used_up(worker: Worker, ask: Ask) -> None:
     request = ask("Say hello.", max_tokens=20)
-    for _ in range(3):
-        broker.send_generate(request)
+    for _ in range(200):
+        broker.send_wake_up(MODEL, "chat")
+        broker.send_wake_up(MODEL, "api")
     until(lambda: ended(request), what="the end")
-    time.sleep(0.5)
+    until(lambda: wake_ups() == 0, what="no wake-up is left")
     events = client.read(request.request_id)
     assert sum(isinstance(e, Result) for e in events) == 1
     assert len(transcript(request).token_ids) == 20
@@ -146,7 +152,7 @@ def test_a_worker_told_to_stop_hands_its_answers_back(worker: Worker, ask: Ask) 
     start = time.monotonic()
     assert worker.stop() == 0
     took_s = time.monotonic() - start
-    entry = ledger.look(request.request_id)
+    entry = records.get(request.request_id)
     assert entry is not None
     assert (entry.state, entry.attempt, entry.losses) == ("waiting", 2, 0)
     assert took_s < 12
@@ -168,7 +174,7 @@ def test_a_worker_logs_nobodys_text(worker: Worker, ask: Ask) -> None:
 def test_a_worker_is_told_which_model_it_holds(worker: Worker, ask: Ask, tmp_path: Path) -> None:
     """Loading and unloading go through Celery's remote control; an answer outlives both."""
     worker.stop()  # nobody else shall take the request up
-    slot = Worker(tmp_path / "slot.log", name="slot3", CHATSITE_MODEL="").start()
+    empty = Worker(tmp_path / "empty.log", name="slot3", CHATSITE_MODEL="").start()
     try:
         name = "slot3@test"
         until(lambda: state_of(name) == "empty", what="an empty worker")
@@ -179,14 +185,14 @@ def test_a_worker_is_told_which_model_it_holds(worker: Worker, ask: Ask, tmp_pat
         until(lambda: len(transcript(request).token_ids) >= 5, what="five tokens")
         client.unload_model(name)
         until(lambda: state_of(name) == "empty", what="an empty worker again")
-        entry = ledger.look(request.request_id)
+        entry = records.get(request.request_id)
         assert entry is not None
         assert (entry.state, entry.attempt) == ("waiting", 2)
         client.load_model(name, MODEL)
         until(lambda: ended(request), what="the end")
         assert len(transcript(request).token_ids) == 300
     finally:
-        assert slot.stop() == 0
+        assert empty.stop() == 0
 
 
 def state_of(worker: str) -> str:

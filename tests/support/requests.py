@@ -45,13 +45,21 @@ def ending(asked: GenerationRequest, *, attempt: int = 1, **changes: Any) -> Res
     return dataclasses.replace(made, **changes)
 
 
+def claim_next(worker: str = "w1", *, model: str = MODEL) -> GenerationRequest | None:
+    return ledger.claim_next(model, worker=worker).request
+
+
 def is_claimed(asked: GenerationRequest, worker: str = "w1") -> bool:
-    claim = ledger.claim(asked.request_id, asked.attempt, worker=worker, model=asked.model)
-    return claim.outcome == "ok"
+    """Take the best waiting request, and whether it is this one, at this attempt."""
+    taken = claim_next(worker, model=asked.model)
+    return taken is not None and (taken.request_id, taken.attempt) == (
+        asked.request_id,
+        asked.attempt,
+    )
 
 
 def running(asked: GenerationRequest) -> GenerationRequest:
-    """Put in line and taken up by worker w1."""
+    """Submitted and taken by worker w1. No other may wait."""
     assert ledger.submit(asked) == "ok"
     assert is_claimed(asked)
     return asked

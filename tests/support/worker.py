@@ -17,9 +17,12 @@ MODEL = "smollm2-135m-instruct"
 class Worker:
     """`celery -A inference.worker worker` in its own process group."""
 
-    def __init__(self, log: Path, *, name: str = "slot1", **environment: str) -> None:
+    def __init__(
+        self, log: Path, *, name: str = "slot1", concurrency: int = 80, **environment: str
+    ) -> None:
         self.log = log
         self.name = name
+        self._concurrency = concurrency
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
@@ -37,7 +40,7 @@ class Worker:
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", "celery", "-A", "inference.worker", "worker",
-                "--pool=threads", "--concurrency=80", "-Q", f"model.{MODEL}",
+                "--pool=threads", f"--concurrency={self._concurrency}", "-Q", f"model.{MODEL}",
                 "-n", f"{self.name}@test", "--without-mingle", "--without-gossip", "-l", "INFO",
             ],
             cwd=ROOT,
@@ -49,7 +52,7 @@ class Worker:
         return self
 
     def wait_ready(self, timeout_s: float = 180.0) -> Worker:
-        """Until it says of itself that its model is loaded."""
+        """Until its snapshot says that its model is loaded."""
         from inference import client
 
         deadline = time.monotonic() + timeout_s

@@ -1,5 +1,6 @@
-"""How much a key may use, and its owner at once. What was used is read from the records that
-people see.
+"""Limits per key (requests a minute, tokens a day) and per owner (requests under way).
+
+Use is counted from the same rows of Generation that the dashboards show.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def under_way(owner_id: int) -> QuerySet[Generation]:
 
 
 def check_quota(key: ApiKey, *, requests: int, param: str = "n") -> dict[str, str]:
-    """Headers that say what is left. Raises ApiError 429 with Retry-After, and 400 naming `param`
+    """Headers with what is left. Raises ApiError 429 with Retry-After, and 400 naming `param`
     for more at once than a minute ever allows.
 
     Call inside the transaction that stores the requests: two at once can't both be the last.

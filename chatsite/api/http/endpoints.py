@@ -9,27 +9,29 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
 import pydantic_core
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from pydantic import ValidationError
 
-from chatsite.api.access.keys import key_of
+from chatsite.api.access.api_keys import key_of
 from chatsite.api.http import error_responses as errors
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.http.threads import in_thread
-from chatsite.api.http.validation_errors import complaint
+from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.common import Body
 from chatsite.catalog.models import LanguageModel
 from chatsite.errors import ChatError
+from chatsite.threads import API_POOL, in_pool
 from inference.contract import Stamp
+
+AnyResponse = TypeVar("AnyResponse", bound=HttpResponseBase)
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ JSON_TYPES = ("application/json", "text/json")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, since when, and what the URL's own part says."""
+    """The caller's key, when the request arrived, and the variables of its path."""
 
     key: ApiKey
     received: Stamp
@@ -55,13 +57,15 @@ class Caller:
         return found
 
     def may_use(self, slug: str) -> bool:
+        """Whether the key allows the model of that slug."""
         return not self.key.model_slugs or slug in self.key.model_slugs
 
 
 class Pending(Protocol):
     """A reply that has to be waited for, outside of any thread."""
 
-    async def response(self) -> HttpResponse: ...
+    async def response(self) -> HttpResponseBase:
+        """Wait for the reply. Raises ApiError."""
 
     def abandon(self) -> None:
         """The client has gone before `response` was called."""
@@ -72,7 +76,7 @@ Reply = Mapping[str, Any] | Pending
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """One URL. `answer` runs in a thread and gives the reply, or one that is waited for."""
+    """One URL. `answer` runs in a thread and returns the reply, or one that is awaited after it."""
 
     path: str
     method: str
@@ -83,12 +87,13 @@ class Endpoint:
     streams: Any = None
     generates: bool = False
 
-    async def view(self, request: HttpRequest, **path: str) -> HttpResponse:
+    async def view(self, request: HttpRequest, **path: str) -> HttpResponseBase:
+        """The Django view of this URL; whatever goes wrong is answered as an error in JSON."""
         received = Stamp.now()
         try:
             if request.method != self.method:
                 raise errors.not_allowed(request.method or "", request.path, self.method)
-            reply = await _unless_gone(in_thread(self._answer, request, received, path))
+            reply = await _unless_gone(in_pool(API_POOL, self._answer, request, received, path))
             if isinstance(reply, Mapping):
                 content = msgspec.json.encode(reply)
                 return with_id(HttpResponse(content, content_type="application/json"))
@@ -102,8 +107,6 @@ class Endpoint:
         except Exception:
             logger.exception("%s %s failed", self.method, self.path)
             return with_id(errors.internal().response())
-
-    view.csrf_exempt = True  # keys authenticate here, never cookies
 
     def _answer(self, request: HttpRequest, received: Stamp, path: Mapping[str, str]) -> Reply:
         key = key_of(request.headers.get("Authorization", ""))
@@ -121,7 +124,7 @@ class Endpoint:
         try:
             body = self.takes.model_validate(data)
         except ValidationError as error:
-            raise complaint(error, data) from None
+            raise api_error_of(error, data) from None
         return self.answer(caller, body)
 
 
@@ -167,13 +170,14 @@ def json_body(request: HttpRequest) -> Any:
 
 
 def too_big() -> ApiError:
+    """413, with the limit."""
     most = settings.API_MAX_BODY_BYTES
     return ApiError(
         413, f"The request's body is larger than {most:,} bytes.", code="body_too_large"
     )
 
 
-def with_id(response: HttpResponse) -> HttpResponse:
+def with_id(response: AnyResponse) -> AnyResponse:
     """Every reply has an id; that of a generation opens the page of its request."""
     if "x-request-id" not in response:
         response["x-request-id"] = uuid4().hex

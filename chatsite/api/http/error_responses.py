@@ -19,7 +19,7 @@ PERMISSION = "permission_error"
 
 
 class ApiError(Exception):
-    """An answer that is no answer. `param` names the field at fault, `code` is stable."""
+    """A refusal or failure, sent as OpenAI's error object. `param` names the field at fault."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
+        """The JSON of the reply: OpenAI's error object."""
         error = {
             "message": self.message,
             "type": self.kind,
@@ -49,6 +50,7 @@ class ApiError(Exception):
         return {"error": error}
 
     def response(self) -> HttpResponse:
+        """The HTTP reply."""
         content = json.dumps(self.body(), ensure_ascii=False).encode("utf-8", "replace")
         return HttpResponse(
             content, content_type="application/json", status=self.status, headers=self.headers
@@ -56,10 +58,12 @@ class ApiError(Exception):
 
 
 def no_such_url(method: str, path: str) -> ApiError:
+    """404 for a URL that the API does not have."""
     return ApiError(404, f"Invalid URL ({method} {path})", code="unknown_url")
 
 
 def not_allowed(method: str, path: str, allowed: str) -> ApiError:
+    """405, naming the method that is allowed."""
     return ApiError(
         405,
         f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP "
@@ -70,7 +74,7 @@ def not_allowed(method: str, path: str, allowed: str) -> ApiError:
 
 
 def https_only() -> ApiError:
-    """Never a redirect: the key has come in the open already, and must not come so again."""
+    """403, never a redirect: the key was sent unencrypted, and clients would keep sending it."""
     message = (
         "This API is served over HTTPS only. The key of this request was sent unencrypted: "
         "revoke it if others may have seen it."
@@ -79,6 +83,7 @@ def https_only() -> ApiError:
 
 
 def no_such_model(name: str) -> ApiError:
+    """404, the same for a model that isn't there and for one that the key may not use."""
     return ApiError(
         404,
         f"The model '{name[:100]}' does not exist or you do not have access to it.",
@@ -88,12 +93,13 @@ def no_such_model(name: str) -> ApiError:
 
 
 def unavailable(message: str, *, code: str, retry_after_s: int = 5) -> ApiError:
-    """503: nothing is wrong with the request, and it may work later."""
+    """503 with Retry-After: the same request may succeed later."""
     headers = {"Retry-After": str(retry_after_s)}
     return ApiError(503, message, kind=SERVER, code=code, headers=headers)
 
 
 def internal() -> ApiError:
+    """500; what went wrong stands in the log."""
     message = "The server had an error while processing your request. Sorry about that!"
     return ApiError(500, message, kind=SERVER, code="internal_error")
 
@@ -121,9 +127,9 @@ def of_result(
     reason: FinishReason = FinishReason.FAILED,
     form_param: str | None = None,
 ) -> ApiError:
-    """What a client is told when its request ended without an answer.
+    """The error for a request that ended without an answer.
 
-    `form_param` is the parameter that asked for a form, to be named if that can't be kept.
+    `form_param` is the parameter that asked for structured output; BAD_SCHEMA names it.
     """
     text = text or "The answer could not be made."
     if code is None:

@@ -1,6 +1,6 @@
 """Says in OpenAI's words what is wrong with a request's body.
 
-pydantic finds the faults; this picks the one to tell, names its path as the caller wrote it
+pydantic finds all faults; this picks one, names its path as the caller wrote it
 (`messages[0].content`) and words it.
 """
 
@@ -35,11 +35,11 @@ BOUNDS = {
 }
 
 
-def complaint(error: ValidationError, body: Any) -> ApiError:
-    """The one fault to tell: of the first field at fault, the deepest place."""
+def api_error_of(error: ValidationError, body: Any) -> ApiError:
+    """The error to report: for the first field at fault, the one at the deepest place."""
     details = error.errors(include_url=False)
     unknown = [d for d in details if _is_unknown_argument(d)]
-    if len(unknown) == len(details):  # OpenAI tells of unknown arguments when nothing else is wrong
+    if len(unknown) == len(details):  # as OpenAI does: only when nothing else is wrong
         return _unrecognized([str(d["loc"][0]) for d in unknown])
     details = [d for d in details if not _is_unknown_argument(d)]
     placed = [(_real_path(d, body), d) for d in details]
@@ -77,10 +77,11 @@ def _real_path(detail: ErrorDetails, body: Any) -> tuple[str | int, ...]:
     loc = detail["loc"]
     for place, key in enumerate(loc):
         is_last = place == len(loc) - 1
-        if (isinstance(at, dict) and isinstance(key, str) and key in at) or (
+        has_key = (isinstance(at, dict) and isinstance(key, str) and key in at) or (
             isinstance(at, list) and isinstance(key, int) and key < len(at)
-        ):
-            at = at[key]  # type: ignore[index]
+        )
+        if has_key:
+            at = at[key]
         elif not (is_last and detail["type"] in ("missing", "extra_forbidden")):
             continue
         path.append(key)

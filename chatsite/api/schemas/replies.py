@@ -6,7 +6,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-FinishReason = Literal["stop", "length"]
+AnsweredReason = Literal["stop", "length"]  # others are an error instead of an answer
 StopReason = int | str | None  # the stop token or stop string that ended it; null for others
 
 
@@ -57,6 +57,8 @@ class Timings(ChoiceTimings):
 
 
 class Model(TypedDict):
+    """A model as GET /v1/models lists it."""
+
     id: str
     object: Literal["model"]
     created: int

@@ -7,13 +7,15 @@ from typing import NotRequired
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from chatsite.api.schemas.chat import MAX_MESSAGES, ChatMessage, check_endings
+from chatsite.api.schemas.chat_completions import MAX_MESSAGES, ChatMessage, check_endings
 from chatsite.api.schemas.common import Body, TemplateVariables, TokenId, together
 
 MAX_TOKENS = 1_000_000
 
 
 class TokenizeBody(Body):
+    """The body of POST /v1/tokenize: a text or a conversation."""
+
     model: str = Field(
         min_length=1, max_length=200, description="A model, or a vocabulary without one."
     )
@@ -41,6 +43,8 @@ class DetokenizeBody(Body):
 
 
 class Tokenized(TypedDict):
+    """Token ids of a text."""
+
     count: int
     max_model_len: int | None
     tokens: list[int]
@@ -48,4 +52,6 @@ class Tokenized(TypedDict):
 
 
 class Detokenized(TypedDict):
+    """The text of token ids."""
+
     prompt: str

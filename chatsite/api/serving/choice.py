@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatsite.api.http.error_responses import ApiError, of_result
-from chatsite.api.schemas.replies import ChoiceTimings, FinishReason, StopReason
+from chatsite.api.schemas.replies import AnsweredReason, ChoiceTimings, StopReason
 from chatsite.api.serving.reasoning import Split
 from chatsite.generation.figures import figures_of
 from chatsite.generation.transcript import Transcript
 from inference import client
-from inference.contract import Delta, Event, GenerationRequest, Result, TokenLogprobs
+from inference.contract import Delta, Event, FinishReason, GenerationRequest, Result, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Piece:
     reasoning: str = ""
     tokens: list[ShownToken] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
+    finish_reason: AnsweredReason | None = None
     stop_reason: StopReason = None
 
     @property
@@ -108,16 +108,17 @@ class Choice:
     def _finish(self, piece: Piece) -> None:
         result = self.transcript.result
         assert result is not None
-        if result.finish_reason not in ("stop", "length"):
+        if result.finish_reason not in (FinishReason.STOP, FinishReason.LENGTH):
             raise self._failure(result)
-        piece.finish_reason = "length" if self._is_echo_only else result.finish_reason
+        has_stopped = result.finish_reason is FinishReason.STOP
+        piece.finish_reason = "stop" if has_stopped and not self._is_echo_only else "length"
         if result.stop_string is not None:
             piece.stop_reason = result.stop_string
             piece.hidden = [token.id for token in self._held]
             self._held = []
             if self._shows_stop:
                 piece.content += result.stop_string
-        elif self._held and result.finish_reason == "stop" and self._is_end(self._held[-1].id):
+        elif self._held and has_stopped and self._is_end(self._held[-1].id):
             last = self._held.pop().id
             piece.hidden = [last]
             if last in self.request.sampling.stop_token_ids:
@@ -139,7 +140,7 @@ class Choice:
 
     def _failure(self, result: Result) -> ApiError:
         text = result.error_text
-        if result.finish_reason == "cancelled":
+        if result.finish_reason is FinishReason.CANCELLED:
             text = text or "The request was stopped before its answer was complete."
         return of_result(
             result.error_code, text, reason=result.finish_reason, form_param=self._form_param

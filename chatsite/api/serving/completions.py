@@ -9,10 +9,9 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from chatsite.api.http.endpoints import Caller, page_of
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.http.threads import POOL
-from chatsite.api.schemas.chat import ChatBody
+from chatsite.api.schemas.chat_completions import ChatBody
 from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody
-from chatsite.api.schemas.completions import DEFAULT_MAX_TOKENS, CompletionBody
+from chatsite.api.schemas.text_completions import DEFAULT_MAX_TOKENS, CompletionBody
 from chatsite.api.serving import prompts
 from chatsite.api.serving.choice import Choice
 from chatsite.api.serving.formats import ChatFormat, CompletionFormat, Format
@@ -24,6 +23,7 @@ from chatsite.api.serving.structured import form_of
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.catalog.selection import choose_preset
 from chatsite.generation.build import build_request
+from chatsite.threads import API_POOL
 from inference import client
 from inference.contract import PRIORITY_API, SamplingParams
 
@@ -229,7 +229,7 @@ class GenerationReply:
     form: Format
     body: GenerationBody
 
-    async def response(self) -> HttpResponse:
+    async def response(self) -> HttpResponse | StreamingHttpResponse:
         response: HttpResponse | StreamingHttpResponse
         try:
             if self.body.stream:
@@ -244,7 +244,7 @@ class GenerationReply:
         return response
 
     def abandon(self) -> None:
-        POOL.submit(stop, self.run.choices)
+        API_POOL.submit(stop, self.run.choices)
 
     def _headers(self) -> dict[str, str]:
         headers = {"x-request-id": self.run.id, **self.run.headers}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
-from chatsite.api.schemas.chat import AnswerMessage, ChatBody, ChatLogprobs, Delta
+from chatsite.api.schemas.chat_completions import AnswerMessage, ChatBody, ChatLogprobs, Delta
 from chatsite.api.schemas.common import GenerationBody
-from chatsite.api.schemas.completions import CompletionBody, Logprobs
 from chatsite.api.schemas.replies import PromptLogprobs
+from chatsite.api.schemas.text_completions import CompletionBody, Logprobs
 from chatsite.api.serving.choice import Choice, Piece, ShownToken
 from chatsite.api.serving.logprobs import chat_logprobs, completion_logprobs, prompt_logprobs
 from chatsite.api.serving.runs import Run

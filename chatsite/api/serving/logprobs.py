@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from chatsite.api.schemas.chat import ChatLogprobs, TokenLogprob, TopLogprob
-from chatsite.api.schemas.completions import Logprobs
+from chatsite.api.schemas.chat_completions import ChatLogprobs, TokenLogprob, TopLogprob
 from chatsite.api.schemas.replies import PromptLogprobs
+from chatsite.api.schemas.text_completions import Logprobs
 from chatsite.api.serving.choice import ShownToken
 from inference import client
 from inference.contract import TokenLogprobs

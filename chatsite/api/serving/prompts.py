@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatsite.api.http.error_responses import ApiError, unavailable
-from chatsite.api.schemas.chat import ChatMessage
+from chatsite.api.schemas.chat_completions import ChatMessage
 from chatsite.api.schemas.common import GenerationBody
 from chatsite.catalog.models import LanguageModel
 from inference import client

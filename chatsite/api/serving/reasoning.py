@@ -1,4 +1,4 @@
-"""Parts what a thinking model thinks from what it says.
+"""Separates a reasoning model's thoughts from its answer.
 
 Most such models write <think>…</think> before the answer; some templates open it in the prompt
 already. A <think> later in the text is text. gpt-oss writes messages into channels, "final" and

@@ -14,7 +14,6 @@ from django.db import transaction
 
 from chatsite.api.access.quotas import check_quota, check_unfinished
 from chatsite.api.http.error_responses import ApiError, of_client_error, of_result, unavailable
-from chatsite.api.http.threads import POOL
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.replies import Timings, Usage
 from chatsite.api.serving.choice import Choice, Piece
@@ -24,6 +23,7 @@ from chatsite.generation.models import Generation
 from chatsite.generation.rows import open_generation
 from chatsite.generation.store import end_without_worker
 from chatsite.generation.submit import cancel_unwanted, note_submitted, submit
+from chatsite.threads import API_POOL
 from inference import client
 from inference.contract import (
     ErrorCode,
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 MAX_UNTAKEN = 64  # events that lie between the hub and a client; the hub bounds those behind
 
-Item = tuple[Choice, Event | client.Place] | Exception
+Item = tuple[Choice, Event | client.QueuePosition] | Exception
 
 
 @dataclass
@@ -60,10 +60,10 @@ class Run:
 
     def open(self, preset: SamplingPreset | None) -> None:
         """Store every request and put it on the queue. Raises ApiError; nothing then runs on."""
-        asked = {"requests": len(self.choices), "param": self._param_of_number()}
+        number, param = len(self.choices), self._param_of_number()
         with transaction.atomic():
-            check_unfinished(self.key, **asked)
-            self.headers |= check_quota(self.key, **asked)
+            check_unfinished(self.key, requests=number, param=param)
+            self.headers |= check_quota(self.key, requests=number, param=param)
             for choice in self.choices:
                 open_generation(
                     choice.request,
@@ -127,11 +127,11 @@ class Run:
                 if isinstance(item, Exception):
                     raise item
                 choice, event = item
-                if not noted and not isinstance(event, client.Place | Started):
+                if not noted and not isinstance(event, client.QueuePosition | Started):
                     noted = True  # a write that no first token has to wait for
-                    POOL.submit(_note_submitted, self.choices)
+                    API_POOL.submit(_note_submitted, self.choices)
                 self._note(event)
-                piece = None if isinstance(event, client.Place) else choice.take(event)
+                piece = None if isinstance(event, client.QueuePosition) else choice.take(event)
                 left -= choice.result is event
                 if piece is not None:
                     yield choice, piece
@@ -140,11 +140,11 @@ class Run:
             for pump in pumps:
                 pump.cancel()
             if running := [choice for choice in self.choices if choice.result is None]:
-                POOL.submit(stop, running)
+                API_POOL.submit(stop, running)
 
-    def _note(self, event: Event | client.Place) -> None:
-        if isinstance(event, client.Place):
-            self.note = f"queued, place {event.place}"
+    def _note(self, event: Event | client.QueuePosition) -> None:
+        if isinstance(event, client.QueuePosition):
+            self.note = f"queued, place {event.position}"
         elif isinstance(event, Progress):
             self.note = f"{event.phase} {event.done}/{event.total}"
 
@@ -168,7 +168,7 @@ class Run:
 
     def timings(self) -> Timings:
         each = [choice.timings() for choice in self.choices]
-        timings: Timings = {**each[0]}  # type: ignore[typeddict-item]
+        timings: Timings = {**each[0]}
         if len(each) > 1:
             timings["choices"] = each
         return timings

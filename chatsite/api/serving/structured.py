@@ -64,14 +64,19 @@ def _form(
 
 def _json(param: str, schema: Mapping[str, Any] | str) -> Form:
     if isinstance(schema, str):
-        try:
-            schema = json.loads(schema)
-        except (ValueError, RecursionError):
-            schema = []
-        if not isinstance(schema, dict):
-            text = f"Invalid '{param}': the JSON schema must be an object."
-            raise ApiError(400, text, param=param, code="invalid_json_schema")
+        schema = _parsed(param, schema)
     return Form(param, schema=_bounded(param, json.dumps(schema, separators=(",", ":"))))
+
+
+def _parsed(param: str, text: str) -> dict[str, Any]:
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError):
+        schema = None
+    if not isinstance(schema, dict):
+        message = f"Invalid '{param}': the JSON schema must be an object."
+        raise ApiError(400, message, param=param, code="invalid_json_schema")
+    return schema
 
 
 def _one_of(param: str, choice: Sequence[str]) -> Form:

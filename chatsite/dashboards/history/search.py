@@ -2,7 +2,7 @@
 
 Words are looked for in titles and messages, all of them; "quoted words" as one. Operators narrow:
 model:, preset:, state:, before:, after:, ttft:>2s, tpot:<50ms, tokens:>500. What can't be
-understood is told and left out, never guessed.
+parsed is left out and reported, never guessed.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Search:
     problems: list[str] = field(default_factory=list)
 
     def find(self, rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
+        """`rows` narrowed to this search."""
         for word in self.words:
             hits = _messages(text__icontains=word)
             rows = rows.filter(Q(title__icontains=word) | Q(hits))
@@ -56,6 +57,7 @@ class Search:
 
 
 def parse(text: str) -> Search:
+    """Words and operators of a search text."""
     search = Search()
     terms = list(TERM.finditer(text[:MAX_QUERY_CHARS].replace("\0", "")))
     if len(terms) > MAX_TERMS:
@@ -74,10 +76,12 @@ def parse(text: str) -> Search:
 
 
 def by_model(slug: str) -> Q:
+    """Conversations with that model, now or in one of their answers."""
     return Q(model_slug__iexact=slug) | Q(_messages(model_slug__iexact=slug))
 
 
 def by_preset(slug: str) -> Q:
+    """Conversations with that preset, now or in one of their answers."""
     return Q(preset_slug__iexact=slug) | Q(_messages(preset_slug__iexact=slug))
 
 
@@ -109,6 +113,8 @@ def by_date(lookup: str) -> Callable[[str], Q]:
 
 
 def by_time(column: str, name: str) -> Callable[[str], Q]:
+    """A reader of ">2s" for a column in µs; `name` is the operator in messages."""
+
     def where(value: str) -> Q:
         amount = AMOUNT.match(value)
         if amount is None:
@@ -123,6 +129,7 @@ def by_time(column: str, name: str) -> Callable[[str], Q]:
 
 
 def by_tokens(value: str) -> Q:
+    """Conversations by the length of an answer. Raises ValueError."""
     amount = AMOUNT.match(value)
     if amount is None or amount["unit"] or "." in amount["number"]:
         raise ValueError(_("tokens: is compared with a whole number, as in tokens:>500."))

@@ -13,27 +13,27 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from chatsite.accounts.signed_in import signed_in_user
 from chatsite.chat import actions
-from chatsite.dashboards.history.rows import find
+from chatsite.dashboards.history.table import find
 from chatsite.errors import ChatError, NotFound
 
 
 @login_required
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
-    context = {"found": find(request.user, request.GET)}  # type: ignore[arg-type]
+    """One page of the person's conversations, searched and sorted."""
+    context = {"found": find(signed_in_user(request), request.GET)}
     return render(request, "history/list.html", context)
 
 
 @login_required
 @require_POST
 def rename(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
+    """Give one of the person's conversations another title."""
     try:
-        actions.rename_conversation(
-            request.user,  # type: ignore[arg-type]
-            conversation_id,
-            request.POST.get("title", ""),
-        )
+        title = request.POST.get("title", "")
+        actions.rename_conversation(signed_in_user(request), conversation_id, title)
     except NotFound as error:
         raise Http404 from error
     except ChatError as error:
@@ -54,11 +54,12 @@ def delete(request: HttpRequest) -> HttpResponse:
     if not chosen:
         messages.error(request, _("Choose at least one conversation."))
         return _back(request)
-    if request.user.conversations.filter(id__in=chosen).count() != len(chosen):  # type: ignore[union-attr]
+    user = signed_in_user(request)
+    if user.conversations.filter(id__in=chosen).count() != len(chosen):
         raise Http404
     for conversation_id in chosen:
         try:
-            actions.delete_conversation(request.user, conversation_id)  # type: ignore[arg-type]
+            actions.delete_conversation(user, conversation_id)
         except NotFound:
             continue  # gone meanwhile, in another tab
     text = _("Deleted.") if len(chosen) == 1 else _("%d conversations deleted.") % len(chosen)

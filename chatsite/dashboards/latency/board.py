@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypedDict
+from uuid import UUID
 
 from django.core.cache import cache
 from django.db.models import Min, QuerySet
@@ -18,12 +19,8 @@ from chatsite.generation.models import Generation
 
 LISTED = 10
 FRESH_S = 4
-"""The page and its charts ask one after the other; both are told the same figures."""
+"""Seconds that a board is cached, so that the page and its charts show the same figures."""
 
-LIST_COLUMNS = (
-    "request_id", "received_at", "state", "error_code", "model_slug", "preset_slug", "source",
-    "ttft_us", "tpot_us", "latency_us", "prompt_tokens", "completion_tokens",
-)  # fmt: skip
 EXPORT_COLUMNS = (
     "request_id", "received_at", "source", "state", "error_code", "model_slug", "model_version",
     "model_revision", "dtype", "preset_slug", "preset_version", "queue_us", "prefill_us", "ttft_us",
@@ -31,6 +28,26 @@ EXPORT_COLUMNS = (
     "user_ttft_us", "user_latency_us", "prompt_tokens", "cached_tokens", "completion_tokens",
     "batch_mean", "attempts_used", "worker", "device", "is_exact",
 )  # fmt: skip
+
+
+class ListedRow(TypedDict):
+    """A request in one of the two lists: LIST_COLUMNS of its row."""
+
+    request_id: UUID
+    received_at: dt.datetime
+    state: str
+    error_code: str
+    model_slug: str
+    preset_slug: str
+    source: str
+    ttft_us: int | None
+    tpot_us: float | None
+    latency_us: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+LIST_COLUMNS = tuple(ListedRow.__annotations__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +61,14 @@ class Shown:
     bucket_s: int
     board: stats.Board
     now: dict[str, int]
-    newest: list[dict[str, Any]]
-    slowest: list[dict[str, Any]]
+    newest: list[ListedRow]
+    slowest: list[ListedRow]
 
 
 def show(filters: Filters) -> Shown:
-    """The board for this wish, at most FRESH_S old. Six queries, five when nothing matches."""
-    wish = dataclasses.replace(filters, since=None) if filters.range != "custom" else filters
-    key = f"latency-board:{hashlib.sha256(repr(wish).encode()).hexdigest()}"
+    """The board for these filters, at most FRESH_S old. Six queries, five when nothing matches."""
+    named = dataclasses.replace(filters, since=None) if filters.range != "custom" else filters
+    key = f"latency-board:{hashlib.sha256(repr(named).encode()).hexdigest()}"
     shown: Shown | None = cache.get(key)
     if shown is None:
         shown = _show(filters)
@@ -80,7 +97,7 @@ def _show(filters: Filters) -> Shown:
     )
 
 
-def _listed(ordered: QuerySet[Generation]) -> list[dict[str, Any]]:
+def _listed(ordered: QuerySet[Generation]) -> list[ListedRow]:
     """The first LISTED rows. Ids first, from the covering index; then only those rows are read."""
     ids = list(ordered.values_list("request_id", flat=True)[:LISTED])
     found = {
@@ -94,7 +111,7 @@ def _listed(ordered: QuerySet[Generation]) -> list[dict[str, Any]]:
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Times in ms under measures.md's names, moments in Unix seconds, None for no data."""
+    """Times in ms under docs/measures.md's names, moments in Unix seconds, None for no data."""
     board = shown.board
     return {
         "at": shown.at.isoformat(),
@@ -143,7 +160,7 @@ def as_json(shown: Shown) -> dict[str, Any]:
     }
 
 
-def series(shown: Shown) -> dict[str, list[Any]]:
+def series(shown: Shown) -> dict[str, list[float | None]]:
     """Columns over time. A slice without requests has None, so that charts show a gap."""
     if shown.since is None:
         return {name: [] for name in ("start_s", *SERIES)}
@@ -152,7 +169,7 @@ def series(shown: Shown) -> dict[str, list[Any]]:
     first, last = (int(t.timestamp()) // width * width for t in (shown.since, shown.until))
     starts = list(range(first, last + 1, width))
     buckets = [by_start.get(start) for start in starts]
-    columns: dict[str, list[Any]] = {"start_s": starts}
+    columns: dict[str, list[float | None]] = {"start_s": [*starts]}
     for name, read in SERIES.items():
         columns[name] = [None if b is None else read(b) for b in buckets]
     columns["requests"] = [b.requests if b else 0 for b in buckets]
@@ -163,7 +180,7 @@ def _ms(us: float | None) -> float | None:
     return None if us is None else round(us / 1000, 3)
 
 
-SERIES = {
+SERIES: dict[str, Callable[[stats.Bucket], float | None]] = {
     "requests": lambda b: b.requests,
     "throughput_tokens": lambda b: b.tokens,
     "ttft_count": lambda b: b.ttft_us.count,
@@ -189,10 +206,11 @@ def _summary(summary: stats.Summary) -> dict[str, Any]:
     return {"count": count, **figures, "p99_is_rough": summary.has_rough_p99}
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
+def _row(row: ListedRow) -> dict[str, Any]:
+    values: dict[str, Any] = {**row}
     return {
         name.replace("_us", "_ms"): _ms(value) if name.endswith("_us") else value
-        for name, value in row.items()
+        for name, value in values.items()
     }
 
 

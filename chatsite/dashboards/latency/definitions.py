@@ -1,4 +1,4 @@
-"""What each figure means, in the words that the pages show. The source is measures.md."""
+"""What each figure means, in the words that the pages show. The source is docs/measures.md."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What a person asks the latency board for: a stretch of time and which requests in it."""
+"""The filters of the latency board: a range of time and which requests in it."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django import forms
 from django.db.models import QuerySet
@@ -12,6 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.generation.models import Generation
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 RANGES = {
     "1h": (_("last hour"), dt.timedelta(hours=1)),
@@ -31,14 +35,16 @@ MOMENTS = ("%Y-%m-%dT%H:%M:%S", MOMENT, "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "
 
 
 class Moment(forms.DateTimeField):
+    """A date with a time, as browsers and people write them."""
+
     widget = forms.DateTimeInput(attrs={"type": "datetime-local", "step": 1}, format=MOMENTS[0])
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: StrOrPromise) -> None:
         super().__init__(label=label, required=False, input_formats=MOMENTS)
 
 
 class FilterForm(forms.Form):
-    """The filter bar. Choices of model and preset are put in by the board, which knows them."""
+    """The filter bar. The board adds the choices of model and preset."""
 
     range = forms.ChoiceField(
         label=_("Time"), required=False, choices=[(k, label) for k, (label, _d) in RANGES.items()]
@@ -64,7 +70,7 @@ class FilterForm(forms.Form):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """A valid wish. `since` None is the beginning; `until` None is now."""
+    """Valid filters. `since` None is the beginning; `until` None is now."""
 
     range: str = DEFAULT_RANGE
     since: dt.datetime | None = None
@@ -75,6 +81,7 @@ class Filters:
     state: str = ""
 
     def rows(self) -> QuerySet[Generation]:
+        """The requests that match."""
         rows = Generation.objects.all()
         if self.since is not None:
             rows = rows.filter(received_at__gte=self.since)
@@ -92,8 +99,8 @@ class Filters:
 
 
 def parse(query: QueryDict, *, now: dt.datetime | None = None) -> tuple[Filters, FilterForm]:
-    """The wish in a query string, and its form. What is wrong is an error at its field and is
-    left out of the wish, so that the page still shows something.
+    """The filters in a query string, and their form. A wrong value is an error at its field and is
+    ignored, so that the page still shows something.
     """
     data = query.copy()
     data.setdefault("range", DEFAULT_RANGE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
@@ -13,6 +13,9 @@ from chatsite.dashboards.latency.waterfall import Waterfall, formula, waterfall
 from chatsite.dashboards.templatetags import figures as shown
 from chatsite.generation.models import Attempt, Generation
 from chatsite.generation.rows import figures_ms
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 LEGEND = {
     "web": lambda: _("web"),
@@ -35,7 +38,7 @@ QUOTES = ("bad_schema",)  # error codes whose text quotes it
 def page_data(generation: Generation, *, may_read: bool) -> dict[str, Any]:
     """What the template shows. One query, for the attempts.
 
-    Who may not read what was written isn't told words of it.
+    Without `may_read` nothing that somebody wrote is in it.
     """
     attempts = list(generation.attempts.order_by("number"))
     bars = waterfall(generation, attempts)
@@ -68,21 +71,24 @@ def gaps_ms(generation: Generation, attempts: list[Attempt]) -> list[float | Non
 
 
 def legend(bars: Waterfall) -> list[tuple[str, str]]:
+    """Kinds of bars that the waterfall has, with their names."""
     kinds = {bar.kind for lane in bars.lanes for bar in lane.bars}
     return [(kind, words()) for kind, words in LEGEND.items() if kind in kinds]
 
 
-def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
-    """Name under measures.md, value as written, meaning. Times to the microsecond."""
+def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
+    """Name under docs/measures.md, value as written, meaning. Times to the microsecond."""
     g = generation
     times = (
         ("queue", g.queue_us), ("prefill", g.prefill_us), ("TTFT", g.ttft_us),
         ("decode", g.decode_us), ("recovery", g.recovery_us), ("latency", g.latency_us),
         ("TPOT", g.tpot_us), ("ITL p50", g.itl_p50_us), ("ITL p95", g.itl_p95_us),
         ("ITL max", g.itl_max_us), ("user TTFT", g.user_ttft_us),
-        ("user latency", g.user_latency_us), ("delivery", delivery_us(g)),
+        ("user latency", g.user_latency_us), ("delivery", g.delivery_us),
     )  # fmt: skip
-    rows = [(name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times]
+    rows: list[tuple[str, str, StrOrPromise]] = [
+        (name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times
+    ]
     both_floors = (
         (_("TPOT floor"), g.tpot_floor_us, g.tpot_us),
         (_("prefill floor"), g.prefill_floor_us, g.prefill_us),
@@ -100,9 +106,3 @@ def all_figures(generation: Generation) -> list[tuple[str, str, Any]]:
         (_("attempts"), shown.count(g.attempts_used), ""),
     ]
     return rows
-
-
-def delivery_us(generation: Generation) -> int | None:
-    if generation.user_latency_us is None or generation.latency_us is None:
-        return None
-    return generation.user_latency_us - generation.latency_us

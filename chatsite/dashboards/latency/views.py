@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
 from django.http import (
     Http404,
     HttpRequest,
@@ -26,13 +26,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from chatsite.accounts.models import User
+from chatsite.accounts.signed_in import signed_in_user
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Message
 from chatsite.dashboards.latency import board as boards
 from chatsite.dashboards.latency import filters
 from chatsite.dashboards.latency.definitions import DEFINITIONS
 from chatsite.dashboards.latency.one_request import page_data
-from chatsite.dashboards.pages import render_in_admin, staff_page
+from chatsite.dashboards.staff_pages import render_in_admin, staff_page
 from chatsite.generation.models import Generation
 
 VIEW = "metrics.view_generation"
@@ -43,16 +44,17 @@ TABLES = ("time", "models", "requests")
 @staff_page(VIEW)
 @require_GET
 def board(request: HttpRequest) -> HttpResponse:
-    wish, form = filters.parse(request.GET)
-    shown = boards.show(wish)
+    """The page of the board."""
+    asked, form = filters.parse(request.GET)
+    shown = boards.show(asked)
     context = {
         "title": _("Latency"),
         "form": form,
-        "wish": wish,
+        "asked": asked,
         "shown": shown,
         "board": shown.board,
-        "models": _choices(LanguageModel, wish.model, (g.model for g in shown.board.groups)),
-        "presets": _choices(SamplingPreset, wish.preset, (g.preset for g in shown.board.groups)),
+        "models": _choices(LanguageModel, asked.model, (g.model for g in shown.board.groups)),
+        "presets": _choices(SamplingPreset, asked.preset, (g.preset for g in shown.board.groups)),
         "most_errors": max((count for _code, count in shown.board.errors), default=1),
         "definitions": DEFINITIONS,
         "query": _clean(request.GET),
@@ -63,23 +65,24 @@ def board(request: HttpRequest) -> HttpResponse:
 @staff_page(VIEW)
 @require_GET
 def data(request: HttpRequest) -> JsonResponse:
-    wish, form = filters.parse(request.GET)
+    """The board as JSON, for its charts; 400 names a filter's error."""
+    asked, form = filters.parse(request.GET)
     if form.errors:
         return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
-    return JsonResponse(boards.as_json(boards.show(wish)))
+    return JsonResponse(boards.as_json(boards.show(asked)))
 
 
 @staff_page(VIEW)
 @require_GET
-def export(request: HttpRequest, table: str) -> HttpResponse:
+def export(request: HttpRequest, table: str) -> JsonResponse | StreamingHttpResponse:
     """One table as CSV, streamed, so that it may be long."""
     if table not in TABLES:
         raise Http404
-    wish, form = filters.parse(request.GET)
+    asked, form = filters.parse(request.GET)
     if form.errors:
         return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
     writer = csv.writer(_Echo())
-    lines: Iterator[str] = (writer.writerow(r) for r in boards.csv_rows(boards.show(wish), table))
+    lines: Iterator[str] = (writer.writerow(r) for r in boards.csv_rows(boards.show(asked), table))
     name = f'attachment; filename="latency-{table}.csv"'
     return StreamingHttpResponse(
         lines, content_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
@@ -90,7 +93,8 @@ def export(request: HttpRequest, table: str) -> HttpResponse:
 @login_required
 @never_cache
 def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    user: User = request.user  # type: ignore[assignment]
+    """The page of one request; 404 for anybody else's."""
+    user = signed_in_user(request)
     generation = Generation.objects.filter(request_id=request_id).first()
     is_own = generation is not None and generation.user_id == user.pk
     is_staff = user.is_staff and user.has_perm(VIEW)
@@ -110,7 +114,7 @@ def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 def conversation_url(user: User, generation: Generation) -> str:
-    """Where this person may read what was said: the chat for the owner, the admin for staff with
+    """Where this person may read the conversation: the chat for the owner, the admin for staff with
     the permission, "" for everybody else.
     """
     if generation.subject is None:
@@ -125,7 +129,9 @@ def conversation_url(user: User, generation: Generation) -> str:
     return ""
 
 
-def _choices(kind: type[Model], chosen: str, seen: Iterator[str]) -> list[tuple[str, str]]:
+def _choices(
+    kind: type[LanguageModel | SamplingPreset], chosen: str, seen: Iterator[str]
+) -> list[tuple[str, str]]:
     """Slugs and names to filter by: those of the catalogue, those seen, and the chosen one."""
     names = dict(kind._default_manager.values_list("slug", "name"))
     slugs = names.keys() | {slug for slug in (*seen, chosen) if slug}
@@ -147,8 +153,8 @@ class _Echo:
         return line
 
 
-def index_summary(user: Any) -> dict[str, Any] | None:
-    """The last day in four figures for the admin's first page; None for who may not see them."""
+def index_summary(user: User | AnonymousUser) -> dict[str, Any] | None:
+    """The last day in four figures for the admin's first page; None without the permission."""
     if not user.has_perm(VIEW):
         return None
     shown = boards.show(filters.parse(QueryDict("range=24h"))[0])

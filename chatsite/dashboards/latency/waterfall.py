@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypedDict
 
 from django.utils.translation import gettext as _
 
@@ -49,6 +50,8 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
+    """All lanes on one axis that ends at `end_us`."""
+
     lanes: list[Lane]
     end_us: int
     ticks: list[tuple[float, int]]  # percent of the axis, µs
@@ -117,7 +120,9 @@ def _queue_bars(generation: Generation, stored: int | None) -> list[Bar]:
         (generation.started_us, "queue", _("waiting for a worker")),
         (generation.queue_us, "admit", _("worker: waiting for a place in the batch")),
     ]
-    known = [(index, *stamp) for index, stamp in enumerate(chain) if stamp[0] is not None]
+    known = [
+        (index, us, kind, label) for index, (us, kind, label) in enumerate(chain) if us is not None
+    ]
     bars = []
     for (before, start, _k, _l), (after, end, kind, label) in pairwise(known):
         if after != before + 1:
@@ -132,8 +137,12 @@ def _queue_bars(generation: Generation, stored: int | None) -> list[Bar]:
 
 def _outages(attempts: Sequence[Attempt]) -> list[tuple[int, int]]:
     """Last token of a lost attempt → first token of the next one that wrote."""
-    wrote = [a for a in attempts if a.first_token_us is not None and a.last_token_us is not None]
-    return [(a.last_token_us, b.first_token_us) for a, b in pairwise(wrote)]
+    wrote = [
+        (attempt.first_token_us, attempt.last_token_us)
+        for attempt in attempts
+        if attempt.first_token_us is not None and attempt.last_token_us is not None
+    ]
+    return [(last, first) for (_first, last), (first, _last) in pairwise(wrote)]
 
 
 def _decode_bars(
@@ -185,21 +194,31 @@ def _ticks(end_us: int) -> list[tuple[float, int]]:
     return [(round(at * 100 / end_us, 3), at) for at in range(0, end_us + 1, step)]
 
 
-def formula(generation: Generation) -> dict[str, float | int] | None:
-    """The numbers of Latency = TTFT + TPOT × steps + recovery; None before there are any.
+class Formula(TypedDict):
+    """Latency = TTFT + TPOT × steps + recovery. `steps` is n − 1 less one for each recovery."""
 
-    `steps` is n − 1 less one for each recovery.
-    """
-    tpot, decode = generation.tpot_us, generation.decode_us
-    if not tpot or decode is None or generation.completion_tokens is None:
+    ttft_us: int
+    tpot_us: float
+    tokens: int
+    steps: int
+    recoveries: int
+    recovery_us: int
+    latency_us: int
+
+
+def formula(generation: Generation) -> Formula | None:
+    """The numbers of the formula; None before there are any."""
+    ttft, tpot, decode = generation.ttft_us, generation.tpot_us, generation.decode_us
+    latency, tokens = generation.latency_us, generation.completion_tokens
+    if not tpot or ttft is None or decode is None or latency is None or tokens is None:
         return None
     steps = round(decode / tpot)
-    return {
-        "ttft_us": generation.ttft_us,
-        "tpot_us": tpot,
-        "tokens": generation.completion_tokens,
-        "steps": steps,
-        "recoveries": generation.completion_tokens - 1 - steps,
-        "recovery_us": generation.recovery_us or 0,
-        "latency_us": generation.latency_us,
-    }
+    return Formula(
+        ttft_us=ttft,
+        tpot_us=tpot,
+        tokens=tokens,
+        steps=steps,
+        recoveries=tokens - 1 - steps,
+        recovery_us=generation.recovery_us or 0,
+        latency_us=latency,
+    )

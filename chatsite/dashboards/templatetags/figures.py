@@ -10,6 +10,7 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from chatsite.dashboards.history.search import STATES
 from chatsite.error_messages import error_sentence
 from chatsite.generation.stats import Summary
 
@@ -19,10 +20,12 @@ UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def no_data() -> str:
+    """What stands for a figure that does not exist."""
     return format_html('<span class="no-data">{}</span>', _("no data"))
 
 
 def written(value: float, digits: int) -> str:
+    """A number with its digits and group separators."""
     return number_format(value, digits, use_l10n=True, force_grouping=True)
 
 
@@ -56,6 +59,7 @@ def checkable_ms(us: float) -> str:
 
 @register.filter
 def count(value: float | None) -> str:
+    """A whole number: 12,345."""
     return no_data() if value is None else written(value, 0)
 
 
@@ -63,6 +67,12 @@ def count(value: float | None) -> str:
 def error_words(code: str) -> str:
     """An error code in words."""
     return error_sentence(code)
+
+
+@register.filter
+def outcome(finish_reason: str) -> str:
+    """How an answer ended, in words."""
+    return str(STATES.get(finish_reason, ""))
 
 
 @register.filter
@@ -108,6 +118,7 @@ def size(value: float | None) -> str:
 
 @register.filter
 def ago(moment: dt.datetime | None, now: dt.datetime) -> str:
+    """How long before `now`: "12 s ago"."""
     if moment is None:
         return no_data()
     seconds = max(0, round((now - moment).total_seconds()))
@@ -142,6 +153,7 @@ def p99(summary: Summary, form: str = "named") -> str:
 
 @register.filter
 def lookup(mapping: dict[str, Any], key: str) -> Any:
+    """mapping[key] for templates; "" when it is missing."""
     return mapping.get(key, "")
 
 

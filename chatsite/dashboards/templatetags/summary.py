@@ -1,4 +1,4 @@
-"""What the admin's first page says of the last day, to those who may know."""
+"""The last day's figures on the admin's first page."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def day_summary(context: dict[str, Any]) -> dict[str, Any]:
+    """Figures of the last day and the workers; each only with its permission."""
     user = context["request"].user
     figures = index_summary(user) or {}
     if user.has_perm("catalog.view_languagemodel"):

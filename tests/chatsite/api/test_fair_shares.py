@@ -21,7 +21,7 @@ from inference.contract import GenerationRequest, Result, SamplingParams, Stamp
 from uuid import uuid4
 asked = GenerationRequest(
     request_id=uuid4().hex, model={SLUG!r}, prompt_token_ids=(100, 7, 9),
-    sampling=SamplingParams(max_tokens=4, ignore_eos=True), received=Stamp.now(),
+    sampling=SamplingParams(max_tokens=4, ignore_eos=True, seed=1), received=Stamp.now(),
 )
 client.submit(asked)
 began = time.monotonic()

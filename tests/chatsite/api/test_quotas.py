@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from chatsite.accounts.models import User
-from chatsite.api.access.keys import make_key
+from chatsite.api.access.api_keys import make_key
 from chatsite.api.access.quotas import check_quota, check_unfinished, under_way
 from chatsite.api.http.error_responses import ApiError
 from chatsite.generation.models import Generation

@@ -184,7 +184,7 @@ def test_a_foreign_host_is_refused(http):
 def test_quotas_and_scopes(stack, secret):
     made = stack.python(
         "from chatsite.accounts.models import User\n"
-        "from chatsite.api.access.keys import make_key\n"
+        "from chatsite.api.access.api_keys import make_key\n"
         "alice = User.objects.get(username='alice-of-the-api')\n"
         "print(make_key(alice, name='reader', is_read_only=True)[1])\n"
         "print(make_key(alice, name='slow', requests_per_minute=1)[1])\n"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.http.validation_errors import complaint
-from chatsite.api.schemas.chat import ChatBody
-from chatsite.api.schemas.completions import CompletionBody
+from chatsite.api.http.validation_errors import api_error_of
+from chatsite.api.schemas.chat_completions import ChatBody
+from chatsite.api.schemas.text_completions import CompletionBody
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -20,7 +20,7 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 def told(body: Any, kind: type = ChatBody) -> ApiError:
     with pytest.raises(ValidationError) as caught:
         kind.model_validate(body)
-    return complaint(caught.value, body)
+    return api_error_of(caught.value, body)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_whatever_is_sent_a_field_gets_an_answer(name, value):
     try:
         ChatBody.model_validate(body)
     except ValidationError as error:
-        found = complaint(error, body)
+        found = api_error_of(error, body)
         assert found.status == 400
         assert found.message
         assert len(found.message) < 1000

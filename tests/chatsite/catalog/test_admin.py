@@ -7,7 +7,7 @@ import re
 import pytest
 from django.core.exceptions import ValidationError
 
-from chatsite.catalog import folders
+from chatsite.catalog import model_folders
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 
 PRESETS = "/admin/catalog/samplingpreset/"
@@ -136,7 +136,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(models_dir, danas_client, slu
     assert page.status_code == 200
     assert sentence in " ".join(page.context["adminform"].form.errors["slug"])
     with pytest.raises(ValidationError):
-        folders.model_dir(slug)
+        model_folders.model_dir(slug)
 
 
 def test_a_missing_folder_is_told_with_those_that_are_there(models_dir, danas_client):

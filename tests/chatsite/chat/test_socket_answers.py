@@ -153,7 +153,7 @@ async def test_who_waits_for_a_model_that_loads_is_told_so(alice: User, catalog:
 
     about = {"host": "h", "pid": 1, "started_us": 1, "seen_us": 1, "model": "smollm2-135m-instruct"}
     loads = WorkerSnapshot(worker="w", engine=EngineStats(state=WorkerState.LOADING), **about)
-    await sync_to_async(snapshots.tell)(loads)
+    await sync_to_async(snapshots.publish)(loads)
     socket = await open_socket(alice)
     await socket.send_to(text_data=sent("Is it there?"))
     assert (await frame_of(socket, "phase"))["phase"] == "loading"

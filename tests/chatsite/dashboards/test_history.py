@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chatsite.chat.models import Conversation, Message
 from chatsite.dashboards.history import search
-from chatsite.dashboards.history.rows import around, marked
+from chatsite.dashboards.history.table import around, marked
 from tests.chatsite.dashboards import rows
 
 URL = "/history/"

@@ -13,7 +13,7 @@ from chatsite.generation.checkpoints import Checkpoints
 from chatsite.generation.tasks import note_running
 from inference import client
 from inference.contract import GenerationRequest
-from inference.queue import ledger
+from inference.queue import records
 from tests.chatsite.generation.conftest import ask
 from tests.support.redis import RedisServer
 from tests.support.requests import delta, is_claimed, write
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def claimed(answer: Message) -> GenerationRequest:
-    entry = ledger.look(answer.request_id.hex)
+    entry = records.get(answer.request_id.hex)
     assert entry is not None
     assert is_claimed(entry.request)
     return entry.request

@@ -14,7 +14,7 @@ from chatsite.generation.submit import pending_requests
 from chatsite.generation.tasks import reconcile
 from inference import client
 from inference.contract import GenerationRequest, Result, from_wire
-from inference.queue import ledger
+from inference.queue import records
 from tests.chatsite.generation.conftest import ask
 from tests.support.redis import RedisServer
 
@@ -48,7 +48,7 @@ def test_what_waited_for_the_queue_is_sent_as_it_was_accepted(
     make_older()
     live_redis.start()
     reconcile()
-    entry = ledger.look(answer.request_id.hex)
+    entry = records.get(answer.request_id.hex)
     assert entry is not None
     sent = from_wire(GenerationRequest, entry.wire)
     assert sent.prompt_token_ids == asked.prompt_token_ids

@@ -31,10 +31,10 @@ def worker_that_is(state: str) -> WorkerSnapshot:
 @pytest.fixture
 def worker(live_redis: RedisServer) -> Iterator[None]:
     """One with a loaded model."""
-    snapshots.tell(worker_that_is("ready"))
+    snapshots.publish(worker_that_is("ready"))
     yield
     live_redis.start()
-    snapshots.withdraw("slot1@here")
+    snapshots.remove("slot1@here")
 
 
 def missing(client: Client) -> list[str]:
@@ -50,7 +50,7 @@ def test_a_site_with_all_its_parts_is_ready(client: Client, db: None, worker: ob
 
 def test_without_a_worker_it_says_so(client: Client, db: None, live_redis: RedisServer) -> None:
     assert missing(client) == ["worker"]
-    snapshots.tell(worker_that_is("loading"))
+    snapshots.publish(worker_that_is("loading"))
     assert missing(client) == ["worker"]
     assert client.get("/readyz").json()["checks"]["worker"] == "loading"
 

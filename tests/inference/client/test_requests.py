@@ -10,40 +10,35 @@ import pytest
 
 from inference import client
 from inference.client import requests as requests_module
-from inference.contract import PRIORITY_API, SamplingParams
-from inference.queue import broker, keys, ledger
+from inference.contract import SamplingParams
+from inference.queue import broker, keys, ledger, records
 from inference.queue import connection as settings_module
 from inference.queue.connection import connect
 from tests.support.redis import RedisServer
-from tests.support.requests import delta, ending, new_request, running, write
+from tests.support.requests import delta, ending, is_claimed, new_request, positions, running, write
 
 pytestmark = pytest.mark.usefixtures("live_redis")
 
 
-def test_a_submitted_request_is_in_line_and_its_task_on_its_models_queue() -> None:
-    asked = new_request(sampling=SamplingParams(seed=None))
+def test_a_submitted_request_waits_and_a_wake_up_is_on_its_models_queue() -> None:
+    asked = new_request()
     client.submit(asked)
     client.submit(asked)
-    assert broker.queued_requests("m") == {asked.request_id}
-    assert client.place_in_line("m", asked.request_id) == 1
-    entry = ledger.look(asked.request_id)
+    assert broker.count_wake_ups("m", "chat") == 1
+    assert broker.count_wake_ups("m", "api") == 0
+    assert client.queue_position("m", asked.request_id) == 1
+    entry = records.get(asked.request_id)
     assert entry is not None
-    assert entry.request.sampling.seed is not None, "a resumed answer must go on alike"
     assert entry.request.submitted is not None
 
 
-def test_answers_that_had_begun_go_before_people_and_people_before_batches() -> None:
-    asked = (
-        new_request(attempt=2, priority=PRIORITY_API),
-        new_request(),
-        new_request(priority=PRIORITY_API - 1000),
-        new_request(priority=PRIORITY_API),
-        new_request(priority=PRIORITY_API + 1),
-    )
-    assert [broker.priority_of(one) for one in asked] == [0, 3, 6, 6, 9]
+def test_a_request_without_a_seed_is_refused_because_it_could_not_be_resumed() -> None:
+    with pytest.raises(ValueError, match="seed"):
+        client.submit(new_request(sampling=SamplingParams(seed=None)))
+    assert client.live_requests() == []
 
 
-def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATSITE_MAX_WAITING", "1")
     few = settings_module.QueueSettings.from_env()
     monkeypatch.setattr(ledger, "settings", lambda: few)
@@ -53,7 +48,9 @@ def test_a_full_line_is_refused_with_a_code(monkeypatch: pytest.MonkeyPatch) -> 
     assert refusal.value.code == "queue_full"
 
 
-def test_programs_leave_an_eighth_of_the_line_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_traffic_leaves_an_eighth_of_the_queue_to_people(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CHATSITE_MAX_WAITING", "8")
     few = settings_module.QueueSettings.from_env()
     for module in (ledger, requests_module):
@@ -67,18 +64,32 @@ def test_programs_leave_an_eighth_of_the_line_to_people(monkeypatch: pytest.Monk
         client.submit(new_request())
 
 
-def test_a_submit_whose_task_cannot_be_sent_leaves_nothing_behind(
+def test_a_submit_that_cannot_wake_a_worker_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_request: object) -> None:
+    def fail(*_: object) -> None:
         raise ConnectionError("gone between two calls")
 
-    monkeypatch.setattr(broker, "send_generate", fail)
+    monkeypatch.setattr(broker, "send_wake_up", fail)
     asked = new_request()
     with pytest.raises(client.RedisUnavailable):
         client.submit(asked)
     assert not client.is_known(asked.request_id)
     assert client.live_requests() == []
+
+
+def test_a_submit_that_cannot_wake_a_worker_succeeds_if_a_busy_one_has_taken_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = new_request()
+
+    def take_then_fail(*_: object) -> None:
+        assert is_claimed(asked)
+        raise ConnectionError("gone between two calls")
+
+    monkeypatch.setattr(broker, "send_wake_up", take_then_fail)
+    client.submit(asked)
+    assert [one.state for one in client.live_requests()] == ["running"]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +129,8 @@ def test_the_first_submit_after_a_restart_of_redis_succeeds(live_redis: RedisSer
     live_redis.start()
     asked = new_request()
     client.submit(asked)
-    assert asked.request_id in broker.queued_requests("m")
+    assert client.is_known(asked.request_id)
+    assert broker.count_wake_ups("m", "chat") >= 1
 
 
 def test_what_runs_and_waits_is_told_with_its_tokens() -> None:
@@ -130,6 +142,19 @@ def test_what_runs_and_waits_is_told_with_its_tokens() -> None:
     assert (told[asked.request_id].state, told[asked.request_id].tokens) == ("running", 2)
     assert told[asked.request_id].is_leased
     assert told[waiting.request_id].state == "waiting"
+
+
+def test_a_stream_is_read_on_from_where_it_was() -> None:
+    asked = running(new_request())
+    write(delta(asked, 0), delta(asked, 1))
+    first, position = client.read_after(asked.request_id)
+    assert positions(first) == [0, 1]
+    assert client.read_after(asked.request_id, position) == ([], position)
+    write(delta(asked, 2), ending(asked))
+    more, last = client.read_after(asked.request_id, position)
+    assert more == [delta(asked, 2), ending(asked)]
+    assert client.read_after(asked.request_id, last) == ([], last)
+    assert first + more == client.read(asked.request_id)
 
 
 def test_a_result_is_there_when_the_request_has_ended() -> None:
@@ -144,7 +169,7 @@ def test_a_result_is_there_when_the_request_has_ended() -> None:
 def test_a_running_request_is_cancelled_through_its_worker() -> None:
     asked = running(new_request())
     assert client.cancel(asked.request_id)
-    assert connect().lrange(keys.orders("w1"), 0, -1) == [f"cancel {asked.request_id}".encode()]
+    assert connect().lrange(keys.cancellations("w1"), 0, -1) == [asked.request_id.encode()]
     assert not client.cancel("0" * 32)
 
 

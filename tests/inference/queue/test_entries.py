@@ -1,12 +1,14 @@
-"""The quick wire form of stream entries says what the contract's own says."""
+"""Events come back from a stream as they were written."""
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from inference.contract import (
+    LOGPROB_FLOOR,
     Delta,
     Event,
     Progress,
@@ -14,9 +16,8 @@ from inference.contract import (
     Stamp,
     Started,
     TokenLogprobs,
-    from_wire,
 )
-from inference.queue.entries import entry_of, event_of
+from inference.queue.entries import entry_of, event_of, started_entry
 
 STAMP = Stamp.now()
 EVENTS: list[Event] = [
@@ -56,9 +57,20 @@ EVENTS: list[Event] = [
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_an_event_comes_back_as_it_went(event: Event) -> None:
     kind, data = entry_of(event)
-    raw = data if isinstance(data, bytes) else data.encode()
-    assert event_of({b"k": kind.encode(), b"d": raw}) == event
-    assert from_wire(type(event), raw) == event
+    assert event_of({b"k": kind.encode(), b"d": data.encode()}) == event
+
+
+def test_a_token_that_cannot_come_has_a_log_probability_that_json_can_hold() -> None:
+    never = TokenLogprobs(chosen=-math.inf, sampled=-math.inf, top=((3, -math.inf),))
+    _, data = entry_of(Result(request_id="r", attempt=1, finish_reason="stop", echo=(never,)))
+    (written,) = json.loads(data)["echo"]
+    assert written == {"chosen": LOGPROB_FLOOR, "sampled": LOGPROB_FLOOR, "top": [[3, -1e9]]}
+
+
+def test_the_start_of_an_attempt_lacks_only_what_the_ledger_puts_before_it() -> None:
+    kind, data = started_entry(worker="w", stamp=STAMP)
+    whole = f'{{"request_id":"r","attempt":2,{data[1:]}'
+    assert event_of({b"k": kind.encode(), b"d": whole.encode()}) == EVENTS[0]
 
 
 def test_fields_of_a_newer_version_are_ignored_and_newer_kinds_refused() -> None:

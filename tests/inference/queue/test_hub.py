@@ -13,9 +13,11 @@ import pytest
 from inference import client
 from inference.contract import Delta, GenerationRequest, Result, Started
 from inference.queue import hub as hub_module
-from inference.queue import ledger
+from inference.queue import ledger, stream_reader
 from inference.queue.connection import connect
-from inference.queue.hub import Place, SlowReader, StreamHub, joined
+from inference.queue.delta_joining import joined
+from inference.queue.hub import StreamHub
+from inference.queue.stream_reader import QueuePosition, SlowReader
 from tests.support.redis import RedisServer
 from tests.support.requests import (
     delta,
@@ -101,8 +103,7 @@ async def test_a_reader_that_comes_before_the_request_waits_and_learns_its_place
         await in_thread(is_claimed, asked)
         await in_thread(write, ending(asked))
         seen = await reader.finish()
-    places = [item.place for item in seen if isinstance(item, Place)]
-    assert places in ([2, 1], [1]), "two submits in one millisecond may swap"
+    assert [item.position for item in seen if isinstance(item, QueuePosition)] == [2, 1]
     assert isinstance(seen[-1], Result)
 
 
@@ -133,7 +134,7 @@ async def test_tokens_that_do_not_continue_others_come_by_themselves(
     assert len(list(joined([first, second]))) == 1
     other = replace(second, **change)
     assert list(joined([first, other])) == [first, other]
-    place = Place(asked.request_id, 1)
+    place = QueuePosition(asked.request_id, 1)
     assert list(joined([first, place, second])) == [first, place, second]
 
 
@@ -193,7 +194,7 @@ async def test_hundreds_of_readers_that_come_at_once_need_few_connections() -> N
 async def test_a_slow_reader_is_told_and_the_others_do_not_notice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub_module, "MAX_BEHIND", 20)
+    monkeypatch.setattr(stream_reader, "MAX_BEHIND", 20)
     asked = running(new_request())
     async with open_hub() as hub:
         slow = hub.follow(asked.request_id)
@@ -213,7 +214,7 @@ async def test_a_slow_reader_is_told_and_the_others_do_not_notice(
 async def test_a_reader_may_come_late_to_a_stream_longer_than_its_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub_module, "MAX_BEHIND", 20)
+    monkeypatch.setattr(stream_reader, "MAX_BEHIND", 20)
     monkeypatch.setattr(hub_module, "PAGE", 7)
     asked = running(new_request())
     write(*(delta(asked, position) for position in range(100)), ending(asked))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from inference import client
-from inference.contract import Result, SamplingParams
-from inference.queue import ledger
+from inference.contract import PRIORITY_API, GenerationRequest, Result, SamplingParams, Started
+from inference.queue import keys, ledger, records
+from inference.queue.connection import connect
 from tests.support.requests import (
+    claim_next,
     delta,
     ending,
     is_claimed,
@@ -22,19 +25,21 @@ from tests.support.requests import (
 pytestmark = pytest.mark.usefixtures("live_redis")
 
 
-def test_a_request_is_claimed_once_whoever_comes_with_its_task() -> None:
+def test_a_request_is_claimed_once_whoever_asks() -> None:
     asked = new_request()
     assert ledger.submit(asked) == "ok"
     assert ledger.submit(asked) == "duplicate"
     assert is_claimed(asked)
-    assert not is_claimed(asked, "w2")
+    assert claim_next("w2") is None
 
 
 def test_the_one_who_claims_gets_the_request_as_it_was_sent() -> None:
     asked = new_request(continue_from=(4, 5))
     ledger.submit(asked)
-    claim = ledger.claim(asked.request_id, 1, worker="w1", model=asked.model)
-    assert claim.request == asked
+    assert claim_next() == asked
+    (started,) = client.read(asked.request_id)
+    assert isinstance(started, Started)
+    assert (started.request_id, started.attempt, started.worker) == (asked.request_id, 1, "w1")
 
 
 @pytest.mark.parametrize(
@@ -53,15 +58,15 @@ def test_who_goes_on_with_a_request_has_all_its_rules(form: dict[str, str]) -> N
     )
     asked = new_request(sampling=rules, cache_salt="s", echo_logprobs=3, **form)
     ledger.submit(asked)
-    first = ledger.claim(asked.request_id, 1, worker="w1", model=asked.model).request
+    first = claim_next()
     assert first is not None
     assert first == asked
     lose_worker(asked)
-    entry = ledger.look(asked.request_id)
+    entry = records.get(asked.request_id)
     assert entry is not None
     again = first.next_attempt(continue_from=())
     assert ledger.resubmit(entry, again, is_lost=True, is_ours=False)
-    second = ledger.claim(asked.request_id, 2, worker="w2", model=asked.model).request
+    second = claim_next("w2")
     assert second is not None
     assert second == dataclasses.replace(asked, attempt=2)
     assert second.constraint is not None
@@ -70,25 +75,74 @@ def test_who_goes_on_with_a_request_has_all_its_rules(form: dict[str, str]) -> N
 def test_a_worker_with_another_model_leaves_it_to_others() -> None:
     asked = new_request()
     ledger.submit(asked)
-    claim = ledger.claim(asked.request_id, 1, worker="w1", model="another")
-    assert (claim.outcome, claim.model) == ("other", asked.model)
+    assert claim_next(model="another") is None
     assert is_claimed(asked)
 
 
-def test_a_task_of_a_forgotten_request_finds_it_gone() -> None:
-    assert ledger.claim("0" * 32, 1, worker="w1", model="m").outcome == "gone"
+def test_a_forgotten_request_does_not_stand_before_others() -> None:
+    for _ in range(40):
+        forgotten = new_request()
+        ledger.submit(forgotten)
+        connect().delete(keys.request(forgotten.request_id))
+    asked = new_request()
+    ledger.submit(asked)
+    assert is_claimed(asked)
+    assert records.count_waiting("m") == 0
 
 
-def test_the_line_keeps_its_order_and_people_come_before_batches() -> None:
-    batch, first, second = new_request(priority=10), new_request(), new_request()
-    for asked in (batch, first, second):
-        ledger.submit(dataclasses.replace(asked))
-    places = [ledger.place("m", r.request_id) for r in (first, second, batch)]
-    assert sorted(places[:2]) == [1, 2]
-    assert places[2] == 3
-    is_claimed(first)
-    assert ledger.place("m", second.request_id) == 1
-    assert ledger.place("m", first.request_id) is None
+def api_request(priority: int = PRIORITY_API, **changes: Any) -> GenerationRequest:
+    return new_request(source="api", priority=priority, **changes)
+
+
+def test_answers_that_had_begun_go_before_people_and_people_before_api_traffic() -> None:
+    order = [
+        new_request(attempt=2),
+        api_request(attempt=2),
+        *(new_request() for _ in range(20)),
+        api_request(PRIORITY_API - 1000),
+        *(api_request() for _ in range(20)),
+        api_request(PRIORITY_API + 1),
+        api_request(PRIORITY_API + 1000),
+    ]
+    people = [r for r in order if r.source == "chat"]
+    for asked in [r for r in reversed(order) if r not in people and r.priority != PRIORITY_API]:
+        ledger.submit(asked)
+    for asked in order:
+        ledger.submit(asked)
+    places = [records.queue_position("m", asked.request_id) for asked in order]
+    assert places == list(range(1, len(order) + 1))
+    assert [claim_next() for _ in order] == order
+
+
+def test_a_worker_that_may_take_people_alone_passes_api_traffic_over() -> None:
+    resumed, person, late = api_request(attempt=2), new_request(), api_request()
+    for asked in (late, resumed, person):
+        ledger.submit(asked)
+    assert ledger.claim_next("m", worker="w1", only="chat").request == person
+    claim = ledger.claim_next("m", worker="w1", only="chat")
+    assert claim.request is None
+    assert claim.is_rest_barred
+    assert ledger.claim_next("m", worker="w1").request == resumed
+    assert ledger.claim_next("m", worker="w1").request == late
+    assert not ledger.claim_next("m", worker="w1", only="chat").is_rest_barred
+
+
+def test_an_expired_request_is_passed_over() -> None:
+    expired, asked = new_request(expires_s=-1.0), new_request()
+    for one in (expired, asked):
+        ledger.submit(one)
+    assert claim_next() == asked
+    assert claim_next() is None
+
+
+def test_who_comes_first_goes_first_and_the_next_moves_up() -> None:
+    first, second = new_request(), new_request()
+    for asked in (first, second):
+        ledger.submit(asked)
+    assert [records.queue_position("m", r.request_id) for r in (first, second)] == [1, 2]
+    assert is_claimed(first)
+    assert records.queue_position("m", second.request_id) == 1
+    assert records.queue_position("m", first.request_id) is None
 
 
 def test_a_full_line_refuses_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +151,7 @@ def test_a_full_line_refuses_and_leaves_nothing_behind(monkeypatch: pytest.Monke
     assert [ledger.submit(new_request()) for _ in range(2)] == ["ok", "ok"]
     refused = new_request()
     assert ledger.submit(refused) == "full"
-    assert ledger.look(refused.request_id) is None
+    assert records.get(refused.request_id) is None
 
 
 def test_an_older_attempt_writes_nothing_after_a_resubmission() -> None:
@@ -106,7 +160,7 @@ def test_an_older_attempt_writes_nothing_after_a_resubmission() -> None:
     lose_worker(asked)
     assert client.resubmit(asked.request_id)
     assert write(delta(asked, 1), ending(asked)) == ["refused", "refused"]
-    entry = ledger.look(asked.request_id)
+    entry = records.get(asked.request_id)
     assert entry is not None
     assert (entry.state, entry.attempt) == ("waiting", 2)
     assert entry.request.continue_from == (0,)
@@ -117,7 +171,7 @@ def test_a_resubmitted_answer_goes_on_from_its_last_token() -> None:
     write(delta(asked, 1), delta(asked, 2))
     lose_worker(asked)
     assert client.resubmit(asked.request_id)
-    again = ledger.look(asked.request_id)
+    again = records.get(asked.request_id)
     assert again is not None
     assert again.request.continue_from == (7, 1, 2)
     assert is_claimed(again.request, "w2")
@@ -135,20 +189,20 @@ def test_a_request_under_a_lease_is_neither_resubmitted_nor_interrupted() -> Non
 def test_a_renewed_lease_says_how_the_request_stands() -> None:
     asked, cancelled, gone = running(new_request()), running(new_request()), new_request()
     client.cancel(cancelled.request_id)
-    standing = ledger.refresh((r.request_id, 1) for r in (asked, cancelled, gone))
+    standing = ledger.renew_leases((r.request_id, 1) for r in (asked, cancelled, gone))
     assert list(standing.values()) == ["ours", "cancelled", "lost"]
-    assert ledger.refresh([(asked.request_id, 2)]) == {asked.request_id: "lost"}
+    assert ledger.renew_leases([(asked.request_id, 2)]) == {asked.request_id: "lost"}
 
 
-def test_cancelling_a_waiting_request_ends_it_and_its_task_finds_nothing() -> None:
+def test_cancelling_a_waiting_request_ends_it_and_nobody_takes_it() -> None:
     asked = new_request()
     ledger.submit(asked)
     assert client.cancel(asked.request_id)
-    assert not is_claimed(asked)
+    assert claim_next() is None
     (result,) = client.read(asked.request_id)
     assert isinstance(result, Result)
     assert result.finish_reason == "cancelled"
-    assert ledger.count_waiting("m") == 0
+    assert records.count_waiting("m") == 0
     assert not client.cancel(asked.request_id)
 
 

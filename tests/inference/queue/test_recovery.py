@@ -1,4 +1,4 @@
-"""Requests that lose their worker, wait too long or fall out of their queue. Redis is real."""
+"""Requests that lose their worker or wait too long, and wake-ups that get lost. Redis is real."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from inference import client
 from inference.contract import Result
-from inference.queue import broker, keys, ledger
-from inference.queue import recovery as rescue
+from inference.queue import broker, ledger, records, recovery
 from inference.queue.connection import connect, settings
 from tests.support.requests import (
+    claim_next,
     delta,
     ending,
     is_claimed,
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("live_redis")
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if Redis had been up for long."""
-    monkeypatch.setattr(ledger, "is_settled", lambda: True)
+    monkeypatch.setattr(records, "is_settled", lambda: True)
 
 
 @pytest.mark.usefixtures("settled")
@@ -48,7 +48,7 @@ def test_just_after_a_start_of_redis_nobody_is_taken_for_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lose_worker(running(new_request()))
-    monkeypatch.setattr(ledger, "is_settled", lambda: False)
+    monkeypatch.setattr(records, "is_settled", lambda: False)
     assert client.lost_requests() == []
 
 
@@ -59,7 +59,7 @@ def test_a_request_that_keeps_killing_its_worker_ends_as_interrupted() -> None:
     lose_worker(asked)
     while client.resubmit(asked.request_id):
         tries += 1
-        entry = ledger.look(asked.request_id)
+        entry = records.get(asked.request_id)
         assert entry is not None
         assert is_claimed(entry.request, f"w{tries}")
         lose_worker(asked)
@@ -76,8 +76,8 @@ def test_a_worker_that_stops_in_order_costs_its_requests_nothing() -> None:
     asked = running(new_request())
     for attempt in range(1, 6):
         reason = ending(asked, attempt=attempt, error_code="engine_stopped")
-        assert not rescue.give_back(asked.request_id, attempt, is_lost=False, reason=reason)
-        entry = ledger.look(asked.request_id)
+        assert not recovery.requeue(asked.request_id, attempt, is_lost=False, reason=reason)
+        entry = records.get(asked.request_id)
         assert entry is not None
         assert (entry.state, entry.attempt, entry.losses) == ("waiting", attempt + 1, 0)
         assert is_claimed(entry.request)
@@ -87,9 +87,9 @@ def test_an_engine_that_breaks_too_often_ends_the_request_with_its_reason() -> N
     asked = running(new_request())
     for attempt in range(1, settings().max_losses + 2):
         reason = ending(asked, attempt=attempt, error_code="engine_failed", error_text="Out.")
-        ended = rescue.give_back(asked.request_id, attempt, is_lost=True, reason=reason)
+        ended = recovery.requeue(asked.request_id, attempt, is_lost=True, reason=reason)
         if not ended:
-            entry = ledger.look(asked.request_id)
+            entry = records.get(asked.request_id)
             assert entry is not None
             assert is_claimed(entry.request)
     assert ended
@@ -112,37 +112,62 @@ def test_a_cancelled_request_whose_worker_dies_is_not_tried_again() -> None:
 def test_a_request_nobody_takes_up_expires() -> None:
     asked = new_request(expires_s=-1.0)
     ledger.submit(asked)
-    assert ledger.claim(asked.request_id, 1, worker="w", model="m").outcome == "expired"
-    client.lost_requests()
+    assert claim_next() is None
+    client.look()
     (result,) = client.read(asked.request_id)
     assert isinstance(result, Result)
     assert (result.finish_reason, result.error_code) == ("failed", "expired")
 
 
-def test_a_waiting_request_whose_task_was_lost_is_sent_again_once() -> None:
-    asked = new_request()
-    client.submit(asked)
-    assert broker.queued_requests("m") == {asked.request_id}
-    for key in connect().keys(f"{settings().prefix}:celery:model.m*"):
-        connect().delete(key)  # a worker took it and died
-    client.lost_requests()
-    assert broker.queued_requests("m") == set()  # it may be on its way still
-    connect().hset(keys.request(asked.request_id), "sent_ms", 0)
-    client.lost_requests()
-    client.lost_requests()
-    assert broker.queued_requests("m") == {asked.request_id}
-    lists = connect().keys(f"{settings().prefix}:celery:model.m*")
-    assert sum(connect().llen(key) for key in lists) == 1
+def test_wake_ups_that_were_lost_are_sent_again_as_many_as_requests_wait() -> None:
+    for source in ("chat", "api", "api"):
+        client.submit(new_request(source=source))
+    assert wake_ups() == (1, 2)
+    for key in connect().keys(f"{settings().prefix}:celery:model*"):
+        connect().delete(key)  # a worker took them and died
+    assert wake_ups() == (0, 0)
+    for _ in range(3):
+        client.look()
+        assert wake_ups() == (1, 2)
 
 
-def test_a_long_line_is_not_sent_again_and_again() -> None:
+def test_a_long_queue_gets_no_wake_up_too_many() -> None:
+    """Busy workers take requests without wake-ups; those must not grow in number meanwhile."""
     for _ in range(30):
         client.submit(new_request())
-    for entry, _ in ledger.live():
-        connect().hset(keys.request(entry.request_id), "sent_ms", 0)
-    client.lost_requests()
-    lists = connect().keys(f"{settings().prefix}:celery:model.m*")
-    assert sum(connect().llen(key) for key in lists) == 30
+    client.look()
+    assert wake_ups() == (30, 0)
+    for _ in range(30):
+        assert claim_next() is not None
+        client.submit(new_request())
+    client.look()
+    assert wake_ups() == (30, 0)
+
+
+def wake_ups() -> tuple[int, int]:
+    """On the model's queues of people and of API traffic."""
+    return broker.count_wake_ups("m", "chat"), broker.count_wake_ups("m", "api")
+
+
+def test_a_request_taken_up_while_it_expires_is_not_ended() -> None:
+    asked = new_request(expires_s=0.05)
+    ledger.submit(asked)
+    waiting = [record for record, _ in records.live()]
+    assert is_claimed(asked)
+    time.sleep(0.1)
+    recovery.end_expired(waiting)
+    assert client.result(asked.request_id) is None
+
+
+def test_one_look_shows_what_is_under_way_and_reads_no_prompt() -> None:
+    asked = running(new_request())
+    waiting = new_request(prompt_token_ids=tuple(range(4000)))
+    client.submit(waiting)
+    seen = {one.request_id: one.state for one in client.look().live}
+    assert seen == {asked.request_id: "running", waiting.request_id: "waiting"}
+    before = connect().info("stats")["total_net_output_bytes"]
+    client.look()
+    assert connect().info("stats")["total_net_output_bytes"] - before < 6000
 
 
 def test_a_lost_request_that_no_other_worker_takes_over_ends_as_interrupted_in_time(

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from inference import client
-from inference.queue import keys, ledger
+from inference.queue import keys, records
 from inference.queue.connection import connect
 from inference.queue.stream_writer import Gap
 from tests.support.requests import delta, ending, new_request, positions, running, write
@@ -58,7 +58,7 @@ def test_any_way_of_repeating_and_losing_gives_each_token_once() -> None:
                 *(delta(asked, p) for p in range(begin, begin + chance.randrange(1, 9)))
             )
             done += sum(outcome == "written" for outcome in outcomes)
-        entry = ledger.look(asked.request_id)
+        entry = records.get(asked.request_id)
         assert entry is not None
         assert entry.next_token == done
         assert positions(client.read(asked.request_id)) == list(range(done))

@@ -1,17 +1,19 @@
-"""A slot whose engine a test steps by hand, over a real Redis."""
+"""A worker whose engine a test steps by hand, over a real Redis."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from inference.contract import GenerationRequest
+from inference.contract import GenerationRequest, Source
 from inference.queue import ledger
-from inference.worker.runtime import Slot
+from inference.worker.reserved_capacity import ReservedCapacity
+from inference.worker.runtime import WorkerRuntime
 from inference.worker.worker_config import WorkerSettings
 from tests.support.engine import HandEngine
 from tests.support.redis import RedisServer
@@ -19,33 +21,37 @@ from tests.support.requests import new_request, until
 
 
 @dataclass
-class Line:
-    """Notes what the slot does with its queue."""
+class Membership:
+    """Notes which models' queues the worker joined; None for leaving."""
 
     joined: list[str | None] = field(default_factory=list)
+    on_leave: Callable[[], None] = lambda: None
 
-    def join(self, queue: str) -> None:
-        self.joined.append(queue)
+    def join(self, model: str) -> None:
+        self.joined.append(model)
 
     def leave(self) -> None:
         self.joined.append(None)
+        self.on_leave()
 
 
 class Bench:
-    """A slot and its tasks."""
+    """A worker of eight places and its tasks."""
 
     def __init__(self, model: str) -> None:
-        self.line = Line()
+        self.membership = Membership()
+        self.capacity = ReservedCapacity(8)
         self.engines: list[HandEngine] = []
-        self.slot = Slot(
+        self.runtime = WorkerRuntime(
             WorkerSettings(model=model, stall_s=0.3),
             worker="w@test",
-            line=self.line,
+            membership=self.membership,
+            capacity=self.capacity,
             make_engine=self._make,
         )
         self.model = model
-        self.slot.start()
-        until(lambda: bool(self.line.joined), what="the queue joined")
+        self.runtime.start()
+        until(lambda: bool(self.membership.joined), what="the queue joined")
 
     def _make(self, config: Any, emit: Any) -> HandEngine:
         self.engines.append(HandEngine(config, emit))
@@ -56,23 +62,34 @@ class Bench:
         return self.engines[-1]
 
     def ask(self, **changes: Any) -> GenerationRequest:
-        """A request in line; `take` takes it up."""
+        """A request that waits; `wake` lets a worker take it."""
         asked = new_request(model=self.model, **changes)
         assert ledger.submit(asked) == "ok"
         return asked
 
-    def take(self, asked: GenerationRequest, attempt: int = 1) -> threading.Thread:
-        """Its task, in a thread of its own as in the pool."""
-        task = threading.Thread(target=self.slot.run, args=(asked.request_id, attempt), daemon=True)
+    def wake(self, source: Source = "chat", *, model: str = "") -> threading.Thread:
+        """A task, in a thread of its own as in the pool."""
+        task = threading.Thread(
+            target=self.runtime.serve,
+            args=(model or self.model, source),
+            kwargs={"task_id": uuid.uuid4().hex},
+            daemon=True,
+        )
         task.start()
         return task
 
     def run(self, **changes: Any) -> tuple[GenerationRequest, threading.Thread]:
         """A request that the engine has."""
         asked = self.ask(**changes)
-        task = self.take(asked)
+        task = self.wake(asked.source)
         until(lambda: asked.request_id in self.engine.requests, what="the engine has it")
         return asked, task
+
+    def runs(self, asked: GenerationRequest) -> bool:
+        return asked.request_id in self.engine.requests
+
+    def runs_only(self, asked: GenerationRequest) -> bool:
+        return list(self.engine.requests) == [asked.request_id]
 
 
 @pytest.fixture
@@ -80,4 +97,4 @@ def bench(live_redis: RedisServer, default_model_dir: Any) -> Iterator[Bench]:
     made = Bench(default_model_dir.name)
     yield made
     live_redis.start()
-    made.slot.stop()
+    made.runtime.stop()

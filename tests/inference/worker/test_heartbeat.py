@@ -8,10 +8,10 @@ import pytest
 
 from inference import client
 from inference.contract import EngineStats
-from inference.queue import keys, ledger
+from inference.queue import keys, records
 from inference.queue.connection import connect
-from inference.worker import heartbeat as pulse_module
-from inference.worker.heartbeat import EXIT_ENGINE_DEAD, Pulse
+from inference.worker import heartbeat as heartbeat_module
+from inference.worker.heartbeat import EXIT_ENGINE_DEAD, Heartbeat
 from tests.inference.worker.conftest import Bench
 from tests.support.requests import until
 
@@ -19,20 +19,20 @@ from tests.support.requests import until
 @pytest.fixture
 def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Statuses the process would have ended with."""
-    monkeypatch.setattr(pulse_module, "BEAT_S", 0.05)
-    monkeypatch.setattr(pulse_module, "LAST_WORDS_S", 0.3)
+    monkeypatch.setattr(heartbeat_module, "INTERVAL_S", 0.05)
+    monkeypatch.setattr(heartbeat_module, "LAST_WORDS_S", 0.3)
     return []
 
 
 @pytest.fixture
-def pulse(bench: Bench, exits: list[int]) -> Pulse:
-    made = Pulse(bench.slot, end_process=exits.append)
+def heartbeat(bench: Bench, exits: list[int]) -> Heartbeat:
+    made = Heartbeat(bench.runtime, end_process=exits.append)
     made.start()
     return made
 
 
 def test_a_lease_is_renewed_while_the_engine_steps(
-    bench: Bench, pulse: Pulse, exits: list[int]
+    bench: Bench, heartbeat: Heartbeat, exits: list[int]
 ) -> None:
     asked, _ = bench.run()
     lease = keys.lease(asked.request_id)
@@ -42,63 +42,67 @@ def test_a_lease_is_renewed_while_the_engine_steps(
         time.sleep(0.1)
     assert connect().pttl(lease) > 1000
     assert exits == []
-    pulse.stop()
+    heartbeat.stop()
 
 
 def test_a_stuck_engine_ends_the_process_and_its_requests_wait_for_another(
-    bench: Bench, pulse: Pulse, exits: list[int]
+    bench: Bench, heartbeat: Heartbeat, exits: list[int]
 ) -> None:
     asked, task = bench.run()
     bench.engine.say(asked.request_id, 0)
     until(lambda: exits == [EXIT_ENGINE_DEAD], timeout_s=5, what="the process ends")
     task.join(2)
-    entry = ledger.look(asked.request_id)
+    entry = records.get(asked.request_id)
     assert entry is not None
     assert (entry.state, entry.losses) == ("waiting", 1)
     assert entry.request.continue_from == (0,)
 
 
-def test_loading_for_long_is_no_stall(bench: Bench, pulse: Pulse, exits: list[int]) -> None:
+def test_loading_for_long_is_no_stall(bench: Bench, heartbeat: Heartbeat, exits: list[int]) -> None:
     bench.engine.state = EngineStats(state="loading", state_detail="62 %")
     time.sleep(0.8)
     assert exits == []
     (snapshot,) = client.workers()
     assert (snapshot.engine.state, snapshot.engine.state_detail) == ("loading", "62 %")
-    pulse.stop()
+    heartbeat.stop()
     assert client.workers() == []
 
 
 def test_a_worker_that_leaves_in_order_does_not_die_of_it(
-    bench: Bench, pulse: Pulse, exits: list[int]
+    bench: Bench, heartbeat: Heartbeat, exits: list[int]
 ) -> None:
     bench.run()
-    assert bench.slot.stop()
+    assert bench.runtime.stop()
     time.sleep(0.5)
     assert exits == []
-    pulse.stop()
+    heartbeat.stop()
 
 
-def test_a_dead_engine_ends_the_process(bench: Bench, pulse: Pulse, exits: list[int]) -> None:
+def test_a_dead_engine_ends_the_process(
+    bench: Bench, heartbeat: Heartbeat, exits: list[int]
+) -> None:
     bench.engine.break_down()
     until(lambda: exits == [EXIT_ENGINE_DEAD], timeout_s=5, what="the process ends")
 
 
 def test_a_model_that_cannot_be_loaded_is_shown_and_the_worker_stays(
-    bench: Bench, pulse: Pulse, exits: list[int]
+    bench: Bench, heartbeat: Heartbeat, exits: list[int]
 ) -> None:
-    bench.slot.was_ready = False
+    bench.runtime.was_ready = False
     bench.engine.state = EngineStats(state="failed", state_detail="Out of memory.")
     until(lambda: [s.engine.state for s in client.workers()] == ["failed"], what="its snapshot")
     assert exits == []
-    pulse.stop()
+    heartbeat.stop()
 
 
-def test_a_cancel_whose_order_was_lost_is_seen_at_the_next_beat(bench: Bench, pulse: Pulse) -> None:
+def test_a_cancellation_that_got_lost_is_seen_at_the_next_heartbeat(
+    bench: Bench, heartbeat: Heartbeat
+) -> None:
     asked, task = bench.run()
     assert client.cancel(asked.request_id)
-    connect().delete(keys.orders("w@test"))
+    connect().delete(keys.cancellations("w@test"))
     task.join(3)
     result = client.result(asked.request_id)
     assert result is not None
     assert result.finish_reason == "cancelled"
-    pulse.stop()
+    heartbeat.stop()

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chatsite.accounts.models import User
-from chatsite.api.access.keys import make_key
+from chatsite.api.access.api_keys import make_key
 from chatsite.errors import ChatError
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from chatsite.secret_key import SECRET_KEY_FILE
+
 
 class Command(BaseCommand):
     help = "Write database and secret key into an archive (SQLite; for PostgreSQL use pg_dump)."
@@ -41,8 +43,8 @@ class Command(BaseCommand):
                 source.backup(into)  # consistent, whatever is being written
             with tarfile.open(draft, "w:gz") as archive:
                 archive.add(copy, "db.sqlite3")
-                key = settings.DATA_DIR / "secret_key"
+                key = settings.DATA_DIR / SECRET_KEY_FILE
                 if key.exists():
-                    archive.add(key, "secret_key")
+                    archive.add(key, SECRET_KEY_FILE)
             draft.chmod(0o600)
             draft.replace(target)

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from chatsite.supervisor.leftovers import stop_noted
+from chatsite.supervisor.pidfile import stop_recorded
 
 
 class Command(BaseCommand):
@@ -15,5 +15,5 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stopped = stop_noted(settings.DATA_DIR / "run")
+        stopped = stop_recorded(settings.DATA_DIR / "run")
         self.stdout.write("The site is stopped." if stopped else "Nothing was running.")

@@ -13,10 +13,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from chatsite.supervisor import leftovers
-from chatsite.supervisor.checks import CannotStart
+from chatsite.secret_key import SECRET_KEY_FILE
+from chatsite.supervisor import pidfile
+from chatsite.supervisor.preflight import CannotStart
 
-SECRET, DATABASE = "secret_key", "db.sqlite3"
+DATABASE_FILE = "db.sqlite3"
 
 
 class Command(BaseCommand):
@@ -34,8 +35,8 @@ class Command(BaseCommand):
             try:
                 with tarfile.open(options["file"]) as archive:
                     drafts = [
-                        self._draft(archive, DATABASE, Path(database["NAME"])),
-                        self._draft(archive, SECRET, settings.DATA_DIR / SECRET),
+                        self._draft(archive, DATABASE_FILE, Path(database["NAME"])),
+                        self._draft(archive, SECRET_KEY_FILE, settings.DATA_DIR / SECRET_KEY_FILE),
                     ]
             except (OSError, EOFError, tarfile.TarError) as error:
                 raise CommandError(f"{options['file']} can't be read: {error}") from None
@@ -47,7 +48,7 @@ class Command(BaseCommand):
     def _draft(self, archive: tarfile.TarFile, name: str, target: Path) -> tuple[Path, Path] | None:
         """The member beside its place, complete on the disk before anything is moved."""
         if name not in archive.getnames():
-            if name == DATABASE:
+            if name == DATABASE_FILE:
                 raise CommandError("This is not a backup: it has no database.")
             return None
         source = archive.extractfile(name)
@@ -63,11 +64,11 @@ class Command(BaseCommand):
 @contextmanager
 def _alone(run: Path) -> Iterator[None]:
     try:
-        lock = leftovers.hold(run)
+        lock = pidfile.acquire_lock(run)
     except CannotStart as error:
         raise CommandError(str(error)) from None
     with lock:
-        leftovers.stop_noted(run)  # what a killed site left may still write
+        pidfile.stop_recorded(run)  # what a killed site left may still write
         yield
 
 

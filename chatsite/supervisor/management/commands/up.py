@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from chatsite.accounts.invitations import first_administrator_link
-from chatsite.supervisor.checks import CannotStart
+from chatsite.supervisor.preflight import CannotStart
 from chatsite.supervisor.site import EVERYWHERE, Site, SiteOptions
 from inference import env
 

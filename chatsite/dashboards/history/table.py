@@ -1,12 +1,11 @@
-"""The rows of the history page: one's own conversations with what can be said of each in a line."""
+"""The table of the history page: a person's own conversations with their figures."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from django import forms
@@ -25,6 +24,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 from django.http import QueryDict
+from django.utils.functional import cached_property
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
@@ -34,6 +34,11 @@ from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Conversation, Message
 from chatsite.dashboards.history import search
 from chatsite.generation.models import Generation
+
+if TYPE_CHECKING:  # generic to the type checker alone
+    PaginatorBase = Paginator[Conversation]
+else:
+    PaginatorBase = Paginator
 
 PAGE_SIZE = 25
 SNIPPET_CHARS = 140
@@ -71,6 +76,7 @@ class Column:
 
     @classmethod
     def of(cls, name: str, label: str, css: str, current: str) -> Column:
+        """The head of a column, given the table's current sort."""
         if not name:
             return cls(label, css, "", "")
         if current.removeprefix("-") != name:
@@ -81,6 +87,8 @@ class Column:
 
 
 class HistoryForm(forms.Form):
+    """The search and the filters above the table."""
+
     q = forms.CharField(label=_("Search"), required=False, max_length=search.MAX_QUERY_CHARS)
     model = forms.CharField(label=_("Model"), required=False, max_length=63)
     preset = forms.CharField(label=_("Preset"), required=False, max_length=63)
@@ -98,7 +106,9 @@ class HistoryForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    page: Page
+    """One page of conversations, and all that the template shows around it."""
+
+    page: Page[Conversation]
     form: HistoryForm
     problems: list[str]
     snippets: dict[UUID, SafeString]
@@ -109,7 +119,7 @@ class Found:
 
     @property
     def columns(self) -> list[Column]:
-        return [Column.of(name, label, css, self.sort) for name, label, css in COLUMNS]
+        return [Column.of(name, str(label), css, self.sort) for name, label, css in COLUMNS]
 
 
 def _shifted(day: dt.date, days: int) -> dt.date:
@@ -124,33 +134,31 @@ def find(user: User, query: QueryDict) -> Found:
     """One page of `user`'s own conversations. Seven queries at most, however many there are."""
     form = HistoryForm(query)
     form.is_valid()
-    wish = form.cleaned_data
-    understood = search.parse(wish.get("q", ""))
-    if wish.get("model"):
-        understood.wheres.append(search.by_model(wish["model"]))
-    if wish.get("preset"):
-        understood.wheres.append(search.by_preset(wish["preset"]))
-    if wish.get("state"):
-        understood.wheres.append(search.by_state(wish["state"]))
-    if wish.get("after"):  # the fields are inclusive, as date fields read
-        day_before = _shifted(wish["after"], -1)
+    asked = form.cleaned_data
+    understood = search.parse(asked.get("q", ""))
+    if asked.get("model"):
+        understood.wheres.append(search.by_model(asked["model"]))
+    if asked.get("preset"):
+        understood.wheres.append(search.by_preset(asked["preset"]))
+    if asked.get("state"):
+        understood.wheres.append(search.by_state(asked["state"]))
+    if asked.get("after"):  # the fields are inclusive, as date fields read
+        day_before = _shifted(asked["after"], -1)
         understood.wheres.append(search.by_date("gte")(day_before.isoformat()))
-    if wish.get("before"):
-        day_after = _shifted(wish["before"], 1)
+    if asked.get("before"):
+        day_after = _shifted(asked["before"], 1)
         understood.wheres.append(search.by_date("lt")(day_after.isoformat()))
     own = Conversation.objects.filter(owner=user)
-    sort = wish.get("sort") or DEFAULT_SORT
+    sort = asked.get("sort") or DEFAULT_SORT
     if sort.removeprefix("-") not in SORTS:
         sort = DEFAULT_SORT
     found = understood.find(own)
-    page: Page = _Pages(_with_figures(found), found, sort).get_page(query.get("page"))
-    for row in page.object_list:
-        row.state_words = search.STATES.get(row.latest_reason, "")
+    page = _Pages(_with_figures(found), found, sort).get_page(query.get("page"))
     return Found(
         page=page,
         form=form,
         problems=understood.problems,
-        snippets=_snippets(page.object_list, understood.words),
+        snippets=_snippets([row.pk for row in page.object_list], understood.words),
         sort=sort,
         models=_slugs(LanguageModel, own, "model_slug"),
         presets=_slugs(SamplingPreset, own, "preset_slug"),
@@ -158,10 +166,12 @@ def find(user: User, query: QueryDict) -> Found:
     )
 
 
-class _Pages(Paginator):
+class _Pages(PaginatorBase):
     """Counts without the figures, and orders so that equal rows keep their place."""
 
-    def __init__(self, rows: QuerySet, countable: QuerySet, sort: str) -> None:
+    def __init__(
+        self, rows: QuerySet[Conversation], countable: QuerySet[Conversation], sort: str
+    ) -> None:
         column = F(SORTS[sort.removeprefix("-")])
         order = (
             column.desc(nulls_last=True) if sort.startswith("-") else column.asc(nulls_last=True)
@@ -169,11 +179,9 @@ class _Pages(Paginator):
         super().__init__(rows.order_by(order, "-updated_at", "id"), PAGE_SIZE)
         self._countable = countable
 
-    @property
-    def count(self) -> int:  # type: ignore[override]
-        if not hasattr(self, "_count"):
-            self._count = self._countable.count()
-        return self._count
+    @cached_property
+    def count(self) -> int:
+        return self._countable.count()
 
 
 def _with_figures(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
@@ -206,15 +214,15 @@ def _slugs(kind: type[Model], own: QuerySet[Conversation], column: str) -> list[
     return sorted({slug for slug in (*used, *known) if slug})
 
 
-def _snippets(rows: Sequence[Conversation], words: list[str]) -> dict[UUID, SafeString]:
-    """For each row its first message that holds one of the words, cut around it and marked."""
+def _snippets(shown: list[UUID], words: list[str]) -> dict[UUID, SafeString]:
+    """Per conversation its first message with one of the words, cut around it and marked."""
     if not words:
         return {}
     anywhere = Q()
     for word in words:
         anywhere |= Q(text__icontains=word)
     hits = (
-        Message.objects.filter(anywhere, conversation__in=[row.pk for row in rows])
+        Message.objects.filter(anywhere, conversation__in=shown)
         .order_by("created_at")
         .values_list("conversation_id", "text")
     )

@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody, TokenId
-from chatsite.api.schemas.replies import FinishReason, PromptLogprobs, StopReason, Timings, Usage
+from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_PROMPT_TOKENS = 1_000_000
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
@@ -20,6 +20,8 @@ TokenPrompt = Annotated[
 
 
 class CompletionBody(GenerationBody):
+    """The body of POST /v1/completions."""
+
     prompt: (
         str
         | TokenPrompt
@@ -42,6 +44,8 @@ class CompletionBody(GenerationBody):
 
 
 class Logprobs(TypedDict):
+    """Log-probabilities in the older API's form: columns instead of tokens."""
+
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None] | None
@@ -49,10 +53,12 @@ class Logprobs(TypedDict):
 
 
 class Choice(TypedDict):
+    """One continuation of a prompt."""
+
     index: int
     text: str
     logprobs: Logprobs | None
-    finish_reason: FinishReason | None
+    finish_reason: AnsweredReason | None
     stop_reason: StopReason
     token_ids: NotRequired[list[int]]
     prompt_token_ids: NotRequired[list[int]]

@@ -1,15 +1,16 @@
 """Django for programs: /v1/ without the middleware of pages, and without a thread per stream.
 
 Django's own ASGI entry keeps a thread for as long as a request that once ran blocking code, which
-for a stream is all of its time. Here blocking work goes to the API's few threads (threads.py) and
-the rest is asynchronous. Sessions, CSRF and languages have no part in an API that takes keys.
+for a stream is all of its time. Here blocking work goes to the API's few threads
+(chatsite/threads.py) and the rest is asynchronous. An API with keys needs no sessions, CSRF or
+languages.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import IO, Any
 
 from django.conf import settings
@@ -23,7 +24,7 @@ from chatsite.api.http.error_responses import ApiError, https_only, no_such_url
 
 PREFIX = "/v1/"
 App = Callable[..., Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class ApiHandler(ASGIHandler):
@@ -55,13 +56,15 @@ class ApiHandler(ASGIHandler):
             return https_only().response()
         if request.path + "/" == PREFIX:
             return with_id(no_such_url(request.method or "", request.path).response())
-        return await self._get_response_async(request)
+        # What Django calls at the end of its middleware; it has no public name.
+        response: HttpResponse = await self._get_response_async(request)  # type: ignore[attr-defined]
+        return response
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
         """The body, or as much of it as shows that it is too large; the endpoint refuses it then.
 
-        Daphne has bounds of its own (web_bounds.py), because it reads all before it asks anybody;
-        these are for other servers, where a body that comes too slowly ends the request.
+        Under Daphne server/request_limits.py refuses earlier, because Daphne reads the whole body
+        first. These limits are for other servers; a body that comes too slowly ends the request.
         """
         in_memory = settings.FILE_UPLOAD_MAX_MEMORY_SIZE
         body = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115  # Django closes it

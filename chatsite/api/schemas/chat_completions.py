@@ -14,7 +14,7 @@ from chatsite.api.schemas.common import (
     TemplateVariables,
     together,
 )
-from chatsite.api.schemas.replies import FinishReason, PromptLogprobs, StopReason, Timings, Usage
+from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_MESSAGES = 4096
 
@@ -50,6 +50,8 @@ def check_endings(add_generation_prompt: bool | None, continue_final_message: bo
 
 
 class ChatBody(GenerationBody):
+    """The body of POST /v1/chat/completions."""
+
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     max_completion_tokens: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Default: what the context has room for."
@@ -135,12 +137,14 @@ class ChatChoice(TypedDict):
     index: int
     message: AnswerMessage
     logprobs: ChatLogprobs | None
-    finish_reason: FinishReason
+    finish_reason: AnsweredReason
     stop_reason: StopReason
     token_ids: NotRequired[list[int]]
 
 
 class ChatCompletion(TypedDict):
+    """A whole reply of /v1/chat/completions."""
+
     id: str
     object: Literal["chat.completion"]
     created: int
@@ -163,12 +167,14 @@ class ChunkChoice(TypedDict):
     index: int
     delta: Delta
     logprobs: ChatLogprobs | None
-    finish_reason: FinishReason | None
+    finish_reason: AnsweredReason | None
     stop_reason: StopReason
     token_ids: NotRequired[list[int]]
 
 
 class ChatCompletionChunk(TypedDict):
+    """One event of a streamed reply."""
+
     id: str
     object: Literal["chat.completion.chunk"]
     created: int

@@ -1,7 +1,6 @@
 """Which folders below CHATSITE_MODELS may be offered as models.
 
-Looks at names and at config.json; never opens weights. What is inside them is told by
-inference.client.describe.
+Looks at names and at config.json, never into the weights: inference.client.describe reads those.
 """
 
 from __future__ import annotations
@@ -83,6 +82,7 @@ def served_slugs() -> list[str]:
 
 
 def is_servable(slug: str) -> bool:
+    """Whether `model_dir` accepts the folder of that name."""
     try:
         model_dir(slug)
     except ValidationError:

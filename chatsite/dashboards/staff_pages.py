@@ -1,4 +1,4 @@
-"""What all pages for staff share: who may open them, and the admin's own frame around them."""
+"""What all pages for staff share: the permission check and the admin's frame."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def staff_page(permission: str) -> Callable[[View], View]:
-    """Open to staff with that permission. Others on the staff get 403 whatever they ask for, so
-    the answer never tells what exists; everybody else is sent to sign in.
+    """Open to staff with that permission. Other staff get 403 for any id, so the reply doesn't
+    reveal what exists; everybody else is sent to the sign-in page.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.has_perm(permission):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
@@ -34,4 +34,5 @@ def staff_page(permission: str) -> Callable[[View], View]:
 def render_in_admin(
     request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
+    """Render with the context that the admin's base template needs."""
     return render(request, template, admin.site.each_context(request) | context, status=status)

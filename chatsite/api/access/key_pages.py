@@ -15,19 +15,27 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from chatsite.api.access.keys import make_key, revoke_key
+from chatsite.accounts.signed_in import signed_in_user
+from chatsite.api.access.api_keys import make_key, revoke_key
 from chatsite.api.models import ApiKey
 from chatsite.catalog.models import LanguageModel
 from chatsite.errors import ChatError, NotFound
 
 
+def _enabled_models() -> list[tuple[str, str]]:
+    return list(LanguageModel.objects.filter(is_enabled=True).values_list("slug", "name"))
+
+
 class KeyForm(forms.Form):
+    """What a new key may do, and for how long."""
+
     name = forms.CharField(
         label=gettext_lazy("Name"), max_length=100, help_text=gettext_lazy("What the key is for.")
     )
     models = forms.MultipleChoiceField(
         label=gettext_lazy("Models"),
         required=False,
+        choices=_enabled_models,
         widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy("None ticked: every model."),
     )
@@ -58,23 +66,19 @@ class KeyForm(forms.Form):
         help_text=gettext_lazy("Prompt and answer together, from midnight UTC. Empty: no limit."),
     )
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        enabled = LanguageModel.objects.filter(is_enabled=True)
-        self.fields["models"].choices = [(m.slug, m.name) for m in enabled]
-
 
 @require_http_methods(["GET", "POST"])
 @login_required
 @never_cache
 def keys(request: HttpRequest) -> HttpResponse:
+    """The person's keys (GET), or one more of them (POST)."""
     form = KeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         expires = timezone.now() + dt.timedelta(days=data["days"]) if data["days"] else None
         try:
             made, secret = make_key(
-                request.user,
+                signed_in_user(request),
                 name=data["name"],
                 model_slugs=data["models"],
                 is_read_only=data["is_read_only"],
@@ -92,8 +96,9 @@ def keys(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
+    """Revoke a key of the person; 404 for anybody else's."""
     try:
-        revoke_key(request.user, key_id)
+        revoke_key(signed_in_user(request), key_id)
     except NotFound:
         return render(request, "404.html", status=404)
     return redirect("keys:list")
@@ -105,7 +110,7 @@ def _page(
     context = {
         "title": _("API keys"),
         "form": form,
-        "keys": ApiKey.objects.filter(owner=request.user.pk),
+        "keys": ApiKey.objects.filter(owner=signed_in_user(request)),
         "base_url": request.build_absolute_uri("/v1"),
         **more,
     }

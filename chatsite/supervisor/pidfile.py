@@ -1,7 +1,7 @@
-"""Who runs with a data folder, and what a supervisor that was killed left behind.
+"""The lock and the process list of a data folder: one supervisor at a time, no orphan left.
 
-`run/lock` is held by the living supervisor, so that two starts at once make one site. `run/up.json`
-lists its processes, each with the time it began: a later process with the same number is not ours.
+The running supervisor holds `run/lock`, so two starts at once make one site. `run/up.json` lists
+its processes with their start times: a later process with a reused number is left alone.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import IO
 
 import psutil
 
-from chatsite.supervisor.checks import CannotStart
+from chatsite.supervisor.preflight import CannotStart
 
-Identity = tuple[int, float]  # a process's number and when it began
+ProcessIdentity = tuple[int, float]  # a process's number and when it began
 ORDERLY_S = 45.0  # a supervisor stops its children one after the other
 ORPHAN_S = 10.0
 
 
-def hold(run: Path) -> IO[str]:
-    """The lock of this data folder; it lasts until it is closed or the process ends.
+def acquire_lock(run: Path) -> IO[str]:
+    """Take the lock of this data folder; it is held until it is closed or the process ends.
 
     Raises CannotStart while another supervisor holds it.
     """
@@ -40,41 +40,42 @@ def hold(run: Path) -> IO[str]:
     return lock
 
 
-def note(run: Path, pids: Iterable[int]) -> None:
-    """Write down which processes run, the supervisor first. Whole or not at all."""
-    noted = [identity for pid in pids if (identity := _identity(pid))]
+def write_pids(run: Path, pids: Iterable[int]) -> None:
+    """Record which processes run, the supervisor first. Whole or not at all."""
+    recorded = [identity for pid in pids if (identity := _identity(pid))]
     fresh = run / "up.json.new"
-    fresh.write_text(json.dumps(noted))
+    fresh.write_text(json.dumps(recorded))
     fresh.replace(run / "up.json")
 
 
-def forget(run: Path) -> None:
+def remove_pids(run: Path) -> None:
+    """Delete the list: no process runs any more."""
     (run / "up.json").unlink(missing_ok=True)
 
 
-def stop_noted(run: Path) -> bool:
-    """Stop the supervisor that runs here, or what a dead one left. False when nothing did."""
+def stop_recorded(run: Path) -> bool:
+    """Stop the supervisor that runs here, or the processes of a killed one. False if none ran."""
     try:
-        noted = json.loads((run / "up.json").read_text())
+        recorded = json.loads((run / "up.json").read_text())
     except (OSError, ValueError):
         return False
-    if not _alive(noted):
-        forget(run)
+    if not _alive(recorded):
+        remove_pids(run)
         return False
-    if _alive(noted[:1]):
-        _end(noted[:1], ORDERLY_S)  # it stops the others
-    _end(noted, ORPHAN_S)
-    forget(run)
+    if _alive(recorded[:1]):
+        _terminate(recorded[:1], ORDERLY_S)  # it stops the others
+    _terminate(recorded, ORPHAN_S)
+    remove_pids(run)
     return True
 
 
-def _end(noted: list[Identity], wait_s: float) -> None:
+def _terminate(recorded: list[ProcessIdentity], wait_s: float) -> None:
     """SIGTERM, and SIGKILL for those that don't go in time. A zombie is gone."""
-    for process in _alive(noted):
+    for process in _alive(recorded):
         with suppress(psutil.NoSuchProcess):
             process.terminate()
     deadline = time.monotonic() + wait_s
-    while (alive := _alive(noted)) and time.monotonic() < deadline + ORPHAN_S:
+    while (alive := _alive(recorded)) and time.monotonic() < deadline + ORPHAN_S:
         if time.monotonic() > deadline:
             for process in alive:
                 with suppress(psutil.NoSuchProcess):
@@ -82,11 +83,11 @@ def _end(noted: list[Identity], wait_s: float) -> None:
         time.sleep(0.05)
 
 
-def _alive(noted: list[Identity]) -> list[psutil.Process]:
-    return [process for pid, begun in noted if (process := _same_process(pid, begun))]
+def _alive(recorded: list[ProcessIdentity]) -> list[psutil.Process]:
+    return [process for pid, begun in recorded if (process := _same_process(pid, begun))]
 
 
-def _identity(pid: int) -> Identity | None:
+def _identity(pid: int) -> ProcessIdentity | None:
     try:
         return pid, psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
@@ -94,7 +95,7 @@ def _identity(pid: int) -> Identity | None:
 
 
 def _same_process(pid: int, begun: float) -> psutil.Process | None:
-    """The process of that number, if it is still the one that was noted."""
+    """The process of that number, if it is still the one that was recorded."""
     if pid == os.getpid():
         return None
     try:
