@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -48,10 +48,11 @@ def reconcile() -> None:
         with client.one_at_a_time("reconcile", seconds=RECONCILE_LOCK_S) as is_mine:
             if is_mine:
                 store_finished()
-                recover_lost()
+                look = client.look()
+                recover(look.lost)
                 store_finished()  # what that ended: the next look would be a second later
                 send_pending()
-                note_running()
+                note_running(look.live)
                 end_unknown()
     except client.RedisUnavailable:
         logger.warning("Redis is away; looking again in %g s", client.LOOK_EVERY_S)
@@ -64,9 +65,9 @@ def store_finished() -> None:
             store(UUID(request_id))
 
 
-def recover_lost() -> None:
-    """Requests whose worker is gone go on from their last token, or end as interrupted."""
-    for request_id in client.lost_requests():
+def recover(lost: Iterable[str]) -> None:
+    """Let requests whose worker is gone go on from their last token, or end them as interrupted."""
+    for request_id in lost:
         with _logging_failure_of(request_id):
             checkpoints.save(UUID(request_id))
             if not client.resubmit(request_id):
@@ -81,9 +82,8 @@ def send_pending() -> None:
             submit_or_wait(request)
 
 
-def note_running() -> None:
+def note_running(live: Iterable[client.LiveRequest]) -> None:
     """Note which requests run, and save a checkpoint of their answers every few seconds."""
-    live = client.live_requests()
     running = [UUID(one.request_id) for one in live if one.state == RequestState.RUNNING]
     mark_running(running)
     checkpoints.save_running(running)

@@ -71,8 +71,8 @@ def test_running_requests_are_noted_in_one_update(
 ) -> None:
     answer = ask(alice)
     claimed(answer)
-    note_running()
+    note_running(client.look().live)
     row = Message.objects.get(pk=answer.pk)
     assert row.state in ("queued", "running")
     with django_assert_max_num_queries(1):
-        note_running()  # the next checkpoint is seconds away
+        note_running(client.look().live)  # the next checkpoint is seconds away
