@@ -25,8 +25,8 @@ NAMED_PATH = re.compile(r"[\w.-]+(/[\w.@-]+)+/?")
 TOP = {path.name for path in ROOT.iterdir() if path.name != "var"}
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 
-NOT_FIGURES = {"dtype", "device", "model", "preset"}
-"""What figures_ms names beside figures: what made the answer."""
+NOT_FIGURES = {"dtype", "device", "model", "preset", "segments"}
+"""What figures_ms names beside figures: what made the answer, and the waterfall's bars."""
 
 
 def anchors_of(paper: Path) -> set[str]:

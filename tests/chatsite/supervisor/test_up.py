@@ -22,9 +22,9 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parents[3]
+
+pytestmark = pytest.mark.slow
 
 
 class Up:
