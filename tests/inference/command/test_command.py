@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference.__main__ import main
-from inference.command.waves import Answered, figures, spread, waves_of
+from inference.command.closed_loop import StreamResult, batches_of, figures, spread
 
 PROMPTS = [
     {"messages": [{"role": "user", "content": "What is a lighthouse for?"}]},
@@ -116,13 +116,13 @@ def test_widths_out_of_range_are_refused(prompts: Path, capsys: pytest.CaptureFi
 
 
 def test_every_prompt_is_asked_and_the_last_wave_is_full() -> None:
-    assert waves_of([1, 2, 3], 2) == [[1, 2], [3, 1]]
-    assert waves_of([1, 2], 5) == [[1, 2, 1, 2, 1]]
+    assert batches_of([1, 2, 3], 2) == [[1, 2], [3, 1]]
+    assert batches_of([1, 2], 5) == [[1, 2, 1, 2, 1]]
 
 
 def test_figures_are_what_measures_say() -> None:
-    wave = [Answered(10, 5, 0.1, 0.5), Answered(20, 5, 0.3, 0.7)]
-    found = figures([wave])
+    batch = [StreamResult(10, 5, 0.1, 0.5), StreamResult(20, 5, 0.3, 0.7)]
+    found = figures([batch])
     assert found["ttft_ms"] == {"p50": 100.0, "p99": 300.0}
     assert found["tpot_ms"] == {"p50": 100.0, "p99": 100.0}
     assert found["tokens_per_s"] == pytest.approx(10 / 0.7, abs=0.01)
@@ -131,7 +131,7 @@ def test_figures_are_what_measures_say() -> None:
 
 
 def test_one_token_has_no_time_per_further_token() -> None:
-    found = figures([[Answered(10, 1, 0.1, 0.1)]])
+    found = figures([[StreamResult(10, 1, 0.1, 0.1)]])
     assert found["tpot_ms"] == {"p50": None, "p99": None}
     assert found["decode_tokens_per_s"] is None
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from inference.engine.backend import Unsupported
-from inference.engine.probe import probe_layers
+from inference.engine.backends.base import Unsupported
+from inference.engine.backends.probe import probe_layers
 
 from .conftest import generate, prompt_of, small_model
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine.loading import folder_source
+from inference.engine.loader import folder_loader
 
 from .conftest import Bench, generate
 
@@ -74,7 +74,7 @@ def test_ten_prompts_alone_and_together_equal_generate(model, prompts):
 
 
 def test_the_folder_knows_its_end_token():
-    side = folder_source(FOLDER).load_text()
+    side = folder_loader(FOLDER).load_text()
     assert side.eos_token_ids == {2}
     assert side.revision
     assert side.info["layers"] == 30

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine.backend import StepBatch, Unsupported
+from inference.engine.backends.base import Unsupported
+from inference.engine.backends.probe import probe_layers
+from inference.engine.backends.step_batch import StepBatch
 from inference.engine.native import NativeBackend
-from inference.engine.probe import probe_layers
 from tests.inference.engine.conftest import small_model
 
 SLIDING = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"] * 2}
@@ -63,7 +64,6 @@ def step(backend: NativeBackend, parts: list[tuple[int, int, list[int]]]) -> lis
         logits_at=torch.arange(at),
         query_starts=starts,
         context_lens=[begin + len(tokens) for _, begin, tokens in parts],
-        scratch={},
     )
     return list(backend.forward(batch).split([len(tokens) for _, _, tokens in parts]))
 
