@@ -1,4 +1,5 @@
-// Some rows of queries against a segment of one head's keys and values: the inner part of attention.
+// Some rows of queries against a segment of one head's keys and values: the inner part of
+// attention.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -51,14 +52,14 @@ struct Tiles {
   const bf16 *keys[CHUNK / KEYS], *values[CHUNK / KEYS];
 };
 
-// ROWS rows against COUNT key tiles: scores (ROWS, CHUNK) at the tiles' places. With each line that is
-// read, the line at its place `ahead` is asked for.
+// ROWS rows against COUNT key tiles: scores (ROWS, CHUNK) at the tiles' places. With each line that
+// is read, the line at its place `ahead` is asked for.
 template <int ROWS, int COUNT>
-void score(const bf16* query, const bf16* const* keys, const bf16* const* ahead, int64_t dim, float scale,
-           float* scores) {
+void score(const bf16* query, const bf16* const* keys, const bf16* const* ahead, int64_t dim,
+           float scale, float* scores) {
   Floats sum[ROWS][COUNT];
   _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)
-    _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) sum[r][c] = all(0.f);
+      _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) sum[r][c] = all(0.f);
   for (int64_t d = 0; d < dim; d += 2) {
     Words k[COUNT];
     _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) {
@@ -72,18 +73,18 @@ void score(const bf16* query, const bf16* const* keys, const bf16* const* ahead,
   }
   const Floats scales = all(scale);
   _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)
-    _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++)
-      store(scores + r * CHUNK + c * KEYS, _mm512_mul_ps(sum[r][c], scales));
+      _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++)
+          store(scores + r * CHUNK + c * KEYS, _mm512_mul_ps(sum[r][c], scales));
 }
 
 // Add weights (ROWS, CHUNK) times the values of `tiles` tiles, COUNT vectors of dimensions at `d`.
 template <int ROWS, int COUNT>
-void add_values(const bf16* weights, const bf16* const* values, const bf16* const* ahead, int tiles, int64_t dim,
-                int64_t d, const float* decay, float* out) {
+void add_values(const bf16* weights, const bf16* const* values, const bf16* const* ahead, int tiles,
+                int64_t dim, int64_t d, const float* decay, float* out) {
   Floats sum[ROWS][COUNT];
   _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)
-    _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++)
-      sum[r][c] = _mm512_mul_ps(load(out + r * dim + d + c * LANES), all(decay[r]));
+      _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) sum[r][c] =
+          _mm512_mul_ps(load(out + r * dim + d + c * LANES), all(decay[r]));
   for (int t = 0; t < tiles; t++)
     for (int pair = 0; pair < KEYS / 2; pair++) {
       Words v[COUNT];
@@ -97,14 +98,15 @@ void add_values(const bf16* weights, const bf16* const* values, const bf16* cons
       }
     }
   _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)
-    _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++) store(out + r * dim + d + c * LANES, sum[r][c]);
+      _Pragma("GCC unroll 8") for (int c = 0; c < COUNT; c++)
+          store(out + r * dim + d + c * LANES, sum[r][c]);
 }
 
 #if defined(__AMX_TILE__)
 // The same two on matrix registers. Their sums run in another order than those above.
 template <int ROWS, int COUNT>
-void matrix_score(const bf16* query, const bf16* const* keys, const bf16* const* ahead, int64_t dim, float scale,
-                  float* scores) {
+void matrix_score(const bf16* query, const bf16* const* keys, const bf16* const* ahead, int64_t dim,
+                  float scale, float* scores) {
   constexpr int64_t DEPTH = 16, STEP = 2 * DEPTH, KEY_ROW = KEYS * 2 * sizeof(bf16);
   set_matrix_shape({ROWS, ROWS, DEPTH});
   clear_matrices<COUNT>();
@@ -125,8 +127,8 @@ void matrix_score(const bf16* query, const bf16* const* keys, const bf16* const*
 }
 
 template <int ROWS, int COUNT>
-void matrix_add_values(const bf16* weights, const bf16* const* values, const bf16* const* ahead, int tiles, int64_t dim,
-                       int64_t d, const float* decay, float* out) {
+void matrix_add_values(const bf16* weights, const bf16* const* values, const bf16* const* ahead,
+                       int tiles, int64_t dim, int64_t d, const float* decay, float* out) {
   constexpr int64_t DEPTH = KEYS / 2;  // a tile of tokens at a time: the next may lie elsewhere
   set_matrix_shape({ROWS, ROWS, DEPTH});
   for (int r = 0; r < ROWS; r++)
@@ -140,7 +142,8 @@ void matrix_add_values(const bf16* weights, const bf16* const* values, const bf1
     each_of<COUNT>([&]<int C>() {
       load_matrix<4 + C % 2>(values[t] + (d + C * LANES) * 2, dim * 2 * sizeof(bf16));
       multiply_bf16<C, 6, 4 + C % 2>();
-      for (int64_t pair = 0; pair < DEPTH; pair++) prefetch_far(ahead[t] + (pair * dim + d + C * LANES) * 2);
+      for (int64_t pair = 0; pair < DEPTH; pair++)
+        prefetch_far(ahead[t] + (pair * dim + d + C * LANES) * 2);
     });
   }
   each_of<COUNT>([&]<int C>() { store_matrix<C>(out + d + C * LANES, dim * sizeof(float)); });
@@ -148,8 +151,7 @@ void matrix_add_values(const bf16* weights, const bf16* const* values, const bf1
 #endif
 
 // Either of the two, on the registers that are wanted.
-template <int ROWS, int COUNT, bool MATRIX, class... Args>
-inline void run_score(Args... args) {
+template <int ROWS, int COUNT, bool MATRIX, class... Args> inline void run_score(Args... args) {
 #if defined(__AMX_TILE__)
   if constexpr (MATRIX) return matrix_score<ROWS, COUNT>(args...);
 #endif
@@ -166,8 +168,8 @@ inline void run_add_values(Args... args) {
 
 // One row's scores of a chunk become weights under its running maximum; returns what the earlier
 // ones shrink by.
-inline float soften(float* scores, bf16* weights, int count, int64_t chunk, int64_t begin, int64_t end, float softcap,
-             float& max, float& weight) {
+inline float soften(float* scores, bf16* weights, int count, int64_t chunk, int64_t begin,
+                    int64_t end, float softcap, float& max, float& weight) {
   if (softcap > 0)
     for (int i = 0; i < count; i += LANES) {
       const Floats s = _mm512_div_ps(load(scores + i), all(softcap));
@@ -176,12 +178,17 @@ inline float soften(float* scores, bf16* weights, int count, int64_t chunk, int6
   const bool cut = begin > chunk || end < chunk + count;
   const auto seen = [&](int i) -> __mmask16 {
     if (!cut) return 0xffff;
-    const __m512i at = _mm512_add_epi32(_mm512_set1_epi32(i), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    const int64_t low = std::clamp<int64_t>(begin - chunk, 0, CHUNK), high = std::clamp<int64_t>(end - chunk, 0, CHUNK);
-    return _mm512_cmpge_epi32_mask(at, _mm512_set1_epi32(int(low))) & _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(int(high)));
+    const __m512i at =
+        _mm512_add_epi32(_mm512_set1_epi32(i),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const int64_t low = std::clamp<int64_t>(begin - chunk, 0, CHUNK),
+                  high = std::clamp<int64_t>(end - chunk, 0, CHUNK);
+    return _mm512_cmpge_epi32_mask(at, _mm512_set1_epi32(int(low))) &
+           _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(int(high)));
   };
   Floats largest = all(max);
-  for (int i = 0; i < count; i += LANES) largest = _mm512_mask_max_ps(largest, seen(i), largest, load(scores + i));
+  for (int i = 0; i < count; i += LANES)
+    largest = _mm512_mask_max_ps(largest, seen(i), largest, load(scores + i));
   const float now = _mm512_reduce_max_ps(largest);
   const float shrink = exp(max - now);
   max = now;
@@ -197,11 +204,11 @@ inline float soften(float* scores, bf16* weights, int count, int64_t chunk, int6
 
 // The rows against a segment of the context. The next unit mostly reads as much: while a tile is
 // computed with, the next unit's tile at the same place is asked for, so that the memory is kept as
-// busy as the arithmetic and not in turn with it. Where there is none, the own one is, which is at hand.
-// A unit that nobody asked for (`is_cold`) asks for its own tiles besides.
+// busy as the arithmetic and not in turn with it. Where there is none, the own one is, which is at
+// hand. A unit that nobody asked for (`is_cold`) asks for its own tiles besides.
 template <int ROWS, bool MATRIX>
-void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_cold, const NextUnit& ahead, float scale,
-                 float softcap) {
+void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_cold,
+                 const NextUnit& ahead, float scale, float softcap) {
   alignas(64) float scores[ROWS * CHUNK];
   alignas(64) bf16 weights[ROWS * CHUNK];
   const int64_t dim = pages.dim;
@@ -219,7 +226,8 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_c
     const int tiles = int((std::min<int64_t>(CHUNK, end - chunk) + KEYS - 1) / KEYS);
     Tiles own, next;
     for (int t = 0; t < tiles; t++) {
-      const int64_t at = pages.offset(chunk + t * KEYS), then = ahead.begin + chunk - begin + t * KEYS;
+      const int64_t at = pages.offset(chunk + t * KEYS),
+                    then = ahead.begin + chunk - begin + t * KEYS;
       next.keys[t] = own.keys[t] = pages.keys + at;
       next.values[t] = own.values[t] = pages.values + at;
       if (then < ahead.end) {
@@ -228,30 +236,38 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_c
         next.values[t] = ahead.pages.values + next_at;
       }
     }
-    for (int t = 0; is_cold && t < tiles; t++) ask_for(own.values[t], dim);  // they come during the scores
+    for (int t = 0; is_cold && t < tiles; t++)
+      ask_for(own.values[t], dim);  // they come during the scores
     int t = 0;
-    for (; t + 4 <= tiles; t += 4) run_score<ROWS, 4, MATRIX>(rows.query, own.keys + t, next.keys + t, dim, scale, scores + t * KEYS);
-    for (; t < tiles; t++) run_score<ROWS, 1, MATRIX>(rows.query, own.keys + t, next.keys + t, dim, scale, scores + t * KEYS);
+    for (; t + 4 <= tiles; t += 4)
+      run_score<ROWS, 4, MATRIX>(rows.query, own.keys + t, next.keys + t, dim, scale,
+                                 scores + t * KEYS);
+    for (; t < tiles; t++)
+      run_score<ROWS, 1, MATRIX>(rows.query, own.keys + t, next.keys + t, dim, scale,
+                                 scores + t * KEYS);
     float decay[ROWS];
     for (int r = 0; r < ROWS; r++)
-      decay[r] = soften(scores + r * CHUNK, weights + r * CHUNK, tiles * KEYS, chunk, rows.begin[r], rows.end[r],
-                        softcap, rows.max[r], rows.weight[r]);
+      decay[r] = soften(scores + r * CHUNK, weights + r * CHUNK, tiles * KEYS, chunk, rows.begin[r],
+                        rows.end[r], softcap, rows.max[r], rows.weight[r]);
     for (int64_t at = chunk + CHUNK; is_cold && at < std::min(end, chunk + 2 * CHUNK); at += KEYS)
       ask_for(pages.keys + pages.offset(at), dim);
     int64_t d = 0;
     for (; d + 4 * LANES <= dim; d += 4 * LANES)
-      run_add_values<ROWS, 4, MATRIX>(weights, own.values, next.values, tiles, dim, d, decay, rows.sum);
-    for (; d < dim; d += LANES) run_add_values<ROWS, 1, MATRIX>(weights, own.values, next.values, tiles, dim, d, decay, rows.sum);
+      run_add_values<ROWS, 4, MATRIX>(weights, own.values, next.values, tiles, dim, d, decay,
+                                      rows.sum);
+    for (; d < dim; d += LANES)
+      run_add_values<ROWS, 1, MATRIX>(weights, own.values, next.values, tiles, dim, d, decay,
+                                      rows.sum);
   }
 }
 
 using AttendRows = void (*)(Rows&, const PageReader&, int64_t, bool, const NextUnit&, float, float);
 
-template <int MAX, bool MATRIX>
-const AttendRows* attend_by_rows() {
+template <int MAX, bool MATRIX> const AttendRows* attend_by_rows() {
   static constexpr auto table = []<size_t... I>(std::index_sequence<I...>) {
     return std::array<AttendRows, MAX>{&attend_rows<int(I) + 1, MATRIX>...};
-  }(std::make_index_sequence<MAX>());
+  }
+  (std::make_index_sequence<MAX>());
   return table.data();
 }
 

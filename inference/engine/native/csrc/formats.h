@@ -1,17 +1,18 @@
 // How weights and activations lie in memory while they are multiplied.
 //
-// A weight matrix W (N outputs x K inputs) is cut into panels of 32 outputs. A panel holds all its K
-// inputs in the order in which a tile reads them, so that a product streams through memory once:
+// A weight matrix W (N outputs x K inputs) is cut into panels of 32 outputs. A panel holds all its
+// K inputs in the order in which a tile reads them, so that a product streams through memory once:
 //
 //   Bf16   for each pair of inputs k, k+1:       32 x { W[n][k], W[n][k+1] }            128 bytes
 //
 //   Int8   for each group of 32 inputs:
-//            for each quad k..k+3:               32 x { 4 bytes, W/scale + 128 }        128 bytes x 8
-//            scales:                             32 x fp16                               64 bytes
+//            for each quad k..k+3:               32 x { 4 bytes, W/scale + 128 }        128 bytes x
+//            8 scales:                             32 x fp16                               64 bytes
 //
 //   Int4   for each group of 32 inputs:
 //            for each eight k..k+7:              32 x { 4 bytes: low nibbles k..k+3,
-//                                                       high nibbles k+4..k+7 }         128 bytes x 4
+//                                                       high nibbles k+4..k+7 }         128 bytes x
+//                                                       4
 //            scales, then minimums:              32 x fp16, 32 x fp16                   128 bytes
 //          W = scale * nibble + minimum: the form of GGUF's Q4_1, whose weights it takes over
 //          without loss when `pack` finds their grid.
@@ -55,9 +56,9 @@ struct Weights {
   Format format = Format::Bf16;
   int64_t outputs = 0, inputs = 0;
   const uint8_t* data = nullptr;
-  const float* bias = nullptr;     // a multiple of 32, or null
-  bool gated = false;              // the outputs are those of a gate and then those that it gates
-  const Weights* next = nullptr;   // what will probably be multiplied with after these
+  const float* bias = nullptr;    // a multiple of 32, or null
+  bool gated = false;             // the outputs are those of a gate and then those that it gates
+  const Weights* next = nullptr;  // what will probably be multiplied with after these
 
   const uint8_t* panel(int64_t i) const { return data + i * panel_bytes(format, inputs); }
   bool is_quantised() const { return format != Format::Bf16; }
@@ -96,11 +97,11 @@ class Activations {
   std::vector<uint8_t> data;
   std::vector<float> scales;  // (rows, groups)
   std::vector<float> totals;  // (rows, groups): the sum of the group's 32 signed bytes
-  std::vector<int32_t> excess;  // (rows, groups): -128 times that, what Int8 weights are too high by
+  std::vector<int32_t>
+      excess;  // (rows, groups): -128 times that, what Int8 weights are too high by
 
  private:
-  template <class T>
-  static void grow(std::vector<T>& buffer, int64_t size) {
+  template <class T> static void grow(std::vector<T>& buffer, int64_t size) {
     if (int64_t(buffer.size()) < size) buffer.resize(size);
   }
 };

@@ -19,11 +19,11 @@ struct Shape {  // of the largest tile of a kind
   const RunTile* tiles;  // of 1 to `rows` rows
 };
 
-template <template <int> class Kind, int PANELS, int MAX_ROWS>
-Shape shape() {
+template <template <int> class Kind, int PANELS, int MAX_ROWS> Shape shape() {
   static constexpr auto tiles = []<size_t... I>(std::index_sequence<I...>) {
     return std::array<RunTile, MAX_ROWS>{&Kind<int(I) + 1>::run...};
-  }(std::make_index_sequence<MAX_ROWS>());
+  }
+  (std::make_index_sequence<MAX_ROWS>());
   return {MAX_ROWS, PANELS, tiles.data()};
 }
 
@@ -66,7 +66,8 @@ const uint8_t* unpacked(const Weights& w, int64_t panel, int64_t place) {
   static thread_local std::vector<uint8_t> room;
   const int64_t bytes = w.inputs * PANEL;
   if (int64_t(room.size()) < 2 * bytes + LINE) room.resize(2 * bytes + LINE);
-  uint8_t* out = room.data() + (LINE - reinterpret_cast<uintptr_t>(room.data()) % LINE) + place * bytes;
+  uint8_t* out =
+      room.data() + (LINE - reinterpret_cast<uintptr_t>(room.data()) % LINE) + place * bytes;
   if (w.format == Format::Int8) unpack_bytes<Format::Int8>(w.panel(panel), w.inputs, out);
   if (w.format == Format::Int4) unpack_bytes<Format::Int4>(w.panel(panel), w.inputs, out);
   return out;
@@ -75,10 +76,12 @@ const uint8_t* unpacked(const Weights& w, int64_t panel, int64_t place) {
 
 constexpr int64_t FEW_ROWS = 4;  // up to here a product only waits for memory
 
-constexpr int64_t ROW_BLOCK = 96, MATRIX_ROW_BLOCK = 256;  // at most: rows whose activations stay in the second-level cache
+constexpr int64_t ROW_BLOCK = 96,
+                  MATRIX_ROW_BLOCK =
+                      256;  // at most: rows whose activations stay in the second-level cache
 
-// How a product is cut: units of one or two panels, for one block of rows after the other. Blocks are
-// of nearly one height, so that units are of nearly one size: they go out in runs.
+// How a product is cut: units of one or two panels, for one block of rows after the other. Blocks
+// are of nearly one height, so that units are of nearly one size: they go out in runs.
 class Units {
  public:
   struct Panels {
@@ -89,9 +92,9 @@ class Units {
     const int64_t most = uses_matrix(w.format, rows) ? MATRIX_ROW_BLOCK : ROW_BLOCK;
     blocks_ = (rows + most - 1) / most;
     const int64_t n = panels(w.outputs);
-    // Few rows: one panel at a time, so that the threads' shares come out even. Many: pairs, which a
-    // BF16 tile multiplies with fewer loads. Where the pairs don't come out even, one is taken apart
-    // and its halves are the first and the last unit: one in each half of the runs.
+    // Few rows: one panel at a time, so that the threads' shares come out even. Many: pairs, which
+    // a BF16 tile multiplies with fewer loads. Where the pairs don't come out even, one is taken
+    // apart and its halves are the first and the last unit: one in each half of the runs.
     together_ = !w.gated && rows > 8 && w.format == Format::Bf16 && !use_matrix() ? 2 : 1;
     per_block_ = w.gated ? n / 2 : (n + together_ - 1) / together_;
     if (together_ == 2 && n % 2 == 0 && per_block_ % team != 0) {
@@ -120,8 +123,8 @@ class Units {
 
 // Where the panels lie of the unit that this thread will probably multiply with next; from `count`
 // on, of the first or the second run of the product that comes after this one.
-void look_ahead(const Worker& worker, const Weights& w, const Units& units, int64_t rows, int64_t next,
-                const uint8_t* at[2]) {
+void look_ahead(const Worker& worker, const Weights& w, const Units& units, int64_t rows,
+                int64_t next, const uint8_t* at[2]) {
   const int64_t count = units.count();
   const Weights& in = next < count || !w.next ? w : *w.next;
   Units::Panels p;
@@ -159,18 +162,21 @@ Way way_for(const Weights& w, Units::Panels panels, int64_t rows) {
   return way;
 }
 
-// Multiply the rows of a unit with its panels. Calls finish(row, number of rows, values of the first
-// panel, of the second, floats between rows) for every tile.
+// Multiply the rows of a unit with its panels. Calls finish(row, number of rows, values of the
+// first panel, of the second, floats between rows) for every tile.
 template <class Finish>
-void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, Units::Panels panels,
-              const uint8_t* const ahead_at[2], Upcoming* upcoming, Finish&& finish) {
+void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w,
+              Units::Panels panels, const uint8_t* const ahead_at[2], Upcoming* upcoming,
+              Finish&& finish) {
   const int64_t bytes = panel_bytes(w.format, w.inputs);
   const auto [shape, first, second] = way_for(w, panels, end - row);
-  const bool in_turn = panels.second > panels.first && shape.panels == 1;  // two panels, a tile for each
+  const bool in_turn =
+      panels.second > panels.first && shape.panels == 1;  // two panels, a tile for each
   const int64_t tiles = (end - row + shape.rows - 1) / shape.rows;
-  // Each of the first `askers` tiles asks for its share of what is ahead. Few rows wait for memory all
-  // the time: an AMD Zen 4's own reading ahead serves them better (at 4 rows 7.5 ms a step, 9.0 with
-  // asking), an Intel Xeon's, which the matrix registers tell, doesn't (4.2, and 2.8 with asking).
+  // Each of the first `askers` tiles asks for its share of what is ahead. Few rows wait for memory
+  // all the time: an AMD Zen 4's own reading ahead serves them better (at 4 rows 7.5 ms a step, 9.0
+  // with asking), an Intel Xeon's, which the matrix registers tell, doesn't (4.2, and 2.8 with
+  // asking).
   const bool asks = end - row > FEW_ROWS || use_matrix();
   const int64_t askers = asks ? std::bit_floor(uint64_t(tiles)) : 0;
   const int64_t calls = in_turn ? 2 * tiles : tiles;
@@ -178,11 +184,13 @@ void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, 
   const auto beside = [&] { return upcoming ? upcoming->stretch(reserved++) : Stretch{}; };
   alignas(64) float values[MAX_TILE];
   for (int64_t t = 0; t < tiles; t++) {
-    const int64_t stop = row + (end - row + tiles - t - 1) / (tiles - t);  // tiles of nearly one height
+    const int64_t stop =
+        row + (end - row + tiles - t - 1) / (tiles - t);  // tiles of nearly one height
     const int count = int(stop - row);
     const TileRows rows(x, row);
     const RunTile run = shape.tiles[count - 1];
-    const int64_t share = bytes / std::max<int64_t>(1, askers) * t, mask = t < askers ? askers - 1 : INT64_MAX;
+    const int64_t share = bytes / std::max<int64_t>(1, askers) * t,
+                  mask = t < askers ? askers - 1 : INT64_MAX;
     const uint8_t *ahead = ahead_at[0] + share, *ahead_too = ahead_at[1] + share;
     if (in_turn) {
       run(rows, first, w.inputs, {{ahead, nullptr}, mask, beside()}, values);
@@ -197,17 +205,18 @@ void run_unit(const Activations& x, int64_t row, int64_t end, const Weights& w, 
 }
 
 template <class Finish>
-void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Upcoming* upcoming,
-               Finish&& finish) {
+void run_units(Worker& worker, const Activations& x, int64_t rows, const Weights& w,
+               Upcoming* upcoming, Finish&& finish) {
   const Units units(w, rows, worker.team_size());
   worker.for_runs(units.count(), [&](int64_t unit, int64_t next) {
     const int64_t row = units.first_row(unit), end = std::min(rows, row + units.height());
     const Units::Panels panels = units.panels_of(unit);
     const uint8_t* ahead[2];
     look_ahead(worker, w, units, rows, next, ahead);
-    run_unit(x, row, end, w, panels, ahead, upcoming, [&](int64_t at, int count, const float* a, const float* b, int step) {
-      finish(panels, at, count, a, b, step);
-    });
+    run_unit(x, row, end, w, panels, ahead, upcoming,
+             [&](int64_t at, int count, const float* a, const float* b, int step) {
+               finish(panels, at, count, a, b, step);
+             });
   });
   release_matrix();
 }
@@ -233,37 +242,40 @@ inline void put(float* out, Floats v, int64_t room, bool add, Floats scale) {
 
 }  // namespace
 
-void linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, float* out, bool add,
-            float scale, Upcoming* upcoming) {
+void linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, float* out,
+            bool add, float scale, Upcoming* upcoming) {
   const Floats scales = all(scale);
-  run_units(worker, x, rows, w, upcoming,
-            [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
-              for (int64_t p = panels.first; p <= panels.second; p++) {
-                const int64_t column = p * PANEL, room = w.outputs - column;
-                const float* values = p == panels.first ? a : b;
-                for (int r = 0; r < count; r++, values += step) {
-                  const Pair v = with_bias(values, w.bias, column);
-                  float* to = out + (at + r) * w.outputs + column;
-                  put(to, v.low, room, add, scales);
-                  put(to + LANES, v.high, room - LANES, add, scales);
-                }
-              }
-            });
+  run_units(
+      worker, x, rows, w, upcoming,
+      [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
+        for (int64_t p = panels.first; p <= panels.second; p++) {
+          const int64_t column = p * PANEL, room = w.outputs - column;
+          const float* values = p == panels.first ? a : b;
+          for (int r = 0; r < count; r++, values += step) {
+            const Pair v = with_bias(values, w.bias, column);
+            float* to = out + (at + r) * w.outputs + column;
+            put(to, v.low, room, add, scales);
+            put(to + LANES, v.high, room - LANES, add, scales);
+          }
+        }
+      });
 }
 
-void gated_linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Gate gate, Activations& out,
-                  Upcoming* upcoming) {
+void gated_linear(Worker& worker, const Activations& x, int64_t rows, const Weights& w, Gate gate,
+                  Activations& out, Upcoming* upcoming) {
   const bool is_silu = gate == Gate::Silu;
-  run_units(worker, x, rows, w, upcoming,
-            [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
-              for (int r = 0; r < count; r++) {
-                const Pair g = with_bias(a + r * step, w.bias, panels.first * PANEL);
-                const Pair u = with_bias(b + r * step, w.bias, panels.second * PANEL);
-                const Floats low = is_silu ? silu(g.low) : gelu_tanh(g.low);
-                const Floats high = is_silu ? silu(g.high) : gelu_tanh(g.high);
-                put_group(out, at + r, panels.first, _mm512_mul_ps(low, u.low), _mm512_mul_ps(high, u.high));
-              }
-            });
+  run_units(
+      worker, x, rows, w, upcoming,
+      [&](Units::Panels panels, int64_t at, int count, const float* a, const float* b, int step) {
+        for (int r = 0; r < count; r++) {
+          const Pair g = with_bias(a + r * step, w.bias, panels.first * PANEL);
+          const Pair u = with_bias(b + r * step, w.bias, panels.second * PANEL);
+          const Floats low = is_silu ? silu(g.low) : gelu_tanh(g.low);
+          const Floats high = is_silu ? silu(g.high) : gelu_tanh(g.high);
+          put_group(out, at + r, panels.first, _mm512_mul_ps(low, u.low),
+                    _mm512_mul_ps(high, u.high));
+        }
+      });
 }
 
 }  // namespace chatsite

@@ -37,7 +37,8 @@ void pack_int8(const float* row, int64_t inputs, int column, uint8_t* panel) {
 // last level: then (largest - smallest) / 15 would be another grid and lose twice.
 float grid_step(const float* row, float smallest, float largest) {
   const float span = largest - smallest;
-  const Floats first = _mm512_sub_ps(load(row), all(smallest)), second = _mm512_sub_ps(load(row + LANES), all(smallest));
+  const Floats first = _mm512_sub_ps(load(row), all(smallest)),
+               second = _mm512_sub_ps(load(row + LANES), all(smallest));
   for (int steps = 1; steps <= 15; steps++) {
     const Floats to_levels = all(steps / span), tolerance = all(.02f);
     const auto is_off = [&](Floats above) {
@@ -100,7 +101,8 @@ float unpacked(const Weights& w, const uint8_t* panel, int column, int64_t k) {
   const int i = int(k % GROUP);
   switch (w.format) {
     case Format::Bf16: {
-      const uint32_t bits = uint32_t(reinterpret_cast<const bf16*>(panel)[k / 2 * 64 + column * 2 + k % 2]) << 16;
+      const uint32_t bits =
+          uint32_t(reinterpret_cast<const bf16*>(panel)[k / 2 * 64 + column * 2 + k % 2]) << 16;
       float value;
       std::memcpy(&value, &bits, 4);
       return value;
@@ -122,7 +124,8 @@ float unpacked(const Weights& w, const uint8_t* panel, int column, int64_t k) {
 
 }  // namespace
 
-void pack(Worker& worker, Format format, const float* weights, int64_t outputs, int64_t inputs, uint8_t* out) {
+void pack(Worker& worker, Format format, const float* weights, int64_t outputs, int64_t inputs,
+          uint8_t* out) {
   const int64_t bytes = panel_bytes(format, inputs);
   worker.for_each(panels(outputs), [&](int64_t p) {
     for (int column = 0; column < PANEL && p * PANEL + column < outputs; column++) {

@@ -15,8 +15,7 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }
 
 // Times `rounds(count)` on every thread, in operations per second.
-template <class Rounds>
-double best_of_five(int threads, double operations, Rounds&& rounds) {
+template <class Rounds> double best_of_five(int threads, double operations, Rounds&& rounds) {
   constexpr int64_t COUNT = 2000000;
   double best = 0;
   for (int repeat = 0; repeat < 5; repeat++) {
@@ -28,8 +27,7 @@ double best_of_five(int threads, double operations, Rounds&& rounds) {
 }
 
 // Sixteen independent sums hide the latency of any of the three instructions.
-template <class Multiply>
-double best_rate(int threads, double operations, Multiply&& multiply) {
+template <class Multiply> double best_rate(int threads, double operations, Multiply&& multiply) {
   return best_of_five(threads, 16 * operations, [&](int64_t count) {
     Words sum[16], x = _mm512_setzero_si512();
     _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sum[i] = x;
@@ -63,7 +61,8 @@ double peak_bf16(int threads) {
 double peak_matrix_bf16(int threads) {
   return best_matrix_rate(threads, 2. * 16 * 16 * 32, [] {
 #if defined(__AMX_TILE__)
-    multiply_bf16<0, 6, 4>(), multiply_bf16<1, 6, 5>(), multiply_bf16<2, 7, 4>(), multiply_bf16<3, 7, 5>();
+    multiply_bf16<0, 6, 4>(), multiply_bf16<1, 6, 5>(), multiply_bf16<2, 7, 4>(),
+        multiply_bf16<3, 7, 5>();
 #endif
   });
 }
@@ -71,7 +70,8 @@ double peak_matrix_bf16(int threads) {
 double peak_matrix_bytes(int threads) {
   return best_matrix_rate(threads, 2. * 16 * 16 * 64, [] {
 #if defined(__AMX_TILE__)
-    multiply_bytes<0, 6, 4>(), multiply_bytes<1, 6, 5>(), multiply_bytes<2, 7, 4>(), multiply_bytes<3, 7, 5>();
+    multiply_bytes<0, 6, 4>(), multiply_bytes<1, 6, 5>(), multiply_bytes<2, 7, 4>(),
+        multiply_bytes<3, 7, 5>();
 #endif
   });
 }

@@ -19,28 +19,30 @@ float inverse_rms(const float* x, int64_t width, float epsilon) {
 
 }  // namespace
 
-void rms_norm(Worker& worker, const float* x, int64_t rows, int64_t width, const float* weight, float epsilon,
-              Activations& out) {
+void rms_norm(Worker& worker, const float* x, int64_t rows, int64_t width, const float* weight,
+              float epsilon, Activations& out) {
   worker.for_each(rows, [&](int64_t r) {
     const float* row = x + r * width;
     const Floats factor = all(inverse_rms(row, width, epsilon));
     for (int64_t k = 0; k < width; k += GROUP) {
       const Floats low = _mm512_mul_ps(_mm512_mul_ps(load(row + k), factor), load(weight + k));
-      const Floats high = _mm512_mul_ps(_mm512_mul_ps(load(row + k + LANES), factor), load(weight + k + LANES));
+      const Floats high =
+          _mm512_mul_ps(_mm512_mul_ps(load(row + k + LANES), factor), load(weight + k + LANES));
       put_group(out, r, k / GROUP, low, high);
     }
   });
 }
 
-void rms_norm(Worker& worker, const float* x, int64_t rows, int64_t width, const float* weight, float epsilon,
-              float* out, bool add, float scale) {
+void rms_norm(Worker& worker, const float* x, int64_t rows, int64_t width, const float* weight,
+              float epsilon, float* out, bool add, float scale) {
   worker.for_each(rows, [&](int64_t r) {
     const float* row = x + r * width;
     float* to = out + r * width;
     const Floats factor = all(inverse_rms(row, width, epsilon)), scales = all(scale);
     for (int64_t k = 0; k < width; k += LANES) {
       const Floats normed = _mm512_mul_ps(_mm512_mul_ps(load(row + k), factor), load(weight + k));
-      store(to + k, add ? _mm512_fmadd_ps(normed, scales, load(to + k)) : _mm512_mul_ps(normed, scales));
+      store(to + k,
+            add ? _mm512_fmadd_ps(normed, scales, load(to + k)) : _mm512_mul_ps(normed, scales));
     }
   });
 }
@@ -48,7 +50,8 @@ void rms_norm(Worker& worker, const float* x, int64_t rows, int64_t width, const
 void convert(Worker& worker, const float* x, int64_t rows, int64_t width, Activations& out) {
   worker.for_each(rows, [&](int64_t r) {
     const float* row = x + r * width;
-    for (int64_t k = 0; k < width; k += GROUP) put_group(out, r, k / GROUP, load(row + k), load(row + k + LANES));
+    for (int64_t k = 0; k < width; k += GROUP)
+      put_group(out, r, k / GROUP, load(row + k), load(row + k + LANES));
   });
 }
 

@@ -42,7 +42,8 @@ bool block_maxima(const float* logits, int64_t width, std::vector<float>& maxima
   return nan == 0;
 }
 
-// e^((x - max) * sharpness), nothing where that is too small to count. Sharpness is 1 / temperature.
+// e^((x - max) * sharpness), nothing where that is too small to count. Sharpness is 1 /
+// temperature.
 Floats mass(Floats x, Floats max, Floats sharpness) {
   const Floats power = _mm512_mul_ps(_mm512_sub_ps(x, max), sharpness);
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(power, all(-87.f), _CMP_GT_OQ), exp(power));
@@ -87,8 +88,10 @@ float total_mass(const float* logits, int64_t width, float max, float sharpness)
 }
 
 // Walk the candidates' masses, likeliest first, to where the rule's number lies. Sums are double: a
-// vocabulary of small terms must not drift. Holtzman et al., 2019 (top-p); Nguyen et al., 2024 (min-p).
-Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t width, const Rule& rule) {
+// vocabulary of small terms must not drift. Holtzman et al., 2019 (top-p); Nguyen et al., 2024
+// (min-p).
+Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t width,
+           const Rule& rule) {
   const int64_t count = int64_t(found.size());
   const bool is_cut_by_k = rule.top_k > 0 && rule.top_k < width;
   const int64_t in_k = is_cut_by_k ? std::min(rule.top_k, count) : count;
@@ -102,7 +105,8 @@ Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t wi
   int64_t kept = 0;
   double kept_mass = 0;
   for (; kept < in_k; kept++) {
-    if (kept > 0 && (kept_mass >= rule.top_p * mass_k || masses[kept] < rule.min_p * masses[0])) break;
+    if (kept > 0 && (kept_mass >= rule.top_p * mass_k || masses[kept] < rule.min_p * masses[0]))
+      break;
     kept_mass += masses[kept];
   }
   // With a candidate out, all behind it are out too, and the kept mass is known.
@@ -111,7 +115,8 @@ Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t wi
   const double whole = is_cut ? kept_mass : 1, target = rule.uniform * whole;
   if (!is_cut && !(is_free && target < kept_mass)) return {UNSETTLED, 0};
 
-  int64_t at = 0;  // rounding may leave the target at the very end: the last kept candidate takes it
+  int64_t at =
+      0;  // rounding may leave the target at the very end: the last kept candidate takes it
   for (double below = masses[0]; below <= target && at < kept - 1; below += masses[at]) at++;
   return {found[at].index, float(std::log(masses[at] / whole))};
 }
@@ -138,8 +143,8 @@ Drawn draw_row(const float* logits, int64_t width, const Rule& rule) {
   return drawn;
 }
 
-void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t count, float& chosen, float* best,
-                     int64_t* indices) {
+void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t count,
+                     float& chosen, float* best, int64_t* indices) {
   static thread_local std::vector<float> maxima;
   static thread_local std::vector<Candidate> found;
   const bool sound = block_maxima(logits, width, maxima);
@@ -162,14 +167,17 @@ void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t 
 
 }  // namespace
 
-void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules, Drawn* drawn) {
-  worker.for_each(rows, [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
+void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules,
+          Drawn* drawn) {
+  worker.for_each(rows,
+                  [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
 }
 
-void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width, const int64_t* tokens, int64_t count,
-              float* chosen, float* best, int64_t* indices) {
+void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width,
+              const int64_t* tokens, int64_t count, float* chosen, float* best, int64_t* indices) {
   worker.for_each(rows, [&](int64_t r) {
-    logprobs_of_row(logits + r * width, width, tokens[r], count, chosen[r], best + r * count, indices + r * count);
+    logprobs_of_row(logits + r * width, width, tokens[r], count, chosen[r], best + r * count,
+                    indices + r * count);
   });
 }
 

@@ -2,12 +2,12 @@
 //
 // A step has some three hundred small phases; opening a parallel region for each costs more than
 // many of them take. So one region spans the step, every thread walks through the same code, and
-// each phase is a `for_each` or, for items of one size, a `for_runs`. Items go to whoever asks next, in
-// runs: long ones first, single ones at the end, so that asking (which moves a line between cores) is
-// rare and all are still done together. A phase is over when its items are done, not when all
-// threads have come: one that isn't running, because its core is busy with something else, takes no
-// items and is not waited for. When it comes back it walks past the phases that are over. Which
-// thread does an item never changes its result.
+// each phase is a `for_each` or, for items of one size, a `for_runs`. Items go to whoever asks
+// next, in runs: long ones first, single ones at the end, so that asking (which moves a line
+// between cores) is rare and all are still done together. A phase is over when its items are done,
+// not when all threads have come: one that isn't running, because its core is busy with something
+// else, takes no items and is not waited for. When it comes back it walks past the phases that are
+// over. Which thread does an item never changes its result.
 #pragma once
 #include <immintrin.h>
 #include <omp.h>
@@ -29,12 +29,12 @@ class Team {
   // The current phase (upper half) and its next item (lower half), in one word, so that nobody can
   // take an item of a phase that is over.
   alignas(64) std::atomic<uint64_t> ticket_{0};
-  alignas(64) std::atomic<int64_t> done_{0};     // items of the current phase
+  alignas(64) std::atomic<int64_t> done_{0};    // items of the current phase
   alignas(64) std::atomic<uint32_t> phase_{0};  // for those who sleep until it moves
 };
 
-// One thread's place in a team. All workers of a team make the same calls in the same order. Between
-// two calls a worker may be late: what others need must happen inside an item.
+// One thread's place in a team. All workers of a team make the same calls in the same order.
+// Between two calls a worker may be late: what others need must happen inside an item.
 class Worker {
  public:
   Worker(Team& team) : team_(team) {}
@@ -42,42 +42,45 @@ class Worker {
 
   // Call `work(i)` for i in 0..count-1, each once, spread over the team. On return all are done and
   // what they wrote is visible.
-  template <class Work>
-  void for_each(int64_t count, Work&& work) {
-    phase(count, [&](int64_t left) { return first_run(left / 2); }, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) work(i);
-    });
+  template <class Work> void for_each(int64_t count, Work&& work) {
+    phase(
+        count, [&](int64_t left) { return first_run(left / 2); },
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; i++) work(i);
+        });
   }
 
-  // The same, as `work(i, next)`: `next` is what this thread will probably do then; `count` if nothing.
-  template <class Work>
-  void for_each_next(int64_t count, Work&& work) {
-    phase(count, [&](int64_t left) { return first_run(left / 2); }, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) work(i, i + 1 < end ? i + 1 : upcoming(count));
-    });
+  // The same, as `work(i, next)`: `next` is what this thread will probably do then; `count` if
+  // nothing.
+  template <class Work> void for_each_next(int64_t count, Work&& work) {
+    phase(
+        count, [&](int64_t left) { return first_run(left / 2); },
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; i++) work(i, i + 1 < end ? i + 1 : upcoming(count));
+        });
   }
 
   // The same for items of one size, as `work(i, next)`: `next` is what this thread will probably do
   // then. From `count` on it means the first (count) or second (count + 1) run of a later phase.
-  template <class Work>
-  void for_runs(int64_t count, Work&& work) {
-    phase(count, [&](int64_t left) { return first_run(left); }, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) work(i, i + 1 < end ? i + 1 : i + 1 == count ? count + 1 : upcoming(count));
-    });
+  template <class Work> void for_runs(int64_t count, Work&& work) {
+    phase(
+        count, [&](int64_t left) { return first_run(left); },
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; i++)
+            work(i, i + 1 < end ? i + 1 : i + 1 == count ? count + 1 : upcoming(count));
+        });
   }
 
   // How many of `left` items the next run takes.
   int64_t first_run(int64_t left) const { return std::max<int64_t>(1, left / team_.size_); }
 
   // Call `work` once.
-  template <class Work>
-  void once(Work&& work) {
+  template <class Work> void once(Work&& work) {
     for_each(1, [&](int64_t) { work(); });
   }
 
  private:
-  template <class Run, class Work>
-  void phase(int64_t count, Run&& run, Work&& work) {
+  template <class Run, class Work> void phase(int64_t count, Run&& run, Work&& work) {
     if (team_.size_ == 1) return work(0, count);
     if (count == 0) return;
     const uint64_t phase = phase_++;
@@ -86,9 +89,11 @@ class Worker {
       const int64_t begin = int64_t(ticket & 0xffffffff);
       if (begin >= count) return wait(phase);
       const int64_t taken = run(count - begin);
-      if (!team_.ticket_.compare_exchange_weak(ticket, ticket + taken, std::memory_order_acq_rel)) continue;
+      if (!team_.ticket_.compare_exchange_weak(ticket, ticket + taken, std::memory_order_acq_rel))
+        continue;
       work(begin, begin + taken);
-      if (team_.done_.fetch_add(taken, std::memory_order_acq_rel) + taken == count) return finish(phase);
+      if (team_.done_.fetch_add(taken, std::memory_order_acq_rel) + taken == count)
+        return finish(phase);
       ticket = team_.ticket_.load(std::memory_order_acquire);
     }
   }
@@ -123,8 +128,7 @@ class Worker {
 };
 
 // Run `body(worker)` on every thread of a team of up to `size`, in the pool that torch itself uses.
-template <class Body>
-void run_team(int size, Body&& body) {
+template <class Body> void run_team(int size, Body&& body) {
   if (size == 1) {
     Team team(1);
     Worker worker(team);

@@ -24,10 +24,13 @@ class Upcoming {
  public:
   // `pages` are numbers of pages of `page_bytes`, in both of two arrays. A stretch has at most
   // `most_lines`.
-  Upcoming(const std::vector<int32_t>& pages, const void* keys, const void* values, int64_t page_bytes,
-           int64_t most_lines)
-      : pages_(pages), keys_(static_cast<const uint8_t*>(keys)), values_(static_cast<const uint8_t*>(values)),
-        page_bytes_(page_bytes), per_page_((page_bytes / LINE + most_lines - 1) / most_lines),
+  Upcoming(const std::vector<int32_t>& pages, const void* keys, const void* values,
+           int64_t page_bytes, int64_t most_lines)
+      : pages_(pages),
+        keys_(static_cast<const uint8_t*>(keys)),
+        values_(static_cast<const uint8_t*>(values)),
+        page_bytes_(page_bytes),
+        per_page_((page_bytes / LINE + most_lines - 1) / most_lines),
         count_(2 * per_page_ * int64_t(pages.size())) {}
 
   // The first of `count` stretches that nobody else gets. Any thread may call this.
@@ -38,7 +41,8 @@ class Upcoming {
 
   Stretch stretch(int64_t i) const {
     if (i >= count_) return {};
-    const int64_t page = i / (2 * per_page_), part = i % (2 * per_page_), lines = page_bytes_ / LINE / per_page_;
+    const int64_t page = i / (2 * per_page_), part = i % (2 * per_page_),
+                  lines = page_bytes_ / LINE / per_page_;
     const uint8_t* base = part < per_page_ ? keys_ : values_;
     return {base + pages_[page] * page_bytes_ + part % per_page_ * lines * LINE, lines};
   }

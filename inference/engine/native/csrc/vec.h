@@ -1,8 +1,8 @@
 // Sixteen lanes at a time: loads, stores, dot products and the few functions a transformer needs.
 //
-// Everything here is plain AVX-512 with BF16 and VNNI; matrix.h has what some CPUs add to them. No function's result depends on anything but
-// its arguments: the engine promises that a row's logits don't depend on its neighbours, bit for
-// bit, so every sum in these kernels has one fixed order.
+// Everything here is plain AVX-512 with BF16 and VNNI; matrix.h has what some CPUs add to them. No
+// function's result depends on anything but its arguments: the engine promises that a row's logits
+// don't depend on its neighbours, bit for bit, so every sum in these kernels has one fixed order.
 #pragma once
 #include <immintrin.h>
 
@@ -64,8 +64,9 @@ inline __attribute__((always_inline)) void dot_bytes(Words& sum, Words u, Words 
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u), "v"(s));
 }
 
-// Ask for a line of memory: into the second-level cache, or into the first. Volatile assembly because
-// gcc 12 thinks that a function of nothing but _mm_prefetch does nothing, and leaves out its calls.
+// Ask for a line of memory: into the second-level cache, or into the first. Volatile assembly
+// because gcc 12 thinks that a function of nothing but _mm_prefetch does nothing, and leaves out
+// its calls.
 inline __attribute__((always_inline)) void prefetch_far(const void* p) {
   asm volatile("prefetcht1 %0" : : "m"(*static_cast<const char*>(p)));
 }
@@ -100,7 +101,8 @@ inline Floats silu(Floats x) { return sigmoid_times(x, x); }
 // GELU in its tanh form: x/2 (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3).
 inline Floats gelu_tanh(Floats x) {
   const Floats cube = _mm512_mul_ps(_mm512_mul_ps(x, x), x);
-  const Floats twice_u = _mm512_fmadd_ps(cube, all(.0713548162726f), _mm512_mul_ps(x, all(1.5957691216f)));
+  const Floats twice_u =
+      _mm512_fmadd_ps(cube, all(.0713548162726f), _mm512_mul_ps(x, all(1.5957691216f)));
   return sigmoid_times(x, twice_u);
 }
 
