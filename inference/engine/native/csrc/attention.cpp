@@ -17,21 +17,13 @@ void rotate(const float* from, const float* cos, const float* sin, int64_t rope_
   const int64_t half = rope_dim / 2;
   for (int64_t d = 0; d < half; d += LANES) {
     const int64_t left = half - d;
-    const __mmask16 mask = left >= LANES ? 0xffff : __mmask16((1u << left) - 1);
-    const Floats a = _mm512_maskz_loadu_ps(mask, from + d),
-                 b = _mm512_maskz_loadu_ps(mask, from + half + d);
-    const Floats c = _mm512_maskz_loadu_ps(mask, cos + d), s = _mm512_maskz_loadu_ps(mask, sin + d);
-    const Floats x = _mm512_fnmadd_ps(b, s, _mm512_mul_ps(a, c)),
-                 y = _mm512_fmadd_ps(a, s, _mm512_mul_ps(b, c));
-    _mm256_mask_storeu_epi16(to + d, mask, (__m256i)_mm512_cvtneps_pbh(x));
-    _mm256_mask_storeu_epi16(to + half + d, mask, (__m256i)_mm512_cvtneps_pbh(y));
+    const F32 a = load_partial(from + d, left), b = load_partial(from + half + d, left);
+    const F32 c = load_partial(cos + d, left), s = load_partial(sin + d, left);
+    store_bf16_partial(to + d, fnma(b, s, a * c), left);
+    store_bf16_partial(to + half + d, fma(a, s, b * c), left);
   }
-  for (int64_t d = rope_dim; d < dim; d += LANES) {
-    const int64_t left = dim - d;
-    const __mmask16 mask = left >= LANES ? 0xffff : __mmask16((1u << left) - 1);
-    _mm256_mask_storeu_epi16(to + d, mask,
-                             (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from + d)));
-  }
+  for (int64_t d = rope_dim; d < dim; d += LANES)
+    store_bf16_partial(to + d, load_partial(from + d, dim - d), dim - d);
 }
 
 void prepare_head(const float* from, const Rope& rope, const Step& step, int64_t token, int64_t dim,
@@ -65,7 +57,7 @@ struct Part {
 
 void finish_row(Part* parts, int64_t count, const float* sink, int64_t dim, Activations* out,
                 float* floats, int64_t token, int64_t first_group) {
-  float max = NOTHING;
+  float max = NO_SCORE;
   for (int64_t p = 0; p < count; p++) max = std::max(max, *parts[p].max);
   if (sink) max = std::max(max, *sink);
   float weight = 0;
@@ -74,13 +66,13 @@ void finish_row(Part* parts, int64_t count, const float* sink, int64_t dim, Acti
     const float share = exp(*parts[p].max - max);
     weight = p ? weight + *parts[p].weight * share : *parts[p].weight * share;
     for (int64_t d = 0; d < dim; d += LANES) {
-      const Floats add = _mm512_mul_ps(load(parts[p].sum + d), all(share));
-      store(sum + d, p ? _mm512_add_ps(load(sum + d), add) : add);
+      const F32 add = load(parts[p].sum + d) * splat(share);
+      store(sum + d, p ? load(sum + d) + add : add);
     }
   }
   if (sink) weight += exp(*sink - max);
-  const Floats inverse = all(1 / weight);
-  for (int64_t d = 0; d < dim; d += LANES) store(sum + d, _mm512_mul_ps(load(sum + d), inverse));
+  const F32 inverse = splat(1 / weight);
+  for (int64_t d = 0; d < dim; d += LANES) store(sum + d, load(sum + d) * inverse);
   if (floats)
     std::copy_n(sum, dim, floats);
   else
@@ -140,12 +132,12 @@ const AttentionPlan::Units& AttentionPlan::units(int64_t window, int64_t page_to
   return made;
 }
 
-void attend(Worker& worker, const Step& step, const AttentionPlan& plan,
+void attend(Lane& lane, const Step& step, const AttentionPlan& plan,
             const AttentionPlan::Units& units, const Heads& heads, const Rope& rope,
             const AttentionRule& rule, const Pages& pages, std::vector<float>& scratch,
             Activations* out, float* floats) {
   const int64_t dim = pages.dim, kv_heads = pages.kv_heads, group = plan.group;
-  worker.for_each(step.tokens, [&](int64_t t) {
+  lane.for_each(step.tokens, [&](int64_t t) {
     for (int64_t h = 0; h < kv_heads; h++) write_token(step, heads, rope, pages, t, h);
   });
 
@@ -157,7 +149,7 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan,
     return Part{at, at + dim, at + dim + 1};
   };
   if (units.num_parts > 0)
-    worker.once([&] {
+    lane.once([&] {
       const size_t needed = size_t(units.num_parts * kv_heads * tile_rows * row_floats);
       if (scratch.size() < needed) scratch.resize(needed);
     });
@@ -183,7 +175,7 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan,
   };
   const int64_t num_units = units.units.size(), most = rows_together();
   const AttendRows* attend_some = attend_by_rows();
-  worker.for_each_next(num_units, [&](int64_t i, int64_t next) {
+  lane.for_each_next(num_units, [&](int64_t i, int64_t next) {
     const AttentionPlan::Unit& unit = units.units[i];
     const AttentionPlan::Tile& tile = plan.tiles[unit.tile];
     const int64_t head = unit.head, count = (tile.last - tile.first) * group;
@@ -219,7 +211,7 @@ void attend(Worker& worker, const Step& step, const AttentionPlan& plan,
   });
   release_matrix();
   if (units.num_parts == 0) return;
-  worker.for_each(int64_t(plan.tiles.size()) * kv_heads, [&](int64_t i) {
+  lane.for_each(int64_t(plan.tiles.size()) * kv_heads, [&](int64_t i) {
     const int64_t t = i / kv_heads, head = i % kv_heads;
     const auto [first_part, count] = units.parts[t];
     if (count == 0) return;

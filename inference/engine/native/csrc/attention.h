@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "formats.h"
-#include "team.h"
+#include "threads.h"
 
 namespace chatsite {
 
@@ -97,7 +97,7 @@ class AttentionPlan {
 // Write, then attend. Results go to `out` (tokens, heads x dim) as activations for a product, or as
 // floats to `floats` where that is not null. `units` are those of the rule's window; `scratch` is
 // shared by the team.
-void attend(Worker& worker, const Step& step, const AttentionPlan& plan,
+void attend(Lane& lane, const Step& step, const AttentionPlan& plan,
             const AttentionPlan::Units& units, const Heads& heads, const Rope& rope,
             const AttentionRule& rule, const Pages& pages, std::vector<float>& scratch,
             Activations* out, float* floats);

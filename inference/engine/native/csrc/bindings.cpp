@@ -100,8 +100,8 @@ class Packed {
       weights_.bias = bias_.const_data_ptr<float>();
     }
     py::gil_scoped_release release;
-    run_team(at::get_num_threads(), [&](Worker& worker) {
-      pack(worker, weights_.format, from, weights_.outputs, weights_.inputs,
+    run_team(at::get_num_threads(), [&](Lane& lane) {
+      pack(lane, weights_.format, from, weights_.outputs, weights_.inputs,
            data_.data_ptr<uint8_t>());
     });
   }
@@ -109,7 +109,7 @@ class Packed {
   Tensor unpacked() const {
     Tensor out = at::empty({weights_.outputs, weights_.inputs});
     run_team(at::get_num_threads(),
-             [&](Worker& worker) { unpack(worker, weights_, out.data_ptr<float>()); });
+             [&](Lane& lane) { unpack(lane, weights_, out.data_ptr<float>()); });
     return out;
   }
 
@@ -134,10 +134,10 @@ Tensor linear_(const Tensor& x, const Packed& packed) {
   py::gil_scoped_release release;
   static thread_local Activations kept;
   Activations& activations = kept;
-  activations.resize(w.is_quantised(), rows, w.inputs);
-  run_team(at::get_num_threads(), [&](Worker& worker) {
-    convert(worker, p, rows, w.inputs, activations);
-    linear(worker, activations, rows, w, out.data_ptr<float>());
+  activations.resize(row_kind(w.format), rows, w.inputs);
+  run_team(at::get_num_threads(), [&](Lane& lane) {
+    convert(lane, p, rows, w.inputs, activations);
+    linear(lane, activations, rows, w, out.data_ptr<float>());
   });
   return out;
 }
@@ -161,12 +161,12 @@ Tensor gated_mlp(const Tensor& x, const Packed& gate_up, const Packed& down, int
   py::gil_scoped_release release;
   static thread_local Activations kept_in, kept_between;
   Activations &in = kept_in, &between = kept_between;
-  in.resize(first.is_quantised(), rows, first.inputs);
-  between.resize(second.is_quantised(), rows, second.inputs);
-  run_team(at::get_num_threads(), [&](Worker& worker) {
-    convert(worker, p, rows, first.inputs, in);
-    gated_linear(worker, in, rows, first, Gate(gate), between);
-    linear(worker, between, rows, second, out.data_ptr<float>());
+  in.resize(row_kind(first.format), rows, first.inputs);
+  between.resize(row_kind(second.format), rows, second.inputs);
+  run_team(at::get_num_threads(), [&](Lane& lane) {
+    convert(lane, p, rows, first.inputs, in);
+    gated_linear(lane, in, rows, first, Gate(gate), between);
+    linear(lane, between, rows, second, out.data_ptr<float>());
   });
   return out;
 }
@@ -180,8 +180,8 @@ Tensor rms_norm_(const Tensor& x, const Tensor& weight, double epsilon) {
   const float *p = floats(from, "x"), *w = floats(weight, "weight");
   const int64_t rows = x.numel() / width;
   py::gil_scoped_release release;
-  run_team(rows < 32 ? 1 : at::get_num_threads(), [&](Worker& worker) {
-    rms_norm(worker, p, rows, width, w, float(epsilon), out.data_ptr<float>(), false, 1.f);
+  run_team(rows < 32 ? 1 : at::get_num_threads(), [&](Lane& lane) {
+    rms_norm(lane, p, rows, width, w, float(epsilon), out.data_ptr<float>(), false, 1.f);
   });
   return out;
 }
@@ -241,8 +241,8 @@ Tensor attend_(const Tensor& query, const Tensor& key, const Tensor& value, cons
   const auto& units = plan.units(window, page_tokens);
   static thread_local std::vector<float> kept;
   std::vector<float>& scratch = kept;
-  run_team(at::get_num_threads(), [&](Worker& worker) {
-    attend(worker, step, plan, units, heads, Rope{}, rule, pages, scratch, nullptr,
+  run_team(at::get_num_threads(), [&](Lane& lane) {
+    attend(lane, step, plan, units, heads, Rope{}, rule, pages, scratch, nullptr,
            out.data_ptr<float>());
   });
   return out;
@@ -266,7 +266,7 @@ std::pair<std::vector<int64_t>, std::vector<float>> draw_(const Tensor& logits,
   {
     py::gil_scoped_release release;
     run_team(team_for(rows),
-             [&](Worker& worker) { draw(worker, from, rows, width, given.data(), drawn.data()); });
+             [&](Lane& lane) { draw(lane, from, rows, width, given.data(), drawn.data()); });
   }
   std::vector<int64_t> tokens;
   std::vector<float> logp;
@@ -291,8 +291,8 @@ std::tuple<Tensor, Tensor, Tensor> logprobs_(const Tensor& logits,
   Tensor chosen = at::empty({rows}), best = at::empty({rows, count}),
          indices = at::empty({rows, count}, at::kLong);
   py::gil_scoped_release release;
-  run_team(team_for(rows), [&](Worker& worker) {
-    logprobs(worker, from, rows, width, tokens.data(), count, chosen.data_ptr<float>(),
+  run_team(team_for(rows), [&](Lane& lane) {
+    logprobs(lane, from, rows, width, tokens.data(), count, chosen.data_ptr<float>(),
              best.data_ptr<float>(), indices.data_ptr<int64_t>());
   });
   return {chosen, best, indices};
@@ -485,10 +485,10 @@ class Decoder {
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
-  py::class_<Arena, std::shared_ptr<Arena>>(m, "Arena")
+  py::class_<Arena, std::shared_ptr<Arena>>(m, "Arena", py::module_local())
       .def(py::init<>())
       .def("bytes", &Arena::bytes, py::arg("size"));
-  py::class_<Packed, std::shared_ptr<Packed>>(m, "Packed")
+  py::class_<Packed, std::shared_ptr<Packed>>(m, "Packed", py::module_local())
       .def(py::init<const Tensor&, int, const Maybe&, std::shared_ptr<Arena>>(), py::arg("weight"),
            py::arg("format"), py::arg("bias"), py::arg("arena") = nullptr)
       .def("unpacked", &Packed::unpacked)
@@ -503,7 +503,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         py::arg("values"), py::arg("page_tokens"), py::arg("positions"), py::arg("slots"),
         py::arg("rows"), py::arg("block_table"), py::arg("scale"), py::arg("window"),
         py::arg("softcap"), py::arg("sinks"));
-  py::class_<Decoder>(m, "Decoder")
+  py::class_<Decoder>(m, "Decoder", py::module_local())
       .def(py::init<int64_t>(), py::arg("width"))
       .def("add_layer", &Decoder::add_layer, py::kw_only(), py::arg("qkv"), py::arg("out"),
            py::arg("gate_up"), py::arg("down"), py::arg("norms"), py::arg("query_heads"),
@@ -527,6 +527,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("use_matrix", &use_matrix);
   m.def("want_matrix", &want_matrix, py::arg("wanted"));
   m.attr("UNSETTLED") = UNSETTLED;
+  m.attr("ISA") = SET;
   m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); });
   m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); });
   m.def("peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); });

@@ -20,14 +20,15 @@
 // Int8 weights are stored as unsigned bytes because the instruction multiplies unsigned by signed;
 // the 128 too many per weight are taken off through the sum of the activations.
 //
-// Activations (M rows x K) are bf16 row by row, or signed bytes with one scale per group of 32.
+// All sets read these layouts: sixteen outputs are 64 bytes of a step, whatever a register holds.
+// Activations (M rows x K) lie row by row, as RowKind has it.
 #pragma once
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <vector>
 
-#include "vec.h"
+#include "simd/math.h"
 
 namespace chatsite {
 
@@ -51,6 +52,16 @@ inline int64_t panel_bytes(Format format, int64_t inputs) {
   return 0;
 }
 
+// How rows of activations are kept for a product: as pairs of bf16, as floats, as floats rounded to
+// bf16 (where bf16 has no instruction and pairs would be widened again and again), or as signed
+// bytes with one scale per group.
+enum class RowKind : int { Bf16, Fp32, RoundedFp32, Bytes };
+
+constexpr RowKind row_kind(Format format) {
+  if (format != Format::Bf16) return RowKind::Bytes;
+  return HAS_BF16_DOT ? RowKind::Bf16 : RowKind::RoundedFp32;
+}
+
 // A packed matrix, and what is added to its product. Owns nothing.
 struct Weights {
   Format format = Format::Bf16;
@@ -61,19 +72,19 @@ struct Weights {
   const Weights* next = nullptr;  // what will probably be multiplied with after these
 
   const uint8_t* panel(int64_t i) const { return data + i * panel_bytes(format, inputs); }
-  bool is_quantised() const { return format != Format::Bf16; }
+  bool is_quantised() const { return row_kind(format) == RowKind::Bytes; }
 };
 
 // Rows made ready to be multiplied. Buffers grow and are kept from step to step.
 class Activations {
  public:
-  void resize(bool quantised, int64_t rows, int64_t width) {
-    this->quantised = quantised;
+  void resize(RowKind kind, int64_t rows, int64_t width) {
+    this->kind = kind;
     this->width = width;
     groups = width / GROUP;
-    row_bytes = quantised ? width : 2 * width;
+    row_bytes = kind == RowKind::Bytes ? width : kind == RowKind::Bf16 ? 2 * width : 4 * width;
     grow(data, rows * row_bytes + 64);
-    if (quantised) {
+    if (kind == RowKind::Bytes) {
       grow(scales, rows * groups);
       grow(totals, rows * groups);
       grow(excess, rows * groups);
@@ -86,13 +97,13 @@ class Activations {
   // Take row `r` of others of the same shape as row `to`.
   void copy_row(int64_t to, const Activations& from, int64_t r) {
     std::memcpy(row(to), from.row(r), row_bytes);
-    if (!quantised) return;
+    if (kind != RowKind::Bytes) return;
     std::copy_n(&from.scales[r * groups], groups, &scales[to * groups]);
     std::copy_n(&from.totals[r * groups], groups, &totals[to * groups]);
     std::copy_n(&from.excess[r * groups], groups, &excess[to * groups]);
   }
 
-  bool quantised = false;
+  RowKind kind = RowKind::Bf16;
   int64_t width = 0, groups = 0, row_bytes = 0;
   std::vector<uint8_t> data;
   std::vector<float> scales;  // (rows, groups)
@@ -107,28 +118,27 @@ class Activations {
 };
 
 // Store a group of 32 values, given as two vectors, as group `g` of row `r`.
-inline void put_group(Activations& to, int64_t r, int64_t g, Floats low, Floats high) {
-  if (!to.quantised) {
+inline void put_group(Activations& to, int64_t r, int64_t g, F32 low, F32 high) {
+  if (to.kind == RowKind::Bf16) {
     bf16* out = reinterpret_cast<bf16*>(to.row(r)) + g * GROUP;
     store_bf16(out, low);
     store_bf16(out + LANES, high);
     return;
   }
-  const Floats larger = _mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high));
-  float scale = _mm512_reduce_max_ps(_mm512_max_ps(all(1e-12f), larger)) / 127;
-  const Floats inverse = all(1 / scale);
-  const __m128i a = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(low, inverse)));
-  const __m128i b = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(high, inverse)));
-  uint8_t* out = to.row(r) + g * GROUP;
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), a);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + LANES), b);
+  if (to.kind != RowKind::Bytes) {
+    float* out = reinterpret_cast<float*>(to.row(r)) + g * GROUP;
+    const bool rounds = to.kind == RowKind::RoundedFp32;
+    store(out, rounds ? round_to_bf16(low) : low);
+    store(out + LANES, rounds ? round_to_bf16(high) : high);
+    return;
+  }
+  const F32 larger = maximum(abs(low), abs(high));
+  float scale = reduce_max(maximum(splat(1e-12f), larger)) / 127;
+  const F32 inverse = splat(1 / scale);
+  const int total = store_int8_group(to.row(r) + g * GROUP, low * inverse, high * inverse);
   // A maximum may lose a NaN and bytes can't hold one: the scale carries it to the row's result.
-  if (_mm512_cmp_ps_mask(low, high, _CMP_UNORD_Q)) scale = __builtin_nanf("");
+  if (any(unordered(low, high))) scale = __builtin_nanf("");
   to.scales[r * to.groups + g] = scale;
-  const __m512i ones = _mm512_set1_epi8(1);
-  Words sum = _mm512_setzero_si512();
-  dot_bytes(sum, ones, _mm512_zextsi256_si512(_mm256_set_m128i(b, a)));
-  const int total = _mm512_reduce_add_epi32(sum);
   to.totals[r * to.groups + g] = float(total);
   to.excess[r * to.groups + g] = -128 * total;
 }

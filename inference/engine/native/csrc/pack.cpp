@@ -37,16 +37,15 @@ void pack_int8(const float* row, int64_t inputs, int column, uint8_t* panel) {
 // last level: then (largest - smallest) / 15 would be another grid and lose twice.
 float grid_step(const float* row, float smallest, float largest) {
   const float span = largest - smallest;
-  const Floats first = _mm512_sub_ps(load(row), all(smallest)),
-               second = _mm512_sub_ps(load(row + LANES), all(smallest));
+  const F32 first = load(row) - splat(smallest), second = load(row + LANES) - splat(smallest);
   for (int steps = 1; steps <= 15; steps++) {
-    const Floats to_levels = all(steps / span), tolerance = all(.02f);
-    const auto is_off = [&](Floats above) {
-      const Floats level = _mm512_mul_ps(above, to_levels);
-      const Floats error = _mm512_sub_ps(level, _mm512_roundscale_ps(level, 8));
-      return _mm512_cmp_ps_mask(_mm512_abs_ps(error), tolerance, _CMP_NLE_UQ);  // NaN is off, too
+    const F32 to_levels = splat(steps / span), tolerance = splat(.02f);
+    const auto is_off = [&](F32 above) {
+      const F32 level = above * to_levels;
+      const F32 error = level - round_even(level);
+      return not_less_equal(abs(error), tolerance);  // NaN is off, too
     };
-    if (!(is_off(first) | is_off(second))) return span / steps;
+    if (!any(is_off(first) | is_off(second))) return span / steps;
   }
   return 0;
 }
@@ -124,10 +123,10 @@ float unpacked(const Weights& w, const uint8_t* panel, int column, int64_t k) {
 
 }  // namespace
 
-void pack(Worker& worker, Format format, const float* weights, int64_t outputs, int64_t inputs,
+void pack(Lane& lane, Format format, const float* weights, int64_t outputs, int64_t inputs,
           uint8_t* out) {
   const int64_t bytes = panel_bytes(format, inputs);
-  worker.for_each(panels(outputs), [&](int64_t p) {
+  lane.for_each(panels(outputs), [&](int64_t p) {
     for (int column = 0; column < PANEL && p * PANEL + column < outputs; column++) {
       const float* row = weights + (p * PANEL + column) * inputs;
       uint8_t* panel = out + p * bytes;
@@ -140,8 +139,8 @@ void pack(Worker& worker, Format format, const float* weights, int64_t outputs, 
   });
 }
 
-void unpack(Worker& worker, const Weights& packed, float* out) {
-  worker.for_each(packed.outputs, [&](int64_t n) {
+void unpack(Lane& lane, const Weights& packed, float* out) {
+  lane.for_each(packed.outputs, [&](int64_t n) {
     for (int64_t k = 0; k < packed.inputs; k++)
       out[n * packed.inputs + k] = unpacked(packed, packed.panel(n / PANEL), int(n % PANEL), k);
   });

@@ -4,8 +4,8 @@
 #include <chrono>
 
 #include "matrix.h"
-#include "team.h"
-#include "vec.h"
+#include "simd/math.h"
+#include "threads.h"
 
 namespace chatsite {
 namespace {
@@ -20,7 +20,7 @@ template <class Rounds> double best_of_five(int threads, double operations, Roun
   double best = 0;
   for (int repeat = 0; repeat < 5; repeat++) {
     const auto begin = std::chrono::steady_clock::now();
-    run_team(threads, [&](Worker&) { rounds(COUNT); });
+    run_team(threads, [&](Lane&) { rounds(COUNT); });
     best = std::max(best, threads * operations * COUNT / seconds_since(begin));
   }
   return best;
@@ -29,13 +29,13 @@ template <class Rounds> double best_of_five(int threads, double operations, Roun
 // Sixteen independent sums hide the latency of any of the three instructions.
 template <class Multiply> double best_rate(int threads, double operations, Multiply&& multiply) {
   return best_of_five(threads, 16 * operations, [&](int64_t count) {
-    Words sum[16], x = _mm512_setzero_si512();
-    _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sum[i] = x;
+    I32 sum[16], x = splat_i32(0);
+    EACH (i, 16) sum[i] = x;
     for (int64_t round = 0; round < count; round++) {
       asm volatile("" : "+v"(x));
-      _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) multiply(sum[i], x);
+      EACH (i, 16) multiply(sum[i], x);
     }
-    _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) asm volatile("" ::"v"(sum[i]));
+    EACH (i, 16) asm volatile("" ::"v"(sum[i]));
   });
 }
 
@@ -53,7 +53,7 @@ double best_matrix_rate(int threads, double operations, Multiply&& multiply) {
 }  // namespace
 
 double peak_bf16(int threads) {
-  return best_rate(threads, 64, [](Words& sum, Words x) {
+  return best_rate(threads, 64, [](I32& sum, I32 x) {
     asm("vdpbf16ps %1, %1, %0" : "+v"(sum) : "v"(x));
   });
 }
@@ -77,11 +77,11 @@ double peak_matrix_bytes(int threads) {
 }
 
 double peak_bytes(int threads) {
-  return best_rate(threads, 128, [](Words& sum, Words x) { dot_bytes(sum, x, x); });
+  return best_rate(threads, 128, [](I32& sum, I32 x) { dot_bytes(sum, x, x); });
 }
 
 double peak_fp32(int threads) {
-  return best_rate(threads, 32, [](Words& sum, Words x) {
+  return best_rate(threads, 32, [](I32& sum, I32 x) {
     asm("vfmadd231ps %1, %1, %0" : "+v"(sum) : "v"(x));
   });
 }
@@ -91,15 +91,15 @@ double peak_read(int threads, const uint8_t* data, int64_t size) {
   double best = 0;
   for (int repeat = 0; repeat < 5; repeat++) {
     const auto begin = std::chrono::steady_clock::now();
-    run_team(threads, [&](Worker& worker) {
-      worker.for_each(size / PIECE, [&](int64_t piece) {
-        Words seen[4] = {};
+    run_team(threads, [&](Lane& lane) {
+      lane.for_each(size / PIECE, [&](int64_t piece) {
+        I32 seen[4] = {};
         for (const uint8_t* p = data + piece * PIECE; p < data + (piece + 1) * PIECE; p += 256)
-          _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
+          EACH (i, 4) {
             prefetch(p + 4096 + 64 * i);
-            seen[i] = _mm512_or_si512(seen[i], load_words(p + 64 * i));
+            seen[i] = bit_or(seen[i], load_i32(p + 64 * i));
           }
-        _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) asm volatile("" ::"v"(seen[i]));
+        EACH (i, 4) asm volatile("" ::"v"(seen[i]));
       });
     });
     best = std::max(best, double(size) / seconds_since(begin));

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "vec.h"
+#include "simd/math.h"
 
 namespace chatsite {
 namespace {
@@ -20,33 +20,27 @@ struct Candidate {
   }
 };
 
-Floats load_some(const float* p, int64_t room) {
-  if (room >= LANES) return load(p);
-  const __mmask16 mask = room <= 0 ? 0 : __mmask16((1u << room) - 1);
-  return _mm512_mask_loadu_ps(all(-INFINITY), mask, p);
-}
-
 // The maximum of each block of logits; false if one of them is NaN.
 bool block_maxima(const float* logits, int64_t width, std::vector<float>& maxima) {
   maxima.resize((width + BLOCK - 1) / BLOCK);
-  __mmask16 nan = 0;
+  Mask nan = no_lanes();
   for (size_t b = 0; b < maxima.size(); b++) {
-    Floats largest = all(-INFINITY);
+    F32 largest = splat(-INFINITY);
     for (int64_t i = b * BLOCK; i < int64_t(b + 1) * BLOCK; i += LANES) {
-      const Floats v = load_some(logits + i, width - i);
-      nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-      largest = _mm512_max_ps(largest, v);
+      const F32 v = load_partial(logits + i, width - i, -INFINITY);
+      nan = nan | unordered(v, v);
+      largest = maximum(largest, v);
     }
-    maxima[b] = _mm512_reduce_max_ps(largest);
+    maxima[b] = reduce_max(largest);
   }
-  return nan == 0;
+  return !any(nan);
 }
 
 // e^((x - max) * sharpness), nothing where that is too small to count. Sharpness is 1 /
 // temperature.
-Floats mass(Floats x, Floats max, Floats sharpness) {
-  const Floats power = _mm512_mul_ps(_mm512_sub_ps(x, max), sharpness);
-  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(power, all(-87.f), _CMP_GT_OQ), exp(power));
+F32 mass(F32 x, F32 max, F32 sharpness) {
+  const F32 power = (x - max) * sharpness;
+  return select(greater(power, splat(-87.f)), exp(power), splat(0.f));
 }
 
 // The first largest logit of a row.
@@ -78,13 +72,13 @@ void find_best(const float* logits, int64_t width, const std::vector<float>& max
 
 // The sum of all masses relative to the largest logit's.
 float total_mass(const float* logits, int64_t width, float max, float sharpness) {
-  const Floats top = all(max), factor = all(sharpness);
-  Floats even = all(0.f), odd = all(0.f);
+  const F32 top = splat(max), factor = splat(sharpness);
+  F32 even = splat(0.f), odd = splat(0.f);
   for (int64_t i = 0; i < width; i += 2 * LANES) {
-    even = _mm512_add_ps(even, mass(load_some(logits + i, width - i), top, factor));
-    odd = _mm512_add_ps(odd, mass(load_some(logits + i + LANES, width - i - LANES), top, factor));
+    even = even + mass(load_partial(logits + i, width - i, -INFINITY), top, factor);
+    odd = odd + mass(load_partial(logits + i + LANES, width - i - LANES, -INFINITY), top, factor);
   }
-  return _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
+  return reduce_add(even + odd);
 }
 
 // Walk the candidates' masses, likeliest first, to where the rule's number lies. Sums are double: a
@@ -136,7 +130,7 @@ Drawn draw_row(const float* logits, int64_t width, const Rule& rule) {
   for (const int64_t count : {CANDIDATES, MORE_CANDIDATES}) {
     find_best(logits, width, maxima, std::min(count, width), found);
     for (size_t i = 0; i < found.size(); i++)
-      masses[i] = _mm512_cvtss_f32(mass(all(found[i].logit), all(max), all(sharpness))) / total;
+      masses[i] = first_lane(mass(splat(found[i].logit), splat(max), splat(sharpness))) / total;
     drawn = pick(found, masses, width, rule);
     if (drawn.token != UNSETTLED) break;
   }
@@ -167,15 +161,14 @@ void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t 
 
 }  // namespace
 
-void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules,
+void draw(Lane& lane, const float* logits, int64_t rows, int64_t width, const Rule* rules,
           Drawn* drawn) {
-  worker.for_each(rows,
-                  [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
+  lane.for_each(rows, [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
 }
 
-void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width,
-              const int64_t* tokens, int64_t count, float* chosen, float* best, int64_t* indices) {
-  worker.for_each(rows, [&](int64_t r) {
+void logprobs(Lane& lane, const float* logits, int64_t rows, int64_t width, const int64_t* tokens,
+              int64_t count, float* chosen, float* best, int64_t* indices) {
+  lane.for_each(rows, [&](int64_t r) {
     logprobs_of_row(logits + r * width, width, tokens[r], count, chosen[r], best + r * count,
                     indices + r * count);
   });

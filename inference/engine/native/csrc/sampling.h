@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "team.h"
+#include "threads.h"
 
 namespace chatsite {
 
@@ -26,13 +26,13 @@ constexpr int64_t CANDIDATES =
 constexpr int64_t MORE_CANDIDATES = 512;
 
 // One token for each of `rows` rows of `width` logits.
-void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules,
+void draw(Lane& lane, const float* logits, int64_t rows, int64_t width, const Rule* rules,
           Drawn* drawn);
 
 // For each row the log-probability of tokens[row], and those of the `count` likeliest tokens in
 // falling order (of equal ones the first comes first) with their indices. All NaN where the row
 // isn't finite. count <= width.
-void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width,
-              const int64_t* tokens, int64_t count, float* chosen, float* best, int64_t* indices);
+void logprobs(Lane& lane, const float* logits, int64_t rows, int64_t width, const int64_t* tokens,
+              int64_t count, float* chosen, float* best, int64_t* indices);
 
 }  // namespace chatsite

@@ -11,7 +11,7 @@ from inference.engine import backend as face
 from inference.engine.backend import Unsupported
 from inference.engine.fusion import one_sequence
 from inference.engine.native import backend as native
-from inference.engine.native import build
+from inference.engine.native import build, isa
 from inference.engine.native.build import KernelsUnavailable
 from inference.engine.probe import probe_layers
 from tests.inference.engine.conftest import small_model
@@ -52,7 +52,8 @@ def test_kernels_that_were_asked_for_and_cannot_run_are_an_error_with_the_reason
 
 
 def test_a_cpu_without_the_instructions_is_refused_by_name(monkeypatch) -> None:
-    monkeypatch.setattr(build, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    monkeypatch.setattr(isa, "cpu_features", lambda: frozenset({"avx2", "avx512_f"}))
+    monkeypatch.setenv("CHATSITE_ISA", "avx512")
     with pytest.raises(KernelsUnavailable, match="avx512_bf16"):
         build.load_kernels.__wrapped__()
 

@@ -9,22 +9,23 @@
 // else, takes no items and is not waited for. When it comes back it walks past the phases that are
 // over. Which thread does an item never changes its result.
 #pragma once
-#include <immintrin.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 
+#include "simd/simd.h"
+
 namespace chatsite {
 
-class Team {
+class ThreadTeam {
  public:
-  explicit Team(int size) : size_(size) {}
+  explicit ThreadTeam(int size) : size_(size) {}
   int size() const { return size_; }
 
  private:
-  friend class Worker;
+  friend class Lane;
   const int size_;
   // The current phase (upper half) and its next item (lower half), in one word, so that nobody can
   // take an item of a phase that is over.
@@ -33,11 +34,11 @@ class Team {
   alignas(64) std::atomic<uint32_t> phase_{0};  // for those who sleep until it moves
 };
 
-// One thread's place in a team. All workers of a team make the same calls in the same order.
-// Between two calls a worker may be late: what others need must happen inside an item.
-class Worker {
+// One thread's place in a team. All lanes of a team make the same calls in the same order.
+// Between two calls a lane may be late: what others need must happen inside an item.
+class Lane {
  public:
-  Worker(Team& team) : team_(team) {}
+  Lane(ThreadTeam& team) : team_(team) {}
   int team_size() const { return team_.size_; }
 
   // Call `work(i)` for i in 0..count-1, each once, spread over the team. On return all are done and
@@ -56,7 +57,7 @@ class Worker {
     phase(
         count, [&](int64_t left) { return first_run(left / 2); },
         [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; i++) work(i, i + 1 < end ? i + 1 : upcoming(count));
+          for (int64_t i = begin; i < end; i++) work(i, i + 1 < end ? i + 1 : next_item(count));
         });
   }
 
@@ -67,7 +68,7 @@ class Worker {
         count, [&](int64_t left) { return first_run(left); },
         [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; i++)
-            work(i, i + 1 < end ? i + 1 : i + 1 == count ? count + 1 : upcoming(count));
+            work(i, i + 1 < end ? i + 1 : i + 1 == count ? count + 1 : next_item(count));
         });
   }
 
@@ -99,7 +100,7 @@ class Worker {
   }
 
   // The item that would be handed out now; `count` when there is none left. `phase_` is one ahead.
-  int64_t upcoming(int64_t count) const {
+  int64_t next_item(int64_t count) const {
     if (team_.size_ == 1) return count;
     const uint64_t ticket = team_.ticket_.load(std::memory_order_relaxed);
     return ticket >> 32 == phase_ - 1 ? std::min<int64_t>(ticket & 0xffffffff, count) : count;
@@ -115,7 +116,7 @@ class Worker {
   void wait(uint64_t phase) {
     for (int spins = 0; spins < SPINS; spins++) {
       if (team_.ticket_.load(std::memory_order_acquire) >> 32 != phase) return;
-      _mm_pause();
+      spin_pause();
     }
     // The others are slow, or not running at all: sleep, which also brings us back sooner.
     while (team_.ticket_.load(std::memory_order_acquire) >> 32 == phase)
@@ -123,25 +124,25 @@ class Worker {
   }
 
   static constexpr int SPINS = 4000;  // some fifty microseconds
-  Team& team_;
+  ThreadTeam& team_;
   uint64_t phase_ = 0;
 };
 
-// Run `body(worker)` on every thread of a team of up to `size`, in the pool that torch itself uses.
+// Run `body(lane)` on every thread of a team of up to `size`, in the pool that torch itself uses.
 template <class Body> void run_team(int size, Body&& body) {
   if (size == 1) {
-    Team team(1);
-    Worker worker(team);
-    body(worker);
+    ThreadTeam team(1);
+    Lane lane(team);
+    body(lane);
     return;
   }
-  Team* team = nullptr;
+  ThreadTeam* team = nullptr;
 #pragma omp parallel num_threads(size)
   {
 #pragma omp single
-    team = new Team(omp_get_num_threads());  // maybe fewer than asked for
-    Worker worker(*team);
-    body(worker);
+    team = new ThreadTeam(omp_get_num_threads());  // maybe fewer than asked for
+    Lane lane(*team);
+    body(lane);
   }
   delete team;
 }
