@@ -52,16 +52,19 @@ class KernelsUnavailable(RuntimeError):
     """This machine can't run or build the kernels; the text says why."""
 
 
-@cache
 def load_kernels(name: str | None = None) -> ModuleType:
     """The kernels compiled for the set of this name, or for the chosen one; built if they weren't.
 
     Raises KernelsUnavailable.
     """
     try:
-        target = isa.find(name) if name else isa.chosen()
+        return _load(isa.find(name) if name else isa.chosen())
     except IsaUnavailable as error:
         raise KernelsUnavailable(str(error)) from error
+
+
+@cache
+def _load(target: InstructionSet) -> ModuleType:
     begin = time.monotonic()
     version = _compiler_version()
     folder = _cache_folder() / f"{target.name}-{_key(version, target)}"

@@ -90,7 +90,7 @@ def runnable() -> list[InstructionSet]:
 
 
 def find(name: str) -> InstructionSet:
-    """The set of this name. Raises ValueError for an unknown name, IsaUnavailable if it can't run."""
+    """The set of this name. Raises ValueError if there is none, IsaUnavailable if it can't run."""
     for each in SETS:
         if each.name == name:
             if lacking := each.lacking():

@@ -58,22 +58,22 @@ template <int ROWS, int COUNT>
 void score(const bf16* query, const bf16* const* keys, const bf16* const* ahead, int64_t dim,
            float scale, float* scores) {
   F32 sum[ROWS][COUNT];
-  EACH (r, ROWS)
-    EACH (c, COUNT) sum[r][c] = splat(0.f);
+  EACH(r, ROWS)
+  EACH(c, COUNT) sum[r][c] = splat(0.f);
   for (int64_t d = 0; d < dim; d += 2) {
     Bf16Pairs k[COUNT];
-    EACH (c, COUNT) {
+    EACH(c, COUNT) {
       k[c] = bf16_pairs(keys[c] + d * KEYS);
       prefetch_far(ahead[c] + d * KEYS);
     }
-    EACH (r, ROWS) {
+    EACH(r, ROWS) {
       const Bf16Pairs q = repeat_bf16_pair(query + r * dim + d);
-      EACH (c, COUNT) dot_bf16(sum[r][c], q, k[c]);
+      EACH(c, COUNT) dot_bf16(sum[r][c], q, k[c]);
     }
   }
   const F32 scales = splat(scale);
-  EACH (r, ROWS)
-    EACH (c, COUNT) store(scores + r * CHUNK + c * KEYS, sum[r][c] * scales);
+  EACH(r, ROWS)
+  EACH(c, COUNT) store(scores + r * CHUNK + c * KEYS, sum[r][c] * scales);
 }
 
 // Add weights (ROWS, CHUNK) times the values of `tiles` tiles, COUNT vectors of dimensions at `d`.
@@ -81,22 +81,22 @@ template <int ROWS, int COUNT>
 void add_values(const bf16* weights, const bf16* const* values, const bf16* const* ahead, int tiles,
                 int64_t dim, int64_t d, const float* decay, float* out) {
   F32 sum[ROWS][COUNT];
-  EACH (r, ROWS)
-    EACH (c, COUNT) sum[r][c] = load(out + r * dim + d + c * LANES) * splat(decay[r]);
+  EACH(r, ROWS)
+  EACH(c, COUNT) sum[r][c] = load(out + r * dim + d + c * LANES) * splat(decay[r]);
   for (int t = 0; t < tiles; t++)
     for (int pair = 0; pair < KEYS / 2; pair++) {
       Bf16Pairs v[COUNT];
-      EACH (c, COUNT) {
+      EACH(c, COUNT) {
         v[c] = bf16_pairs(values[t] + (pair * dim + d + c * LANES) * 2);
         prefetch_far(ahead[t] + (pair * dim + d + c * LANES) * 2);
       }
-      EACH (r, ROWS) {
+      EACH(r, ROWS) {
         const Bf16Pairs w = repeat_bf16_pair(weights + r * CHUNK + t * KEYS + pair * 2);
-        EACH (c, COUNT) dot_bf16(sum[r][c], w, v[c]);
+        EACH(c, COUNT) dot_bf16(sum[r][c], w, v[c]);
       }
     }
-  EACH (r, ROWS)
-    EACH (c, COUNT) store(out + r * dim + d + c * LANES, sum[r][c]);
+  EACH(r, ROWS)
+  EACH(c, COUNT) store(out + r * dim + d + c * LANES, sum[r][c]);
 }
 
 #if defined(__AMX_TILE__)

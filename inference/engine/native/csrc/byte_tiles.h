@@ -12,11 +12,11 @@ template <int ROWS, int HALVES> struct GroupSums {
 
   GroupSums(float* out, const PanelPlace& place) : out_(out), place_(place) {
     F32 zero[ROWS][HALVES];
-    EACH (r, ROWS)
-      EACH (h, HALVES) {
-        zero[r][h] = splat(0.f);
-        if constexpr (IN_REGISTERS) sum_[r][h] = splat(0.f);
-      }
+    EACH(r, ROWS)
+    EACH(h, HALVES) {
+      zero[r][h] = splat(0.f);
+      if constexpr (IN_REGISTERS) sum_[r][h] = splat(0.f);
+    }
     if constexpr (!IN_REGISTERS) store_tile<ROWS, HALVES>(out_, place_, zero);
   }
 
@@ -48,27 +48,27 @@ template <int ROWS, int HALVES> struct Tile<Format::Int8, ROWS, HALVES> {
     GroupSums<ROWS, HALVES> sums(out, place);
     for (int64_t g = 0; g < x.groups; g++, panel += INT8_GROUP_BYTES) {
       ByteDot dot[ROWS][HALVES];
-      EACH (r, ROWS) {  // weights are stored 128 too high
+      EACH(r, ROWS) {  // weights are stored 128 too high
         const int32_t excess = x.excess[r * x.groups + g];
-        EACH (h, HALVES) dot[r][h].start(excess);
+        EACH(h, HALVES) dot[r][h].start(excess);
       }
-      EACH (quad, GROUP / 4) {
+      EACH(quad, GROUP / 4) {
         ByteWeights w[HALVES];
-        EACH (h, HALVES) {
+        EACH(h, HALVES) {
           const uint8_t* at = panel + place.offset<HALVES>(h, QUAD_BYTES / 2);
           w[h] = byte_weights(load_i32(at + quad * QUAD_BYTES));
         }
         ahead.prefetch<HALVES, INT8_GROUP_BYTES / 8>(8 * g + quad);
-        EACH (r, ROWS) {
+        EACH(r, ROWS) {
           const I32 a = repeat4(x.data + r * x.row_bytes + g * GROUP + quad * 4);
-          EACH (h, HALVES) dot[r][h].add(w[h], a);
+          EACH(h, HALVES) dot[r][h].add(w[h], a);
         }
       }
-      EACH (h, HALVES) {
+      EACH(h, HALVES) {
         const uint8_t* scales = panel + GROUP * PANEL;
         const auto* at = scales + place.offset<HALVES>(h, PANEL);
         const F32 scale = load_fp16(reinterpret_cast<const fp16*>(at));
-        EACH (r, ROWS) {
+        EACH(r, ROWS) {
           const F32 scaled = to_f32(dot[r][h].total()) * scale;
           sums.add(r, h, scaled, splat(x.scales[r * x.groups + g]));
         }
@@ -86,29 +86,29 @@ template <int ROWS, int HALVES> struct Tile<Format::Int4, ROWS, HALVES> {
     GroupSums<ROWS, HALVES> sums(out, place);
     for (int64_t g = 0; g < x.groups; g++, panel += INT4_GROUP_BYTES) {
       NibbleDot dot[ROWS][HALVES];
-      EACH (r, ROWS)
-        EACH (h, HALVES) dot[r][h].start();
-      EACH (eight, GROUP / 8) {
+      EACH(r, ROWS)
+      EACH(h, HALVES) dot[r][h].start();
+      EACH(eight, GROUP / 8) {
         I32 low[HALVES], high[HALVES];
-        EACH (h, HALVES) {
+        EACH(h, HALVES) {
           const uint8_t* at = panel + place.offset<HALVES>(h, EIGHT_BYTES / 2);
           const I32 both = load_i32(at + eight * EIGHT_BYTES);
           low[h] = low_nibbles(both);
           high[h] = high_nibbles(both);
         }
         ahead.prefetch<HALVES, INT4_GROUP_BYTES / 4>(4 * g + eight);
-        EACH (r, ROWS) {
+        EACH(r, ROWS) {
           const uint8_t* at = x.data + r * x.row_bytes + g * GROUP + eight * 8;
           const I32 a = repeat4(at), b = repeat4(at + 4);
-          EACH (h, HALVES) dot[r][h].add(low[h], a);
-          EACH (h, HALVES) dot[r][h].add(high[h], b);
+          EACH(h, HALVES) dot[r][h].add(low[h], a);
+          EACH(h, HALVES) dot[r][h].add(high[h], b);
         }
       }
-      EACH (h, HALVES) {
+      EACH(h, HALVES) {
         const uint8_t* at = panel + GROUP * PANEL / 2 + place.offset<HALVES>(h, PANEL);
         const fp16* scales = reinterpret_cast<const fp16*>(at);
         const F32 scale = load_fp16(scales), minimum = load_fp16(scales + PANEL);
-        EACH (r, ROWS) {  // (sum of scale * nibble + minimum) * activation, its own scale last
+        EACH(r, ROWS) {  // (sum of scale * nibble + minimum) * activation, its own scale last
           const F32 total = splat(x.totals[r * x.groups + g]);
           const F32 whole = fma(to_f32(dot[r][h].total()), scale, total * minimum);
           sums.add(r, h, whole, splat(x.scales[r * x.groups + g]));

@@ -26,16 +26,20 @@ template <class Rounds> double best_of_five(int threads, double operations, Roun
   return best;
 }
 
-// Sixteen independent sums hide the latency of any of the three instructions.
-template <class Multiply> double best_rate(int threads, double operations, Multiply&& multiply) {
-  return best_of_five(threads, 16 * operations, [&](int64_t count) {
-    I32 sum[16], x = splat_i32(0);
-    EACH (i, 16) sum[i] = x;
+// As many independent sums as registers hold beside a factor: enough to hide any latency.
+constexpr int SUMS = REGISTERS >= 32 ? 16 : 6;
+
+template <class Sum, class Factor, class Multiply>
+double best_rate(int threads, double operations, Sum zero, Factor x, Multiply&& multiply) {
+  return best_of_five(threads, SUMS * operations, [&](int64_t count) {
+    Sum sum[SUMS];
+    Factor factor = x;
+    EACH(i, SUMS) sum[i] = zero;
     for (int64_t round = 0; round < count; round++) {
-      asm volatile("" : "+v"(x));
-      EACH (i, 16) multiply(sum[i], x);
+      opaque(factor);
+      EACH(i, SUMS) multiply(sum[i], factor);
     }
-    EACH (i, 16) asm volatile("" ::"v"(sum[i]));
+    EACH(i, SUMS) opaque(sum[i]);
   });
 }
 
@@ -53,9 +57,10 @@ double best_matrix_rate(int threads, double operations, Multiply&& multiply) {
 }  // namespace
 
 double peak_bf16(int threads) {
-  return best_rate(threads, 64, [](I32& sum, I32 x) {
-    asm("vdpbf16ps %1, %1, %0" : "+v"(sum) : "v"(x));
-  });
+  if constexpr (!HAS_BF16_DOT) return peak_fp32(threads);
+  const bf16 zeros[2 * LANES] = {};
+  return best_rate(threads, 64, splat(0.f), bf16_pairs(zeros),
+                   [](F32& sum, Bf16Pairs x) ALWAYS_INLINED { dot_bf16(sum, x, x); });
 }
 
 double peak_matrix_bf16(int threads) {
@@ -77,13 +82,13 @@ double peak_matrix_bytes(int threads) {
 }
 
 double peak_bytes(int threads) {
-  return best_rate(threads, 128, [](I32& sum, I32 x) { dot_bytes(sum, x, x); });
+  return best_rate(threads, 128, splat_i32(0), splat_i32(0),
+                   [](I32& sum, I32 x) ALWAYS_INLINED { dot_bytes(sum, x, x); });
 }
 
 double peak_fp32(int threads) {
-  return best_rate(threads, 32, [](I32& sum, I32 x) {
-    asm("vfmadd231ps %1, %1, %0" : "+v"(sum) : "v"(x));
-  });
+  return best_rate(threads, 32, splat(0.f), splat(0.f),
+                   [](F32& sum, F32 x) ALWAYS_INLINED { sum = fma(x, x, sum); });
 }
 
 double peak_read(int threads, const uint8_t* data, int64_t size) {
@@ -93,13 +98,14 @@ double peak_read(int threads, const uint8_t* data, int64_t size) {
     const auto begin = std::chrono::steady_clock::now();
     run_team(threads, [&](Lane& lane) {
       lane.for_each(size / PIECE, [&](int64_t piece) {
-        I32 seen[4] = {};
+        I32 seen[4];
+        EACH(i, 4) seen[i] = splat_i32(0);
         for (const uint8_t* p = data + piece * PIECE; p < data + (piece + 1) * PIECE; p += 256)
-          EACH (i, 4) {
+          EACH(i, 4) {
             prefetch(p + 4096 + 64 * i);
             seen[i] = bit_or(seen[i], load_i32(p + 64 * i));
           }
-        EACH (i, 4) asm volatile("" ::"v"(seen[i]));
+        EACH(i, 4) opaque(seen[i]);
       });
     });
     best = std::max(best, double(size) / seconds_since(begin));

@@ -62,8 +62,8 @@ struct TilePrefetch {
     constexpr int PANELS = HALVES / 4 + 1, BYTES = HALVES == 1 ? PANEL_BYTES / 2 : PANEL_BYTES;
     if (step < beside.lines) prefetch_far(beside.at + step * LINE);
     if (step & mask) return;
-    EACH (p, PANELS) {
-      EACH (line, (BYTES + 63) / 64) prefetch_far(at[p] + line * 64);
+    EACH(p, PANELS) {
+      EACH(line, (BYTES + 63) / 64) prefetch_far(at[p] + line * 64);
       at[p] += BYTES;
     }
   }
@@ -75,8 +75,8 @@ template <int HALVES> constexpr int TILE_ROW = HALVES == 1 ? PANEL : HALVES* LAN
 template <int ROWS, int HALVES>
 ALWAYS_INLINE void store_tile(float* out, const PanelPlace& place, F32 (&sum)[ROWS][HALVES]) {
   if constexpr (HALVES == 1) out += place.half * LANES;
-  EACH (r, ROWS)
-    EACH (h, HALVES) store(out + r * TILE_ROW<HALVES> + h * LANES, sum[r][h]);
+  EACH(r, ROWS)
+  EACH(h, HALVES) store(out + r * TILE_ROW<HALVES> + h * LANES, sum[r][h]);
 }
 
 template <Format FORMAT, int ROWS, int HALVES> struct Tile;
@@ -87,16 +87,16 @@ template <int ROWS, int HALVES> struct Bf16PairTile {
                   float* out) {
     const uint8_t* panel = place.first;
     F32 sum[ROWS][HALVES];
-    EACH (r, ROWS)
-      EACH (h, HALVES) sum[r][h] = splat(0.f);
+    EACH(r, ROWS)
+    EACH(h, HALVES) sum[r][h] = splat(0.f);
     for (int64_t pair = 0; pair < inputs / 2; pair++, panel += BF16_PAIR_BYTES) {
       Bf16Pairs w[HALVES];
-      EACH (h, HALVES) w[h] = bf16_pairs(panel + place.offset<HALVES>(h, BF16_PAIR_BYTES / 2));
+      EACH(h, HALVES) w[h] = bf16_pairs(panel + place.offset<HALVES>(h, BF16_PAIR_BYTES / 2));
       ahead.prefetch<HALVES, BF16_PAIR_BYTES>(pair);
-      EACH (r, ROWS) {
+      EACH(r, ROWS) {
         const bf16* at = reinterpret_cast<const bf16*>(x.data + r * x.row_bytes) + 2 * pair;
         const Bf16Pairs a = repeat_bf16_pair(at);
-        EACH (h, HALVES) dot_bf16(sum[r][h], a, w[h]);
+        EACH(h, HALVES) dot_bf16(sum[r][h], a, w[h]);
       }
     }
     store_tile<ROWS, HALVES>(out, place, sum);
@@ -121,16 +121,16 @@ template <Format FORMAT, int ROWS, int HALVES> struct FloatTile {
     using Step = FloatStep<FORMAT>;
     const uint8_t* panel = place.first;
     F32 sum[ROWS][HALVES];
-    EACH (r, ROWS)
-      EACH (h, HALVES) sum[r][h] = splat(0.f);
+    EACH(r, ROWS)
+    EACH(h, HALVES) sum[r][h] = splat(0.f);
     for (int64_t k = 0; k < inputs; k += Step::INPUTS, panel += Step::BYTES) {
       ahead.prefetch<HALVES, Step::BYTES>(k / Step::INPUTS);
-      EACH (i, Step::INPUTS) {
+      EACH(i, Step::INPUTS) {
         F32 w[HALVES];
-        EACH (h, HALVES) w[h] = Step::load(panel + place.offset<HALVES>(h, Step::BYTES / 2), i);
-        EACH (r, ROWS) {
+        EACH(h, HALVES) w[h] = Step::load(panel + place.offset<HALVES>(h, Step::BYTES / 2), i);
+        EACH(r, ROWS) {
           const F32 a = splat(x.floats(r)[k + Step::place(i)]);
-          EACH (h, HALVES) sum[r][h] = fma(a, w[h], sum[r][h]);
+          EACH(h, HALVES) sum[r][h] = fma(a, w[h], sum[r][h]);
         }
       }
     }

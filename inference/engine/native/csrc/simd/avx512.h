@@ -141,6 +141,9 @@ ALWAYS_INLINE void prefetch_far(const void* p) {
 ALWAYS_INLINE void prefetch(const void* p) {
   asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(p)));
 }
+// A value that the compiler can neither foresee nor leave out: for measuring.
+template <class V> ALWAYS_INLINE void opaque(V& v) { asm volatile("" : "+v"(v)); }
+
 ALWAYS_INLINE void spin_pause() { _mm_pause(); }
 
 }  // namespace chatsite

@@ -1,6 +1,5 @@
 // The few functions of real numbers that a transformer needs, over simd.h.
 #pragma once
-#include "convert.h"
 #include "simd.h"
 
 namespace chatsite {

@@ -31,6 +31,8 @@
 #include <cstring>
 #include <utility>
 
+#include "convert.h"
+
 namespace chatsite {
 
 using bf16 = uint16_t;  // the upper half of a float's bits
@@ -41,9 +43,15 @@ constexpr int LANES = 16;
 }  // namespace chatsite
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define ALWAYS_INLINED __attribute__((always_inline))  // of a lambda
 
-// Unroll a loop completely: its count is known to the compiler.
+// Unroll a loop completely: its count is known to the compiler. Without registers to name there is
+// nothing to gain.
+#if defined(CHATSITE_SCALAR)
+#define EACH(i, count) for (int i = 0; i < (count); i++)
+#else
 #define EACH(i, count) _Pragma("GCC unroll 32") for (int i = 0; i < (count); i++)
+#endif
 
 #if defined(CHATSITE_SCALAR)
 #include "scalar.h"
