@@ -108,6 +108,7 @@ class Packed {
 
   Tensor unpacked() const {
     Tensor out = at::empty({weights_.outputs, weights_.inputs});
+    py::gil_scoped_release release;
     run_team(at::get_num_threads(),
              [&](Lane& lane) { unpack(lane, weights_, out.data_ptr<float>()); });
     return out;
@@ -144,6 +145,7 @@ Tensor linear_(const Tensor& x, const Packed& packed) {
 
 // down(gate(x G^T) * (x U^T)): an MLP in one call.
 Tensor gated_mlp(const Tensor& x, const Packed& gate_up, const Packed& down, int gate) {
+  TORCH_CHECK(gate == 0 || gate == 1, "gate must be 0 (SiLU) or 1 (GELU)");
   Weights first = gate_up.weights();
   const Weights& second = down.weights();
   first.gated = true;
@@ -192,6 +194,7 @@ Step make_step(const Tensor& positions, const Tensor& slots, const Tensor& rows,
                   block_table.dim() == 2,
               "block_table must be contiguous int32 (sequences, blocks)");
   const int64_t tokens = positions.numel();
+  TORCH_CHECK(tokens > 0, "a step needs tokens");
   TORCH_CHECK(slots.numel() == tokens && rows.numel() == tokens,
               "positions, slots and rows must be of one length");
   return {tokens,
@@ -205,10 +208,32 @@ Step make_step(const Tensor& positions, const Tensor& slots, const Tensor& rows,
 Pages make_pages(const Tensor& keys, const Tensor& values, int64_t page_tokens) {
   TORCH_CHECK(keys.dim() == 3 && keys.sizes() == values.sizes(),
               "pages must be (pages, heads, page_tokens * dim)");
-  TORCH_CHECK(page_tokens % 16 == 0, "page_tokens must be a multiple of 16");
+  TORCH_CHECK(page_tokens > 0 && page_tokens % 16 == 0, "page_tokens must be a multiple of 16");
   const int64_t dim = keys.size(2) / page_tokens;
-  TORCH_CHECK(dim % 16 == 0 && dim <= 512, "heads must be a multiple of 16 wide, at most 512");
+  TORCH_CHECK(dim > 0 && dim % 16 == 0 && dim <= 512 && keys.size(2) == dim * page_tokens,
+              "heads must be a multiple of 16 wide, at most 512");
   return {halves(keys, "keys"), halves(values, "values"), keys.size(1), dim, page_tokens};
+}
+
+// Refuse a step whose indices lead outside the pages: kernels write and read where they say. Every
+// page that a token's context reaches is looked at, which is nothing beside reading it.
+void check_step(const Step& step, const Tensor& block_table, int64_t num_pages,
+                int64_t page_tokens) {
+  const int64_t sequences = block_table.size(0), reach = step.table_width * page_tokens;
+  std::vector<int64_t> checked(sequences, 0);  // pages of each sequence
+  for (int64_t t = 0; t < step.tokens; t++) {
+    const int64_t row = step.rows[t], position = step.positions[t], slot = step.slots[t];
+    TORCH_CHECK_INDEX(row >= 0 && row < sequences, "rows names sequence ", row, " of ", sequences);
+    TORCH_CHECK_INDEX(position >= 0 && position < reach, "position ", position,
+                      " is outside the block table, which reaches ", reach);
+    TORCH_CHECK_INDEX(slot >= 0 && slot < num_pages * page_tokens, "slot ", slot,
+                      " is outside the ", num_pages, " pages");
+    for (int64_t& i = checked[row]; i <= position / page_tokens; i++) {
+      const int32_t page = step.block_table[row * step.table_width + i];
+      TORCH_CHECK_INDEX(page >= 0 && page < num_pages, "block_table names page ", page, " of ",
+                        num_pages);
+    }
+  }
 }
 
 Tensor attend_(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& keys,
@@ -217,6 +242,9 @@ Tensor attend_(const Tensor& query, const Tensor& key, const Tensor& value, cons
                int64_t window, double softcap, const Maybe& sinks) {
   const Step step = make_step(positions, slots, rows, block_table);
   const Pages pages = make_pages(keys, values, page_tokens);
+  check_step(step, block_table, keys.size(0), page_tokens);
+  TORCH_CHECK(!sinks || sinks->numel() == query.size(1), "sinks must have one value per head");
+  TORCH_CHECK(window >= 0, "window must not be negative");
   const auto check = [&](const Tensor& t, const char* name) {
     TORCH_CHECK(t.dim() == 3 && t.size(0) == step.tokens && t.size(2) == pages.dim &&
                     t.stride(2) == 1 && t.stride(1) == pages.dim && t.scalar_type() == at::kFloat,
@@ -343,6 +371,10 @@ class Decoder {
     layer.query_heads = query_heads;
     layer.pages.kv_heads = kv_heads;
     layer.pages.dim = dim;
+    TORCH_CHECK(kv_heads > 0 && query_heads % kv_heads == 0, "heads don't share keys evenly");
+    TORCH_CHECK(!sinks || sinks->numel() == query_heads, "sinks must have one value per head");
+    TORCH_CHECK(window >= 0, "window must not be negative");
+    TORCH_CHECK(gate == 0 || gate == 1, "gate must be 0 (SiLU) or 1 (GELU)");
     if (sinks) tensors_.push_back(*sinks);
     layer.rule = {float(scale), window, float(softcap), floats(sinks, "sinks")};
     if (!layers_.empty())
@@ -391,7 +423,7 @@ class Decoder {
     TORCH_CHECK(x.numel() == step.tokens * width_, "x must be (tokens, width)");
     floats(x, "x");
     const auto ropes = make_ropes(step, tables, rope_of_layer, by_position);
-    check_pages();
+    check_pages(step, block_table);
     py::gil_scoped_release release;
     chatsite::run_layers(at::get_num_threads(), layers_, ropes, step, width_, x.data_ptr<float>(),
                          space_);
@@ -418,7 +450,7 @@ class Decoder {
       TORCH_CHECK_INDEX(at[i] >= 0 && at[i] < step.tokens, "logits_at names token ", at[i], " of ",
                         step.tokens);
     const auto ropes = make_ropes(step, tables, rope_of_layer, true);
-    check_pages();
+    check_pages(step, block_table);
     if (hidden) {
       TORCH_CHECK(hidden->numel() == step.tokens * width_, "hidden must be (tokens, width)");
       floats(*hidden, "hidden");
@@ -466,9 +498,17 @@ class Decoder {
     return ropes;
   }
 
-  void check_pages() const {
+  // Every layer has its pages, and the step stays within them.
+  void check_pages(const Step& step, const Tensor& block_table) const {
     TORCH_CHECK(!layers_.empty() && int64_t(pages_.size()) == size(),
                 "every layer needs its pages first");
+    int64_t fewest = INT64_MAX;
+    for (const auto& [index, pages] : pages_) {
+      fewest = std::min(fewest, pages.first.size(0));
+      TORCH_CHECK(layers_[index].pages.page_tokens == layers_[0].pages.page_tokens,
+                  "all layers must have pages of one size");
+    }
+    check_step(step, block_table, fewest, layers_[0].pages.page_tokens);
   }
 
   const int64_t width_;

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "simd/simd.h"
 
@@ -136,15 +137,14 @@ template <class Body> void run_team(int size, Body&& body) {
     body(lane);
     return;
   }
-  ThreadTeam* team = nullptr;
+  std::optional<ThreadTeam> team;
 #pragma omp parallel num_threads(size)
   {
 #pragma omp single
-    team = new ThreadTeam(omp_get_num_threads());  // maybe fewer than asked for
+    team.emplace(omp_get_num_threads());  // maybe fewer than asked for
     Lane lane(*team);
     body(lane);
   }
-  delete team;
 }
 
 }  // namespace chatsite
