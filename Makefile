@@ -73,3 +73,4 @@ browser:
 	@deploy/ensure_chromium.sh
 
 -include bench/bench.mk
+-include tests/native/native.mk

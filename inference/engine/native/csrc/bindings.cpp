@@ -84,7 +84,8 @@ class Packed {
   Packed(const Tensor& weight, int format, const Maybe& bias, std::shared_ptr<Arena> arena) {
     TORCH_CHECK(weight.dim() == 2 && weight.size(1) % GROUP == 0,
                 "a weight to pack must be (outputs, inputs) with inputs a multiple of 32");
-    TORCH_CHECK(format >= 0 && format <= 2, "format must be 0 (bf16), 1 (int8) or 2 (int4)");
+    TORCH_CHECK(format >= 0 && format <= 4,
+                "format must be 0 (bf16), 1 (int8), 2 (int4), 3 (fp32) or 4 (fp16)");
     weights_.format = Format(format);
     weights_.outputs = weight.size(0);
     weights_.inputs = weight.size(1);

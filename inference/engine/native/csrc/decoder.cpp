@@ -52,6 +52,8 @@ int64_t steps_of(const Layer& layer) {
     case Format::Bf16: return inputs / 2;
     case Format::Int8: return inputs / 4;
     case Format::Int4: return inputs / 8;
+    case Format::Fp32: return inputs;
+    case Format::Fp16: return inputs / 2;
   }
   return 0;
 }

@@ -17,6 +17,11 @@
 //          W = scale * nibble + minimum: the form of GGUF's Q4_1, whose weights it takes over
 //          without loss when `pack` finds their grid.
 //
+//   Fp32   for each input k:                     32 x W[n][k]                           128 bytes
+//
+//   Fp16   for each pair of inputs k, k+1, for each half of 16 outputs:
+//                                               16 x W[n][k], 16 x W[n][k+1]           64 bytes x 2
+//
 // Int8 weights are stored as unsigned bytes because the instruction multiplies unsigned by signed;
 // the 128 too many per weight are taken off through the sum of the activations.
 //
@@ -35,9 +40,10 @@ namespace chatsite {
 constexpr int PANEL = 32;  // outputs of a panel: two vectors of 16 lanes
 constexpr int GROUP = 32;  // inputs that share a scale
 
-enum class Format : int { Bf16 = 0, Int8 = 1, Int4 = 2 };
+enum class Format : int { Bf16 = 0, Int8 = 1, Int4 = 2, Fp32 = 3, Fp16 = 4 };
 
-constexpr int64_t BF16_PAIR_BYTES = PANEL * 2 * 2;
+constexpr int64_t BF16_PAIR_BYTES = PANEL * 2 * 2, FP16_PAIR_BYTES = PANEL * 2 * 2;
+constexpr int64_t FP32_BYTES = PANEL * 4;
 constexpr int64_t INT8_GROUP_BYTES = GROUP * PANEL + PANEL * 2;
 constexpr int64_t INT4_GROUP_BYTES = GROUP * PANEL / 2 + PANEL * 4;
 
@@ -48,6 +54,8 @@ inline int64_t panel_bytes(Format format, int64_t inputs) {
     case Format::Bf16: return inputs / 2 * BF16_PAIR_BYTES;
     case Format::Int8: return inputs / GROUP * INT8_GROUP_BYTES;
     case Format::Int4: return inputs / GROUP * INT4_GROUP_BYTES;
+    case Format::Fp32: return inputs * FP32_BYTES;
+    case Format::Fp16: return inputs / 2 * FP16_PAIR_BYTES;
   }
   return 0;
 }
@@ -58,7 +66,8 @@ inline int64_t panel_bytes(Format format, int64_t inputs) {
 enum class RowKind : int { Bf16, Fp32, RoundedFp32, Bytes };
 
 constexpr RowKind row_kind(Format format) {
-  if (format != Format::Bf16) return RowKind::Bytes;
+  if (format == Format::Int8 || format == Format::Int4) return RowKind::Bytes;
+  if (format != Format::Bf16) return RowKind::Fp32;
   return HAS_BF16_DOT ? RowKind::Bf16 : RowKind::RoundedFp32;
 }
 

@@ -13,7 +13,8 @@ constexpr int64_t MATRIX_ROWS = 17;  // from here on unpacking bytes for matrix 
 
 // Whether a product uses matrix registers. In bf16 that must not depend on its rows.
 bool uses_matrix(Format format, int64_t rows) {
-  return use_matrix() && (format == Format::Bf16 || rows >= MATRIX_ROWS);
+  if (format == Format::Bf16) return use_matrix();
+  return row_kind(format) == RowKind::Bytes && rows >= MATRIX_ROWS && use_matrix();
 }
 
 #if defined(__AMX_TILE__)

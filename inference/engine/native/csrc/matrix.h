@@ -7,7 +7,9 @@
 // The operating system must be asked once for leave to use them, and their shape set before each
 // use.
 #pragma once
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 #ifdef __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -52,9 +54,9 @@ inline thread_local Palette
     before;  // what was set when this thread began: torch's kernels rely on theirs
 
 inline bool ask_for_leave() {
-#ifdef __linux__
+#if defined(__linux__) && defined(__AMX_TILE__)
   constexpr int REQUEST = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return HAS_MATRIX && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+  return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
 #else
   return false;
 #endif

@@ -16,6 +16,22 @@ void pack_bf16(const float* row, int64_t inputs, int column, uint8_t* panel) {
   }
 }
 
+void pack_fp32(const float* row, int64_t inputs, int column, uint8_t* panel) {
+  float* out = reinterpret_cast<float*>(panel);
+  for (int64_t k = 0; k < inputs; k++) out[k * PANEL + column] = row[k];
+}
+
+// Where a weight lies in its pair of inputs.
+int fp16_place(int64_t k, int column) {
+  return column / LANES * 2 * LANES + int(k % 2) * LANES + column % LANES;
+}
+
+void pack_fp16(const float* row, int64_t inputs, int column, uint8_t* panel) {
+  fp16* out = reinterpret_cast<fp16*>(panel);
+  for (int64_t k = 0; k < inputs; k++)
+    out[k / 2 * 2 * PANEL + fp16_place(k, column)] = to_fp16(row[k]);
+}
+
 void pack_int8(const float* row, int64_t inputs, int column, uint8_t* panel) {
   for (int64_t k = 0; k < inputs; k += GROUP, panel += INT8_GROUP_BYTES, row += GROUP) {
     float largest = 1e-7f;
@@ -117,6 +133,11 @@ float unpacked(const Weights& w, const uint8_t* panel, int column, int64_t k) {
       const int level = group[i / 8 * 128 + column * 4 + i % 4] >> (i / 4 % 2 * 4) & 15;
       return from_fp16(scales[column]) * level + from_fp16(scales[PANEL + column]);
     }
+    case Format::Fp32: return reinterpret_cast<const float*>(panel)[k * PANEL + column];
+    case Format::Fp16: {
+      const fp16* pairs = reinterpret_cast<const fp16*>(panel);
+      return from_fp16(pairs[k / 2 * 2 * PANEL + fp16_place(k, column)]);
+    }
   }
   return 0;
 }
@@ -134,6 +155,8 @@ void pack(Lane& lane, Format format, const float* weights, int64_t outputs, int6
         case Format::Bf16: pack_bf16(row, inputs, column, panel); break;
         case Format::Int8: pack_int8(row, inputs, column, panel); break;
         case Format::Int4: pack_int4(row, inputs, column, panel); break;
+        case Format::Fp32: pack_fp32(row, inputs, column, panel); break;
+        case Format::Fp16: pack_fp16(row, inputs, column, panel); break;
       }
     }
   });

@@ -49,6 +49,8 @@ inline Shape vector_shape(Format format, int64_t rows, bool pairs) {
     case Format::Bf16: return vector_shape<Format::Bf16>(rows, pairs);
     case Format::Int8: return vector_shape<Format::Int8>(rows, pairs);
     case Format::Int4: return vector_shape<Format::Int4>(rows, pairs);
+    case Format::Fp32: return vector_shape<Format::Fp32>(rows, pairs);
+    case Format::Fp16: return vector_shape<Format::Fp16>(rows, pairs);
   }
   return {};
 }
@@ -67,6 +69,7 @@ inline Shape matrix_shape(Format format) {
     case Format::Bf16: return shape<MatrixTile, 2, 2 * BLOCK>();
     case Format::Int8: return shape<Int8MatrixTile, 2, BLOCK>();
     case Format::Int4: return shape<Int4MatrixTile, 2, BLOCK>();
+    default: return {};
   }
   return {};
 }

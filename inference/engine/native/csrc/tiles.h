@@ -115,6 +115,22 @@ template <> struct FloatStep<Format::Bf16> {  // the odd one first, as vdpbf16ps
   }
 };
 
+template <> struct FloatStep<Format::Fp32> {
+  static constexpr int INPUTS = 1, BYTES = FP32_BYTES;
+  static constexpr int place(int) { return 0; }
+  static ALWAYS_INLINE F32 load(const uint8_t* at, int) {
+    return chatsite::load(reinterpret_cast<const float*>(at));
+  }
+};
+
+template <> struct FloatStep<Format::Fp16> {
+  static constexpr int INPUTS = 2, BYTES = FP16_PAIR_BYTES;
+  static constexpr int place(int i) { return i; }
+  static ALWAYS_INLINE F32 load(const uint8_t* at, int i) {
+    return load_fp16(reinterpret_cast<const fp16*>(at) + i * LANES);
+  }
+};
+
 template <Format FORMAT, int ROWS, int HALVES> struct FloatTile {
   static void run(const TileRows& x, const PanelPlace& place, int64_t inputs, TilePrefetch ahead,
                   float* out) {
@@ -142,5 +158,11 @@ template <int ROWS, int HALVES>
 struct Tile<Format::Bf16, ROWS, HALVES>
     : std::conditional_t<HAS_BF16_DOT, Bf16PairTile<ROWS, HALVES>,
                          FloatTile<Format::Bf16, ROWS, HALVES>> {};
+
+template <int ROWS, int HALVES>
+struct Tile<Format::Fp32, ROWS, HALVES> : FloatTile<Format::Fp32, ROWS, HALVES> {};
+
+template <int ROWS, int HALVES>
+struct Tile<Format::Fp16, ROWS, HALVES> : FloatTile<Format::Fp16, ROWS, HALVES> {};
 
 }  // namespace chatsite
