@@ -8,7 +8,7 @@ KERNEL_SOURCES := $(filter-out $(KERNELS)/bindings.cpp, $(wildcard $(KERNELS)/*.
 	$(wildcard tests/native/*.cpp)
 KERNEL_HEADERS := $(wildcard $(KERNELS)/*.h $(KERNELS)/simd/*.h tests/native/*.h)
 KERNEL_FLAGS := -std=c++20 -fopenmp -fno-math-errno -ffp-contract=off -I$(KERNELS) \
-	-Wno-uninitialized -Wno-maybe-uninitialized
+	-Wno-uninitialized -Wno-maybe-uninitialized -Wno-ignored-attributes
 KERNEL_TESTS := var/kernel-tests
 EXPECTED := tests/native/expected.txt
 

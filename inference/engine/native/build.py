@@ -34,7 +34,6 @@ MODULE = "chatsite_kernels"
 CXX_FLAGS = (
     "-O3",
     "-std=c++20",
-    "-mtune=native",
     "-fopenmp",
     "-fno-math-errno",
     # Fused multiply-adds only where the source says so: a sum is the same in every shape of tile
@@ -45,6 +44,7 @@ CXX_FLAGS = (
     "-fno-gnu-unique",
     "-Wno-uninitialized",  # gcc warns about its own intrinsics
     "-Wno-maybe-uninitialized",
+    "-Wno-ignored-attributes",
 )
 
 

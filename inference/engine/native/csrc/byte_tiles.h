@@ -89,19 +89,18 @@ template <int ROWS, int HALVES> struct Tile<Format::Int4, ROWS, HALVES> {
       EACH(r, ROWS)
       EACH(h, HALVES) dot[r][h].start();
       EACH(eight, GROUP / 8) {
-        I32 low[HALVES], high[HALVES];
-        EACH(h, HALVES) {
-          const uint8_t* at = panel + place.offset<HALVES>(h, EIGHT_BYTES / 2);
-          const I32 both = load_i32(at + eight * EIGHT_BYTES);
-          low[h] = low_nibbles(both);
-          high[h] = high_nibbles(both);
-        }
         ahead.prefetch<HALVES, INT4_GROUP_BYTES / 4>(4 * g + eight);
-        EACH(r, ROWS) {
-          const uint8_t* at = x.data + r * x.row_bytes + g * GROUP + eight * 8;
-          const I32 a = repeat4(at), b = repeat4(at + 4);
-          EACH(h, HALVES) dot[r][h].add(low[h], a);
-          EACH(h, HALVES) dot[r][h].add(high[h], b);
+        EACH(high, 2) {  // nibbles: one kind after the other, so that few registers hold weights
+          I32 w[HALVES];
+          EACH(h, HALVES) {
+            const uint8_t* at = panel + place.offset<HALVES>(h, EIGHT_BYTES / 2);
+            const I32 both = load_i32(at + eight * EIGHT_BYTES);
+            w[h] = high ? high_nibbles(both) : low_nibbles(both);
+          }
+          EACH(r, ROWS) {
+            const I32 a = repeat4(x.data + r * x.row_bytes + g * GROUP + eight * 8 + high * 4);
+            EACH(h, HALVES) dot[r][h].add(w[h], a);
+          }
         }
       }
       EACH(h, HALVES) {

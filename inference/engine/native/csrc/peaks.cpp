@@ -34,7 +34,10 @@ double best_rate(int threads, double operations, Sum zero, Factor x, Multiply&& 
   return best_of_five(threads, SUMS * operations, [&](int64_t count) {
     Sum sum[SUMS];
     Factor factor = x;
-    EACH(i, SUMS) sum[i] = zero;
+    EACH(i, SUMS) {
+      sum[i] = zero;
+      opaque(sum[i]);  // or the compiler would see that they are all the same
+    }
     for (int64_t round = 0; round < count; round++) {
       opaque(factor);
       EACH(i, SUMS) multiply(sum[i], factor);
