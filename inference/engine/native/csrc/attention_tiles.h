@@ -52,6 +52,14 @@ struct Tiles {
   const bf16 *keys[CHUNK / KEYS], *values[CHUNK / KEYS];
 };
 
+// How many key tiles, or vectors of dimensions, the rows are multiplied with at once: as many sums
+// as registers hold beside the factors.
+template <int ROWS>
+constexpr int VECTORS_TOGETHER = REGISTERS >= 32 ? 4
+                                 : ROWS == 1     ? 4
+                                 : ROWS == 2     ? 2
+                                                 : 1;
+
 // ROWS rows against COUNT key tiles: scores (ROWS, CHUNK) at the tiles' places. With each line that
 // is read, the line at its place `ahead` is asked for.
 template <int ROWS, int COUNT>
@@ -199,6 +207,7 @@ inline float online_softmax(float* scores, bf16* weights, int count, int64_t chu
 template <int ROWS, bool MATRIX>
 void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_cold,
                  const NextUnit& ahead, float scale, float softcap) {
+  constexpr int TOGETHER = MATRIX ? 4 : VECTORS_TOGETHER<ROWS>;
   alignas(64) float scores[ROWS * CHUNK];
   alignas(64) bf16 weights[ROWS * CHUNK];
   const int64_t dim = pages.dim;
@@ -229,9 +238,9 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_c
     for (int t = 0; is_cold && t < tiles; t++)
       prefetch_tile(own.values[t], dim);  // they come during the scores
     int t = 0;
-    for (; t + 4 <= tiles; t += 4)
-      run_score<ROWS, 4, MATRIX>(rows.query, own.keys + t, next.keys + t, dim, scale,
-                                 scores + t * KEYS);
+    for (; t + TOGETHER <= tiles; t += TOGETHER)
+      run_score<ROWS, TOGETHER, MATRIX>(rows.query, own.keys + t, next.keys + t, dim, scale,
+                                        scores + t * KEYS);
     for (; t < tiles; t++)
       run_score<ROWS, 1, MATRIX>(rows.query, own.keys + t, next.keys + t, dim, scale,
                                  scores + t * KEYS);
@@ -242,9 +251,9 @@ void attend_rows(Rows& rows, const PageReader& pages, int64_t segment, bool is_c
     for (int64_t at = chunk + CHUNK; is_cold && at < std::min(end, chunk + 2 * CHUNK); at += KEYS)
       prefetch_tile(pages.keys + pages.offset(at), dim);
     int64_t d = 0;
-    for (; d + 4 * LANES <= dim; d += 4 * LANES)
-      run_add_values<ROWS, 4, MATRIX>(weights, own.values, next.values, tiles, dim, d, decay,
-                                      rows.sum);
+    for (; d + TOGETHER * LANES <= dim; d += TOGETHER * LANES)
+      run_add_values<ROWS, TOGETHER, MATRIX>(weights, own.values, next.values, tiles, dim, d, decay,
+                                             rows.sum);
     for (; d < dim; d += LANES)
       run_add_values<ROWS, 1, MATRIX>(weights, own.values, next.values, tiles, dim, d, decay,
                                       rows.sum);

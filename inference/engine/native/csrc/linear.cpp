@@ -31,7 +31,9 @@ const uint8_t* unpacked(const Weights& w, int64_t panel, int64_t place) {
 }
 #endif
 
-constexpr int64_t FEW_ROWS = 4;  // up to here a product only waits for memory
+// Up to here a product only waits for memory. Tiles of half a panel walk it twice, from three rows
+// on, and are better off with asking.
+constexpr int64_t FEW_ROWS = REGISTERS >= 32 ? 4 : 2;
 
 // At most: rows whose activations stay in the second-level cache.
 constexpr int64_t ROW_BLOCK = 96, MATRIX_ROW_BLOCK = 256;

@@ -220,7 +220,13 @@ struct Bf16Pairs {
 };
 ALWAYS_INLINE Bf16Pairs bf16_pairs(const void* p) { return {odd_bf16(p), even_bf16(p)}; }
 ALWAYS_INLINE Bf16Pairs repeat_bf16_pair(const bf16* p) {
-  return {splat(from_bf16(p[1])), splat(from_bf16(p[0]))};
+  int both;
+  std::memcpy(&both, p, 4);
+  const HalfI pair = _mm256_set1_epi32(both);
+  const HalfI upper = _mm256_and_si256(pair, _mm256_set1_epi32(int(0xffff0000)));
+  const Half odd = _mm256_castsi256_ps(upper);
+  const Half even = _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16));
+  return {{{odd, odd}}, {{even, even}}};
 }
 ALWAYS_INLINE void dot_bf16(F32& sum, Bf16Pairs a, Bf16Pairs b) {
   sum = fma(a.even, b.even, fma(a.odd, b.odd, sum));

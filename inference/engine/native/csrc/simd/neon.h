@@ -1,6 +1,6 @@
 // NEON with the dot products of bytes: a vector is four registers of four lanes, of which there are
-// thirty-two. With i8mm unsigned bytes times signed ones are one instruction; without it weights are
-// made signed first.
+// thirty-two. With i8mm unsigned bytes times signed ones are one instruction; without it weights
+// are made signed first.
 #pragma once
 #include <arm_neon.h>
 
@@ -30,9 +30,7 @@ ALWAYS_INLINE F32 splat(float x) {
 ALWAYS_INLINE F32 load(const float* p) {
   return make_parts<4>([&](int i) ALWAYS_INLINED { return vld1q_f32(p + FOUR * i); });
 }
-ALWAYS_INLINE void store(float* p, F32 v) {
-  EACH(i, 4) vst1q_f32(p + FOUR * i, v.part[i]);
-}
+ALWAYS_INLINE void store(float* p, F32 v) { EACH(i, 4) vst1q_f32(p + FOUR * i, v.part[i]); }
 ALWAYS_INLINE F32 load_partial(const float* p, int64_t count, float rest = 0) {
   if (count >= LANES) return load(p);
   float lanes[LANES];
@@ -84,9 +82,9 @@ ALWAYS_INLINE void store_fp16(fp16* p, F32 v) {
   EACH(i, 4) vst1_u16(p + FOUR * i, vreinterpret_u16_f16(vcvt_f16_f32(v.part[i])));
 }
 
-#define CHATSITE_BINARY(RESULT, NAME, VALUE)                                           \
-  ALWAYS_INLINE RESULT NAME(F32 a, F32 b) {                                            \
-    return each([](Quarter x, Quarter y) ALWAYS_INLINED { return VALUE; }, a, b);      \
+#define CHATSITE_BINARY(RESULT, NAME, VALUE)                                      \
+  ALWAYS_INLINE RESULT NAME(F32 a, F32 b) {                                       \
+    return each([](Quarter x, Quarter y) ALWAYS_INLINED { return VALUE; }, a, b); \
   }
 CHATSITE_BINARY(F32, operator+, vaddq_f32(x, y))
 CHATSITE_BINARY(F32, operator-, vsubq_f32(x, y))
@@ -157,9 +155,9 @@ ALWAYS_INLINE Mask operator|(Mask a, Mask b) {
   return each([](uint32x4_t x, uint32x4_t y) ALWAYS_INLINED { return vorrq_u32(x, y); }, a, b);
 }
 ALWAYS_INLINE F32 select(Mask m, F32 yes, F32 no) {
-  return each(
-      [](uint32x4_t which, Quarter x, Quarter y) ALWAYS_INLINED { return vbslq_f32(which, x, y); },
-      m, yes, no);
+  return each([](uint32x4_t which, Quarter x, Quarter y)
+                  ALWAYS_INLINED { return vbslq_f32(which, x, y); },
+              m, yes, no);
 }
 ALWAYS_INLINE bool any(Mask m) {
   const uint32x4_t low = vorrq_u32(m.part[0], m.part[1]), high = vorrq_u32(m.part[2], m.part[3]);
@@ -195,9 +193,8 @@ ALWAYS_INLINE F32 odd_bf16(const void* p) {  // the second of each of sixteen pa
       load_i32(p));
 }
 ALWAYS_INLINE F32 even_bf16(const void* p) {
-  return each(
-      [](int32x4_t x) ALWAYS_INLINED { return vreinterpretq_f32_s32(vshlq_n_s32(x, 16)); },
-      load_i32(p));
+  return each([](int32x4_t x) ALWAYS_INLINED { return vreinterpretq_f32_s32(vshlq_n_s32(x, 16)); },
+              load_i32(p));
 }
 
 struct Bf16Pairs {
@@ -205,7 +202,12 @@ struct Bf16Pairs {
 };
 ALWAYS_INLINE Bf16Pairs bf16_pairs(const void* p) { return {odd_bf16(p), even_bf16(p)}; }
 ALWAYS_INLINE Bf16Pairs repeat_bf16_pair(const bf16* p) {
-  return {splat(from_bf16(p[1])), splat(from_bf16(p[0]))};
+  int32_t both;
+  std::memcpy(&both, p, 4);
+  const int32x4_t pair = vdupq_n_s32(both);
+  const Quarter odd = vreinterpretq_f32_s32(vandq_s32(pair, vdupq_n_s32(int(0xffff0000))));
+  const Quarter even = vreinterpretq_f32_s32(vshlq_n_s32(pair, 16));
+  return {{{odd, odd, odd, odd}}, {{even, even, even, even}}};
 }
 ALWAYS_INLINE void dot_bf16(F32& sum, Bf16Pairs a, Bf16Pairs b) {
   sum = fma(a.even, b.even, fma(a.odd, b.odd, sum));
@@ -239,9 +241,8 @@ using ByteWeights = I32;
 ALWAYS_INLINE ByteWeights byte_weights(I32 stored) { return stored; }
 #else
 ALWAYS_INLINE ByteWeights byte_weights(I32 stored) {
-  return each(
-      [](int32x4_t x) ALWAYS_INLINED { return veorq_s32(x, vdupq_n_s32(int(0x80808080))); },
-      stored);
+  return each([](int32x4_t x) ALWAYS_INLINED { return veorq_s32(x, vdupq_n_s32(int(0x80808080))); },
+              stored);
 }
 #endif
 
@@ -267,14 +268,12 @@ struct NibbleDot {
 };
 
 ALWAYS_INLINE I32 low_nibbles(I32 a) {
-  return each(
-      [](int32x4_t x) ALWAYS_INLINED { return vandq_s32(x, vdupq_n_s32(0x0f0f0f0f)); }, a);
+  return each([](int32x4_t x) ALWAYS_INLINED { return vandq_s32(x, vdupq_n_s32(0x0f0f0f0f)); }, a);
 }
 ALWAYS_INLINE I32 high_nibbles(I32 a) {
   return each(
-      [](int32x4_t x) ALWAYS_INLINED {
-        return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(x), 4));
-      },
+      [](int32x4_t x)
+          ALWAYS_INLINED { return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(x), 4)); },
       a);
 }
 
