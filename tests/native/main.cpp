@@ -1,5 +1,5 @@
-// The kernels of one instruction set without Python or torch: `kernels-test FILE` runs all cases and
-// compares their hashes with FILE's; `kernels-test --write FILE` writes them.
+// The kernels of one instruction set without Python or torch: `kernels-test FILE` runs all cases
+// and compares their hashes with FILE's; `kernels-test --write FILE` writes them.
 //
 // Whole numbers are exact and every sum of floats has one order, so one file serves all sets.
 #include "check.h"

@@ -9,8 +9,8 @@ struct Matrix {
   std::vector<uint8_t> data;
   std::vector<float> bias;
 
-  Matrix(chatsite::Format format, const std::vector<float>& values, int64_t outputs,
-         int64_t inputs, std::vector<float> with_bias = {})
+  Matrix(chatsite::Format format, const std::vector<float>& values, int64_t outputs, int64_t inputs,
+         std::vector<float> with_bias = {})
       : data(chatsite::panels(outputs) * chatsite::panel_bytes(format, inputs) + 64),
         bias(std::move(with_bias)) {
     weights.format = format;

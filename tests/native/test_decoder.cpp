@@ -1,6 +1,7 @@
-// A small decoder in one call, of every dtype: the same bits by chunks, tokens and threads; and draws.
-#include "decoder.h"
+// A small decoder in one call, of every dtype: the same bits by chunks, tokens and threads; and
+// draws.
 #include <memory>
+#include "decoder.h"
 
 #include "products.h"
 #include "sampling.h"
@@ -15,7 +16,8 @@ constexpr int64_t LAYERS = 2, PAGE = 32, TOKENS = 40, HEAD_ROOM = 2;
 struct Model {
   explicit Model(const NamedFormat& f) : table(check::numbers(20, VOCABULARY * WIDTH)) {
     const auto matrix = [&](uint32_t seed, int64_t n, int64_t k) -> const Weights& {
-      matrices.push_back(std::make_unique<Matrix>(f.format, check::numbers(seed, n * k, .3f), n, k));
+      matrices.push_back(
+          std::make_unique<Matrix>(f.format, check::numbers(seed, n * k, .3f), n, k));
       return matrices.back()->weights;
     };
     norm.assign(WIDTH, 1.25f);
@@ -101,9 +103,8 @@ void test_sampling() {
   for (int i = 0; i < ROWS; i++)
     rules.push_back({.5f * float(i), 20 * i, 1 - .05 * i, .01 * i, .13 + .15 * i});
   std::vector<Drawn> drawn(ROWS);
-  run_team(2, [&](Lane& lane) {
-    draw(lane, logits.data(), ROWS, MANY, rules.data(), drawn.data());
-  });
+  run_team(2,
+           [&](Lane& lane) { draw(lane, logits.data(), ROWS, MANY, rules.data(), drawn.data()); });
   std::vector<float> tokens;
   for (const Drawn& each : drawn) tokens.push_back(float(each.token));
   check::keep_hash("draws", tokens);

@@ -84,8 +84,7 @@ def _module(target: InstructionSet) -> str:
 
 
 def _flags(target: InstructionSet) -> list[str]:
-    extra = os.environ.get("CHATSITE_KERNEL_FLAGS", "").split()
-    return [*CXX_FLAGS, *target.compiler_flags(), *extra]
+    return [*CXX_FLAGS, *target.compiler_flags()]
 
 
 def _cache_folder() -> Path:
@@ -144,7 +143,7 @@ def _build(folder: Path, library: Path, target: InstructionSet) -> None:
                 _module(target),
                 [str(path) for path in sorted(SOURCES.glob("*.cpp"))],
                 extra_cflags=_flags(target),
-                extra_ldflags=[flag for flag in _flags(target) if flag.startswith("-f")],
+                extra_ldflags=["-fopenmp"],
                 build_directory=str(work),
             )
         except Exception as error:
