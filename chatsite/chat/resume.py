@@ -49,7 +49,7 @@ def resume_interrupted() -> int:
         if message.model_slug not in served or message.author is None:
             continue
         try:
-            actions.continue_answer(message.author, client_id=uuid4(), message_id=message.pk)
+            actions.continue_answer(message.author, request_id=uuid4(), message_id=message.pk)
         except ChatError as error:  # deleted, or the person is at their limit: the next look
             logger.info("answer %s is not resumed: %s", message.pk.hex[:8], error.code)
         else:

@@ -11,8 +11,8 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 
+from chatsite import disk_space
 from chatsite.errors import of_machine_error
-from chatsite.server import disk_space
 from inference import client
 from inference.contract import ErrorCode
 

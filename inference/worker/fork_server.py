@@ -43,8 +43,9 @@ PRELOADED = (
     "inference.worker.app",
     "inference.worker.lifecycle",
     "inference.engine.engine",
-    "inference.engine.native.backend",
-    "inference.engine.native.choice",
+    "inference.engine.backend_choice",
+    "inference.engine.native.dtype_choice",
+    "inference.engine.native.native_backend",
     "transformers",
 )
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)

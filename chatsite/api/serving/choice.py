@@ -10,7 +10,15 @@ from chatsite.api.serving.reasoning import Split
 from chatsite.generation.figures import figures_of
 from chatsite.generation.transcript import Transcript
 from inference import client
-from inference.contract import Delta, Event, FinishReason, GenerationRequest, Result, TokenLogprobs
+from inference.contract import (
+    Delta,
+    Event,
+    FinishReason,
+    GenerationRequest,
+    Result,
+    TokenLogprobs,
+    is_end_token,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +126,17 @@ class Choice:
             self._held = []
             if self._shows_stop:
                 piece.content += result.stop_string
-        elif self._held and has_stopped and self._is_end(self._held[-1].id):
+        elif (
+            self._held
+            and has_stopped
+            and is_end_token(self._held[-1].id, self.request.sampling, self.text.eos_token_ids)
+        ):
             last = self._held.pop().id
             piece.hidden = [last]
             if last in self.request.sampling.stop_token_ids:
                 piece.stop_reason = last
             if self._shows_stop:
                 piece.content += self._spelled(last)
-
-    def _is_end(self, token_id: int) -> bool:
-        sampling = self.request.sampling
-        if token_id in sampling.stop_token_ids:
-            return True
-        return token_id in self.text.eos_token_ids and not sampling.ignore_eos
 
     def _spelled(self, token_id: int) -> str:
         pieces = self.text.vocabulary.pieces
@@ -163,7 +169,7 @@ class Choice:
         return self.result.cached_tokens if self.result else 0
 
     def timings(self) -> ChoiceTimings:
-        """This site's own figures, by the arithmetic of the records (measures.md)."""
+        """This site's own figures, by the arithmetic of the records (docs/measures.md)."""
         figures = figures_of(self.request.received, self.transcript.timelines)
 
         def ms(value: float | None) -> float | None:

@@ -192,9 +192,7 @@ def _run(
             source="api",
             # The same for all choices of a prompt: the first brings it.
             echo_logprobs=max(scored) if scored and index % n == 0 else None,
-            response_schema=form.schema if form else None,
-            response_regex=form.regex if form else None,
-            response_grammar=form.grammar if form else None,
+            constraint=form.constraint if form else None,
             cache_salt=body.cache_salt or "",
         )
         choices.append(

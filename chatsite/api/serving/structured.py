@@ -14,18 +14,17 @@ from chatsite.api.schemas.common import (
     ResponseJsonObject,
     ResponseJsonSchema,
 )
+from inference.contract import Constraint
 
 ANY_OBJECT = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`param` is where the caller wrote it; one of the others says what the answer must follow."""
+    """What the answer must follow, and `param`, where the caller wrote it."""
 
     param: str
-    schema: str | None = None
-    regex: str | None = None
-    grammar: str | None = None
+    constraint: Constraint
 
 
 def form_of(body: GenerationBody) -> Form | None:
@@ -35,11 +34,11 @@ def form_of(body: GenerationBody) -> Form | None:
         schema = asked.json_schema.schema_
         return _json("response_format", schema if schema is not None else {})
     if isinstance(asked, ResponseJsonObject):
-        return Form("response_format", schema=ANY_OBJECT)
+        return Form("response_format", Constraint("schema", ANY_OBJECT))
     if body.structured_outputs is not None:
         inner = body.structured_outputs
         if inner.json_object:
-            return Form("structured_outputs.json_object", schema=ANY_OBJECT)
+            return Form("structured_outputs.json_object", Constraint("schema", ANY_OBJECT))
         return _form("structured_outputs.", inner.json_, inner.regex, inner.choice, inner.grammar)
     return _form(
         "guided_", body.guided_json, body.guided_regex, body.guided_choice, body.guided_grammar
@@ -56,16 +55,17 @@ def _form(
     if schema is not None:
         return _json(prefix + "json", schema)
     if regex is not None:
-        return Form(prefix + "regex", regex=regex)
+        return Form(prefix + "regex", Constraint("regex", regex))
     if choice is not None:
         return _one_of(prefix + "choice", choice)
-    return None if grammar is None else Form(prefix + "grammar", grammar=grammar)
+    return None if grammar is None else Form(prefix + "grammar", Constraint("grammar", grammar))
 
 
 def _json(param: str, schema: Mapping[str, Any] | str) -> Form:
     if isinstance(schema, str):
         schema = _parsed(param, schema)
-    return Form(param, schema=_bounded(param, json.dumps(schema, separators=(",", ":"))))
+    text = json.dumps(schema, separators=(",", ":"))
+    return Form(param, Constraint("schema", _bounded(param, text)))
 
 
 def _parsed(param: str, text: str) -> dict[str, Any]:
@@ -81,7 +81,8 @@ def _parsed(param: str, text: str) -> dict[str, Any]:
 
 def _one_of(param: str, choice: Sequence[str]) -> Form:
     """A grammar in Lark's notation, whose strings are JSON's."""
-    return Form(param, grammar=_bounded(param, "start: " + " | ".join(map(json.dumps, choice))))
+    text = "start: " + " | ".join(map(json.dumps, choice))
+    return Form(param, Constraint("grammar", _bounded(param, text)))
 
 
 def _bounded(param: str, text: str) -> str:

@@ -104,6 +104,5 @@ def test_it_does_not_go_on_when_nobody_wants_it(
 
 def test_continuing_what_goes_on_already_changes_nothing(lost: Message, alice: User) -> None:
     Message.objects.filter(pk=lost.pk).update(state="running", finish_reason="")
-    accepted = actions.continue_answer(alice, client_id=uuid.uuid4(), message_id=lost.pk)
+    accepted = actions.continue_answer(alice, request_id=uuid.uuid4(), message_id=lost.pk)
     assert [message.pk for message in accepted.messages] == [lost.pk]
-    assert not accepted.is_new

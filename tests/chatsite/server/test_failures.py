@@ -12,8 +12,9 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connection
 from django.test import Client, override_settings
 
+from chatsite import disk_space
 from chatsite.errors import ChatError, of_machine_error
-from chatsite.server import disk_space, health
+from chatsite.server import health
 from tests.support.redis import RedisServer
 
 
