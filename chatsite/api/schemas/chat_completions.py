@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from chatsite.api.schemas.common import (
@@ -12,6 +12,8 @@ from chatsite.api.schemas.common import (
     GenerationBody,
     Nothing,
     TemplateVariables,
+    missing,
+    nothing_inside,
     together,
 )
 from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
@@ -19,25 +21,74 @@ from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopRea
 MAX_MESSAGES = 4096
 
 
-class TextPart(Body):
+class Lenient(Body):
+    """Whatever else a client sends along is ignored: none of it changes the answer."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class TextPart(Lenient):
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(Body):
-    """One turn. Text only: images, audio and tool calls aren't served."""
+class RefusalPart(Lenient):
+    type: Literal["refusal"]
+    refusal: str
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
-    name: str | None = Field(default=None, max_length=64, description="Taken and ignored.")
-    refusal: None = None
-    audio: None = None
-    annotations: list[Any] | None = Field(default=None, description="Taken and ignored.")
-    tool_calls: Nothing | None = None
-    function_call: None = None
-    reasoning_content: str | None = Field(
-        default=None, description="Of an earlier answer; left out."
-    )
+
+ContentPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
+class CalledFunction(Lenient):
+    name: str
+    arguments: str | dict[str, Any] | None = Field(default=None, description="JSON, or an object.")
+
+
+class CustomCall(Lenient):
+    name: str
+    input: str = ""
+
+
+class ToolCall(Lenient):
+    """A call in an earlier answer."""
+
+    id: str | None = None
+    type: Literal["function", "custom"] | None = None
+    function: CalledFunction | None = None
+    custom: CustomCall | None = None
+
+    @model_validator(mode="after")
+    def _calls_something(self) -> Self:
+        if self.function is None and self.custom is None:
+            raise missing("function")
+        return self
+
+
+class ChatMessage(Lenient):
+    """One turn. Text only: images and audio aren't served.
+
+    `content` may be null or absent where a turn has none: an answer that called tools or was
+    refused, and a tool that gave nothing back.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | Annotated[list[ContentPart], Field(fail_fast=True)] | None = None
+    refusal: str | None = Field(default=None, description="Stands in for an absent content.")
+    tool_calls: list[ToolCall] | None = None
+    function_call: CalledFunction | None = Field(default=None, description="The older form.")
+    tool_call_id: str | None = None
+    name: str | None = Field(default=None, description="Of a tool; ignored elsewhere.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.role in ("assistant", "tool", "function"):
+            return self
+        if "content" not in self.model_fields_set:
+            raise missing("content")
+        if self.content is None or self.content == []:
+            raise nothing_inside("content", self.content)
+        return self
 
 
 def check_endings(add_generation_prompt: bool | None, continue_final_message: bool | None) -> None:

@@ -17,6 +17,8 @@ from inference.contract import SamplingParams
 MAX_CHOICES = 128
 INT64 = 2**63
 FIELDS_TOGETHER = "fields_together"
+MISSING_INSIDE = "missing_inside"
+NOTHING_INSIDE = "nothing_inside"
 
 StopString = Annotated[
     str, StringConstraints(min_length=1, max_length=SamplingParams.MAX_STOP_CHARS)
@@ -49,6 +51,16 @@ class Body(BaseModel):
 def together(param: str, message: str) -> PydanticCustomError:
     """A fault that shows only when fields are looked at together; `param` is the one to name."""
     return PydanticCustomError(FIELDS_TOGETHER, "{message}", {"param": param, "message": message})
+
+
+def missing(field: str) -> PydanticCustomError:
+    """A field that this object needs, as its other fields are."""
+    return PydanticCustomError(MISSING_INSIDE, "missing", {"field": field})
+
+
+def nothing_inside(field: str, value: list[Any] | None) -> PydanticCustomError:
+    """A field of this object, named as its other fields are, that holds null or an empty array."""
+    return PydanticCustomError(NOTHING_INSIDE, "nothing", {"field": field, "value": value})
 
 
 class StreamOptions(Body):

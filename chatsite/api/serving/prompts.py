@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pydantic_core
+
 from chatsite.api.http.error_responses import ApiError, unavailable
-from chatsite.api.schemas.chat_completions import ChatMessage
+from chatsite.api.schemas.chat_completions import CalledFunction, ChatMessage, CustomCall, TextPart
 from chatsite.api.schemas.common import GenerationBody
 from chatsite.catalog.models import LanguageModel
 from inference import client
@@ -15,21 +17,60 @@ from inference import client
 Prompt = str | list[int]
 
 
-def turns_of(messages: Sequence[ChatMessage], *, system_prompt: str = "") -> list[dict[str, str]]:
+def turns_of(messages: Sequence[ChatMessage], *, system_prompt: str = "") -> list[dict[str, Any]]:
     """Chat turns for the template. The model's own system prompt stands in where none is given."""
-    turns = [{"role": message.role, "content": _text_of(message)} for message in messages]
-    if system_prompt and not any(turn["role"] in ("system", "developer") for turn in turns):
+    turns = [_turn_of(message) for message in messages]
+    if system_prompt and not any(turn["role"] == "system" for turn in turns):
         turns.insert(0, {"role": "system", "content": system_prompt})
-    for turn in turns:
-        if turn["role"] == "developer":
-            turn["role"] = "system"
     return turns
+
+
+ROLES = {"developer": "system", "function": "tool"}  # what the templates call them
+
+
+def _turn_of(message: ChatMessage) -> dict[str, Any]:
+    role = ROLES.get(message.role, message.role)
+    turn: dict[str, Any] = {"role": role, "content": _text_of(message)}
+    if role == "assistant" and (calls := _calls_of(message)):
+        turn["tool_calls"] = calls
+    if role == "tool":
+        turn |= {"tool_call_id": message.tool_call_id, "name": message.name}
+    return turn
+
+
+def _calls_of(message: ChatMessage) -> list[dict[str, Any]]:
+    """The turn's tool calls as templates read them: arguments as an object where they are one."""
+    calls = [_call(call.function or call.custom, call.id) for call in message.tool_calls or ()]
+    if message.function_call is not None:
+        calls.append(_call(message.function_call, None))
+    return calls
+
+
+def _call(called: CalledFunction | CustomCall | None, call_id: str | None) -> dict[str, Any]:
+    if called is None:
+        raise ValueError("a call without a function")
+    given = called.input if isinstance(called, CustomCall) else called.arguments or {}
+    if isinstance(given, str):
+        given = _object_of(given)
+    function = {"name": called.name, "arguments": given}
+    return {"id": call_id or "", "type": "function", "function": function}
+
+
+def _object_of(text: str) -> dict[str, Any] | str:
+    """The JSON object that this is, or the text itself."""
+    try:
+        found = pydantic_core.from_json(text, allow_inf_nan=False)  # bounds the depth, too
+    except ValueError:
+        return text
+    return found if isinstance(found, dict) else text
 
 
 def _text_of(message: ChatMessage) -> str:
     if isinstance(message.content, str):
         return message.content
-    return "\n".join(part.text for part in message.content)
+    parts = message.content or ()
+    texts = [part.text if isinstance(part, TextPart) else part.refusal for part in parts]
+    return "\n".join(texts) if texts else message.refusal or ""
 
 
 def chat_tokens(
@@ -43,7 +84,8 @@ def chat_tokens(
 
     Raises ApiError when the chat template refuses it.
     """
-    _refuse_hopeless(text, sum(len(turn["content"]) for turn in turns), "messages")
+    chars = sum(len(turn["content"]) + len(str(turn.get("tool_calls", ""))) for turn in turns)
+    _refuse_hopeless(text, chars, "messages")
     try:
         return tuple(text.render(turns, variables=variables, **ending))
     except (client.BadMessage, client.TemplateFailed) as error:
