@@ -85,12 +85,24 @@ class ResponseText(Body):
 
 
 class ResponseJsonObject(Body):
+    """Any JSON object, or with `schema`, as llama.cpp has it, one that follows the schema."""
+
     type: Literal["json_object"]
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
 
 class ResponseJsonSchema(Body):
+    """A schema with its name, as OpenAI has it, or alone, as llama.cpp has it."""
+
     type: Literal["json_schema"]
-    json_schema: JsonSchema
+    json_schema: JsonSchema | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        if self.json_schema is None and self.schema_ is None:
+            raise missing("json_schema")
+        return self
 
 
 ResponseFormat = Annotated[
