@@ -205,6 +205,9 @@ API_MAX_BODY_BYTES = env.whole_number("API_MAX_BODY_BYTES", 8_000_000, low=1000)
 API_MAX_UNFINISHED = env.whole_number(
     "API_MAX_UNFINISHED", 256, low=1
 )  # of one owner's keys together
+API_CORS_ORIGINS = [  # pages of these sites may call the API; "*": of any
+    origin.lower().rstrip("/") for origin in env.words("API_CORS_ORIGINS", [])
+]
 API_HEARTBEAT_S = env.whole_number("API_HEARTBEAT_S", 10, low=1)  # a stream is silent no longer
 DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
 MAX_BODY_S = env.whole_number("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then

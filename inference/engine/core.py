@@ -211,7 +211,8 @@ class Core:
         limit = self.served.context_length
         if not request.prompt_token_ids:
             return ErrorCode.EMPTY_PROMPT, "The prompt has no tokens."
-        if len(tokens) >= limit:
+        is_scored_alone = request.echo_logprobs is not None and request.sampling.max_tokens == 1
+        if len(tokens) > (limit if is_scored_alone else limit - 1):
             return (
                 ErrorCode.PROMPT_TOO_LONG,
                 f"The prompt has {len(tokens)} tokens; the context holds {limit}, answer included.",

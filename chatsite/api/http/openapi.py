@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from chatsite.api.http.endpoints import Endpoint
+from chatsite.api.http.error_responses import not_allowed
 from chatsite.api.schemas.replies import Error
 
 PROBLEMS = {
@@ -30,7 +31,7 @@ PROBLEMS = {
 }
 GENERATES_ONLY = (403, 429)
 OF_A_BODY = (408, 413, 415)
-View = Callable[[HttpRequest], Coroutine[Any, Any, JsonResponse]]
+View = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]
 REF = "#/components/schemas/{model}"
 
 
@@ -120,7 +121,9 @@ def view_of(endpoints: list[Endpoint]) -> View:
     """GET /v1/openapi.json for these endpoints: no key needed; there is nothing secret in it."""
     document = functools.cache(partial(description, endpoints))  # made when first asked for
 
-    async def view(request: HttpRequest) -> JsonResponse:
+    async def view(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return not_allowed(request.method or "", request.path, "GET, HEAD").response()
         return JsonResponse(document())
 
     return view

@@ -7,14 +7,15 @@ from typing import Annotated, Any, Literal, NotRequired, Self
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
-from chatsite.api.schemas.common import (
+from chatsite.api.schemas.body import (
     Body,
-    GenerationBody,
-    Nothing,
-    TemplateVariables,
     missing,
     nothing_inside,
     together,
+)
+from chatsite.api.schemas.common import (
+    GenerationBody,
+    TemplateVariables,
 )
 from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
 
@@ -136,11 +137,13 @@ class ChatBody(GenerationBody):
     documents: None = None
 
     # OpenAI's, of which only the value without effect can be had
-    tools: Nothing | None = None
-    tool_choice: Literal["none", "auto"] | None = None
+    tools: list[dict[str, Any]] | None = Field(
+        default=None, description="Not served yet: taken only with a `tool_choice` of none."
+    )
+    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = Field(default=None, description="Taken and ignored.")
-    functions: Nothing | None = None
-    function_call: Literal["none", "auto"] | None = None
+    functions: list[dict[str, Any]] | None = Field(default=None, description="Older `tools`.")
+    function_call: Literal["none", "auto"] | dict[str, Any] | None = None
     modalities: list[Literal["text"]] | None = None
     audio: None = None
     prediction: None = None
@@ -149,6 +152,20 @@ class ChatBody(GenerationBody):
         default=None, description="Given to the chat template, which may use it."
     )
     verbosity: Literal["low", "medium", "high"] | None = Field(default=None, description="Ignored.")
+
+    @model_validator(mode="after")
+    def _calls_no_tools(self) -> Self:
+        for names in (("tools", "tool_choice"), ("functions", "function_call")):
+            offered, choice = (getattr(self, name) for name in names)
+            if choice == "none":
+                continue
+            if offered or choice not in (None, "auto"):
+                raise together(
+                    names[0] if offered else names[1],
+                    f"Tools aren't served yet: leave '{names[0]}' out, or send '{names[1]}' as "
+                    f"'none'.",
+                )
+        return self
 
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> ChatBody:

@@ -6,7 +6,9 @@ import time
 from typing import Any, Protocol
 
 from chatsite.api.schemas.chat_completions import AnswerMessage, ChatBody, ChatLogprobs, Delta
-from chatsite.api.schemas.common import GenerationBody
+from chatsite.api.schemas.common import (
+    GenerationBody,
+)
 from chatsite.api.schemas.replies import PromptLogprobs
 from chatsite.api.schemas.text_completions import CompletionBody, Logprobs
 from chatsite.api.serving.choice import AnswerToken, Choice, Piece

@@ -8,9 +8,12 @@ from typing import Any
 
 import pydantic_core
 
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError, unavailable
 from chatsite.api.schemas.chat_completions import CalledFunction, ChatMessage, CustomCall, TextPart
-from chatsite.api.schemas.common import GenerationBody
+from chatsite.api.schemas.common import (
+    GenerationBody,
+)
 from chatsite.catalog.models import LanguageModel
 from inference import client
 
@@ -89,7 +92,7 @@ def chat_tokens(
     try:
         return tuple(text.render(turns, variables=variables, **ending))
     except (client.BadMessage, client.TemplateFailed) as error:
-        raise ApiError(400, str(error), param="messages", code="invalid_value") from error
+        raise ApiError(400, str(error), param="messages", code=ApiCode.INVALID_VALUE) from error
 
 
 def prompt_tokens(
@@ -100,14 +103,16 @@ def prompt_tokens(
         _refuse_hopeless(text, len(prompt), "prompt")
         tokens = tuple(raw_tokens(text, prompt, add_special_tokens=add_special_tokens))
         if not tokens:
-            raise ApiError(400, "Invalid 'prompt': it has no token.", param="prompt", code="empty")
+            raise ApiError(
+                400, "Invalid 'prompt': it has no token.", param="prompt", code=ApiCode.EMPTY_PROMPT
+            )
         return tokens
     if (highest := max(prompt)) >= text.vocab_size:
         message = (
             f"Invalid 'prompt': token id {highest} is not in the vocabulary. Expected ids from 0 "
             f"to {text.vocab_size - 1}."
         )
-        raise ApiError(400, message, param="prompt", code="invalid_value")
+        raise ApiError(400, message, param="prompt", code=ApiCode.INVALID_VALUE)
     return tuple(prompt)
 
 
@@ -127,7 +132,7 @@ class Truncation:
                 f"has room for beside the completion, but got {keep} instead."
             )
             raise ApiError(
-                400, text, param="truncate_prompt_tokens", code="integer_above_max_value"
+                400, text, param="truncate_prompt_tokens", code=ApiCode.INTEGER_ABOVE_MAX
             )
         return tokens[-keep:] if self.is_left else tokens[:keep]
 
@@ -155,14 +160,17 @@ def split_prompts(prompt: Any) -> list[Prompt]:
 def room_for_answer(
     context_length: int, prompt_length: int, max_tokens: int | None, *, what: str
 ) -> int:
-    """How many tokens the answer may have. Raises ApiError 400 with the numbers when too many."""
-    if prompt_length >= context_length:
+    """How many tokens the answer may have. Raises ApiError 400 with the numbers when too many.
+
+    A prompt may fill the context if no answer is asked for (`max_tokens` 0).
+    """
+    room = context_length - prompt_length
+    if room < 0 or (room == 0 and max_tokens != 0):
         raise too_long(
             f"This model's maximum context length is {context_length} tokens. However, your "
             f"{what} resulted in {prompt_length} tokens. Please reduce the length of the {what}.",
             what,
         )
-    room = context_length - prompt_length
     if max_tokens is None:
         return room
     if max_tokens > room:
@@ -177,7 +185,7 @@ def room_for_answer(
 
 
 def too_long(message: str, param: str) -> ApiError:
-    return ApiError(400, message, param=param, code="context_length_exceeded")
+    return ApiError(400, message, param=param, code=ApiCode.CONTEXT_LENGTH_EXCEEDED)
 
 
 def _refuse_hopeless(text: client.TextModel, chars: int, what: str) -> None:
@@ -196,4 +204,4 @@ def text_of_model(model: LanguageModel) -> client.TextModel:
     try:
         return client.load_text(model.slug)
     except client.ClientError as error:
-        raise unavailable(str(error), code="model_unreadable") from error
+        raise unavailable(str(error), code=ApiCode.MODEL_UNREADABLE) from error

@@ -9,10 +9,13 @@ from typing import Any
 
 import pydantic_core
 
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.schemas.common import (
-    MAX_GRAMMAR_CHARS,
     GenerationBody,
+)
+from chatsite.api.schemas.forms import (
+    MAX_GRAMMAR_CHARS,
     ResponseJsonObject,
     ResponseJsonSchema,
 )
@@ -92,7 +95,7 @@ def _parsed(param: str, text: str) -> dict[str, Any]:
         schema = None
     if not isinstance(schema, dict):
         message = f"Invalid '{param}': the JSON schema must be an object."
-        raise ApiError(400, message, param=param, code="invalid_json_schema")
+        raise ApiError(400, message, param=param, code=ApiCode.INVALID_JSON_SCHEMA)
     return schema
 
 
@@ -107,5 +110,5 @@ def _bounded(param: str, text: str) -> str:
             f"Invalid '{param}': too long. Expected at most {MAX_GRAMMAR_CHARS:,} characters, but "
             f"got {len(text):,} instead."
         )
-        raise ApiError(400, message, param=param, code="string_above_max_length")
+        raise ApiError(400, message, param=param, code=ApiCode.STRING_ABOVE_MAX)
     return text

@@ -62,8 +62,17 @@ def told(body: Any, kind: type = ChatBody) -> ApiError:
         ({"response_format": {"type": "x"}}, "response_format.type", "invalid_value", "'text'"),
         ({"logit_bias": {"5": 101}}, "logit_bias.5", "integer_above_max_value", "<= 100"),
         ({"top_logprobs": 3}, "top_logprobs", "invalid_value", "'logprobs' must be true"),
+        ({"tools": [{}]}, "tools", "invalid_value", "Tools aren't served yet: leave 'tools' out"),
+        ({"tools": [{}], "tool_choice": "auto"}, "tools", "invalid_value", "Tools aren't served yet"),
+        ({"tool_choice": "required"}, "tool_choice", "invalid_value", "Tools aren't served yet"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice",
+         "invalid_value", "Tools aren't served yet"),
+        ({"functions": [{}], "function_call": "auto"}, "functions", "invalid_value", "'functions'"),
+        ({"stop": ""}, "stop", "empty_string", "Invalid 'stop': empty string"),
+        ({"stop": ["a", ""]}, "stop[1]", "empty_string", "Invalid 'stop[1]': empty string"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema",
+         "missing_required_parameter", "Missing"),
         ({"use_beam_search": True}, "use_beam_search", "invalid_value", "are: false"),
-        ({"tools": [{}]}, "tools", "array_above_max_length", "maximum length 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_range(more, param, code, words):
@@ -84,6 +93,19 @@ def test_unknown_arguments_are_refused_as_openai_does():
 
 def test_a_body_that_is_no_object_is_refused():
     assert "expected an object, but got an array" in told([]).message
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "function"}], "tool_choice": "none"},
+        {"functions": [{}], "function_call": "none"},
+        {"tools": [], "tool_choice": "auto"},
+        {"tool_choice": "none"},
+    ],
+)
+def test_tools_that_may_not_be_called_change_nothing(more):
+    assert ChatBody.model_validate(CHAT | more).messages[0].content == "hi"
 
 
 @pytest.mark.parametrize("prompt", ["a", [1, 2], ["a", "b"], [[1], [2, 3]]])
