@@ -27,7 +27,7 @@ PROBLEMS = {
     415: "The body isn't JSON.",
     429: "Over the key's quota; see Retry-After.",
     500: "The answer could not be made.",
-    503: "No worker serves the model, or the queue is full or away; see Retry-After.",
+    503: "The model, the queue or the database can't serve just now; see Retry-After.",
 }
 GENERATES_ONLY = (403, 429)
 OF_A_BODY = (408, 413, 415)
