@@ -3,10 +3,10 @@
     python bench/engine.py [--only NAMES] [--streams 1,4,8,16,32] [--rounds 3] [--json FILE]
 
 Each engine runs in a process and an environment of its own (`make bench-peers`); all are loaded at
-once and take turns, wave by wave, the others being stopped (SIGSTOP) meanwhile, so that a machine
-that slows down slows all of them. A wave is so many prompts at once, the same for all engines,
+once and take turns, batch by batch, the others being stopped (SIGSTOP) meanwhile, so that a machine
+that slows down slows all of them. A batch is so many prompts at once, the same for all engines,
 greedy, of exactly --max-tokens tokens each, without reuse of prefixes. Figures are those of
-inference/command/waves.py.
+inference/command/closed_loop.py.
 
 The default model's weights come from a Q4_1 file. llama.cpp's Q4_1 is that file; its Q4_0 and Q8_0
 are requantised from it, the other engines' weights dequantised from it and packed again. So this
@@ -32,13 +32,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.peers.process import ROOT, Entry, Peer
 from inference.command.bench import read_prompts
-from inference.command.session import find_model, say
-from inference.command.waves import Wave, figures
+from inference.command.closed_loop import Batch, figures
+from inference.command.session import find_model, print_status
 from inference.text import DEFAULT_SLUG, load_text
 
 KEPT = ROOT / "var" / "bench"
 WAVES = {1: 4, 4: 2}
-"""Waves per round at narrow widths, where one wave is few tokens; one at all others."""
+"""Batches per round at narrow widths, where one batch is few tokens; one at all others."""
 
 
 def entries(model: Path, gguf: Path | None) -> list[Entry]:
@@ -66,9 +66,9 @@ def entries(model: Path, gguf: Path | None) -> list[Entry]:
 
 def measure(
     peers: list[Peer], prompts: list[list[int]], options: argparse.Namespace
-) -> dict[str, dict[int, list[Wave]]]:
-    """Run all rounds; name → width → waves."""
-    found: dict[str, dict[int, list[Wave]]] = defaultdict(lambda: defaultdict(list))
+) -> dict[str, dict[int, list[Batch]]]:
+    """Run all rounds; name → width → batches."""
+    found: dict[str, dict[int, list[Batch]]] = defaultdict(lambda: defaultdict(list))
     for turn in range(options.rounds):
         for streams in options.streams:
             count = WAVES.get(streams, 1)
@@ -80,9 +80,9 @@ def measure(
             shift = turn % len(peers)
             for peer in peers[shift:] + peers[:shift]:
                 with peer.turn(prompts[0]):
-                    waves = [peer.wave(wave, options.max_tokens) for wave in asked]
-                found[peer.name][streams] += waves
-        say(f"round {turn + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}")
+                    batches = [peer.batch(batch, options.max_tokens) for batch in asked]
+                found[peer.name][streams] += batches
+        print_status(f"round {turn + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}")
     return found
 
 
@@ -192,19 +192,19 @@ def main() -> int:
             if options.only and not any(part in entry.name for part in options.only.split(",")):
                 continue
             if not entry.python.exists():
-                say(f"{entry.name} is left out: `make bench-peers` installs it.")
+                print_status(f"{entry.name} is left out: `make bench-peers` installs it.")
                 continue
             slug = entry.name.replace(" ", "-")
             peer = Peer(entry, KEPT / f"{slug}.log")
             peers.append(peer)
             peer.settle(prompts, max(options.streams))
-        waves = measure(peers, prompts, options)
+        batches = measure(peers, prompts, options)
     finally:
         for peer in peers:
             peer.close()
     measured = {
         name: {width: figures(found) for width, found in by_width.items()}
-        for name, by_width in waves.items()
+        for name, by_width in batches.items()
     }
     if options.json:
         record = {

@@ -55,7 +55,7 @@ class Asker:
 
     def ask(self, prompt: list[int], max_tokens: int) -> str:
         self._count += 1
-        sampling: dict[str, Any] = {"temperature": 0.0, "ignore_eos": True}
+        sampling: dict[str, Any] = {"temperature": 0.0, "ignore_eos": True, "seed": 0}
         self.engine.submit(
             GenerationRequest(
                 request_id=str(self._count),

@@ -29,7 +29,7 @@ from inference.contract import GenerationRequest, SamplingParams, Stamp
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.engine import SWITCH_INTERVAL_S
-from inference.engine.loading import folder_source
+from inference.engine.loader import folder_loader
 from inference.engine.model_runner import ModelRunner
 from inference.text import DEFAULT_SLUG, load_text, model_folder
 
@@ -81,7 +81,7 @@ def timed_steps(
     while core.active:
         inside, begin = 0.0, time.perf_counter()
         core.step()
-        core.records.clear()  # what they say is told beside the next step
+        core.records.clear()  # their events are made beside the next step
         step = time.perf_counter() - begin
         decoding = sum(1 for active in core.scheduler.running if active.num_answer > 2)
         if decoding == width:
@@ -129,9 +129,9 @@ def main() -> None:
     config = EngineConfig(
         model_dir=options.model, dtype=options.dtype, backend=options.backend, prefix_cache=False
     )
-    source = folder_source(options.model)
-    runner = ModelRunner(config, load=source.load_model)
-    core = Core(config, runner, source.load_text())
+    loader = folder_loader(options.model)
+    runner = ModelRunner(config, load=loader.load_model)
+    core = Core(config, runner, loader.load_text())
     print(f"{runner.backend.name}, {runner.threads} threads")
     text = load_text(options.model)
     prompts = [text.render([{"role": "user", "content": line}]) for line in QUESTIONS]

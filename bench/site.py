@@ -182,7 +182,8 @@ class Site:
             max_size=None,
         ) as ws:
             json.loads(await ws.recv())
-            frame = {"type": "send", "client_id": str(uuid.uuid4()), "text": question}
+            ids = {name: str(uuid.uuid4()) for name in ("question", "answer", "request")}
+            frame = {"type": "send", **ids, "text": question}
             stream.sent_ns = time.monotonic_ns()
             await ws.send(json.dumps(frame))
             while True:

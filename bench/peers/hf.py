@@ -1,6 +1,6 @@
 """transformers: `hf.py MODEL_FOLDER generate|continuous float32|bfloat16`.
 
-`generate` pads a wave's prompts on the left and runs them as one batch; `continuous` is
+`generate` pads a batch's prompts on the left and runs them together; `continuous` is
 transformers' own continuous batching over pages, without sharing of prefixes.
 """
 
@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from protocol import Times, Wave, reserve_stdout, serve
+from protocol import Batch, Times, reserve_stdout, serve
 
 PIPE = reserve_stdout()
 
@@ -35,8 +35,8 @@ class Clock(StoppingCriteria):
         return torch.zeros(len(input_ids), dtype=torch.bool)
 
 
-def generate(model: Any) -> Wave:
-    def wave(prompts: list[list[int]], max_tokens: int) -> Times:
+def generate(model: Any) -> Batch:
+    def batch(prompts: list[list[int]], max_tokens: int) -> Times:
         width = max(map(len, prompts))
         ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
@@ -54,10 +54,10 @@ def generate(model: Any) -> Wave:
             )
         return [(len(clock.readings), clock.readings[0], clock.readings[-1]) for _ in prompts]
 
-    return wave
+    return batch
 
 
-def continuous(model: Any) -> Wave:
+def continuous(model: Any) -> Batch:
     config = GenerationConfig(do_sample=False, max_new_tokens=64, eos_token_id=-1, pad_token_id=0)
     manager = model.init_continuous_batching(
         generation_config=config,
@@ -67,7 +67,7 @@ def continuous(model: Any) -> Wave:
     )
     manager.start()
 
-    def wave(prompts: list[list[int]], max_tokens: int) -> Times:
+    def batch(prompts: list[list[int]], max_tokens: int) -> Times:
         ids = manager.add_requests(
             inputs=prompts, max_new_tokens=max_tokens, record_timestamps=True
         )
@@ -82,7 +82,7 @@ def continuous(model: Any) -> Wave:
                 raise RuntimeError("transformers' continuous batching has stopped")
         return [(len(found[i]), found[i][0], found[i][-1]) for i in ids]
 
-    return wave
+    return batch
 
 
 def main(folder: str, way: str, dtype: str) -> None:

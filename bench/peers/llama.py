@@ -57,7 +57,7 @@ class Llama:
         self.sampler = ll.llama_sampler_init_greedy()
         self.batch = ll.llama_batch_init(BATCH, 0, 1)
 
-    def wave(self, prompts: list[list[int]], max_tokens: int) -> Times:
+    def batch(self, prompts: list[list[int]], max_tokens: int) -> Times:
         memory = ll.llama_get_memory(self.context)
         for stream in range(STREAMS):
             ll.llama_memory_seq_rm(memory, stream, -1, -1)
@@ -99,7 +99,7 @@ class Llama:
 def main(file: str, folder: str, kind: str = "") -> None:
     path = requantised(Path(file), kind, Path(folder)) if kind else Path(file)
     llama = Llama(path, unified=os.environ.get("LLAMA_UNIFIED") == "1")
-    serve(PIPE, f"llama-cpp-python {ll.__version__}", llama.wave)
+    serve(PIPE, f"llama-cpp-python {ll.__version__}", llama.batch)
 
 
 if __name__ == "__main__":

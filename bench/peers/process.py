@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.command.session import say
-from inference.command.waves import Answered, Wave
+from inference.command.closed_loop import Batch, StreamResult
+from inference.command.session import print_status
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "bench" / "peers"
@@ -56,30 +56,31 @@ class Peer:
         )
         begin = time.monotonic()
         self.version = str(json.loads(self._line())["name"])
-        say(f"{self.name}: {self.version}, ready in {time.monotonic() - begin:.0f} s")
+        print_status(f"{self.name}: {self.version}, ready in {time.monotonic() - begin:.0f} s")
 
-    def wave(self, prompts: list[list[int]], max_tokens: int) -> Wave:
+    def batch(self, prompts: list[list[int]], max_tokens: int) -> Batch:
         """Ask these prompts at once."""
         assert self._process.stdin is not None
         print(json.dumps({"prompts": prompts, "max_tokens": max_tokens}), file=self._process.stdin)
         self._process.stdin.flush()
         answers = json.loads(self._line())
         return [
-            Answered(len(prompt), *answer) for prompt, answer in zip(prompts, answers, strict=True)
+            StreamResult(len(prompt), *answer)
+            for prompt, answer in zip(prompts, answers, strict=True)
         ]
 
     def settle(self, prompts: list[list[int]], streams: int) -> None:
-        """Run what a first wave costs more, narrow and wide, then stop until the first turn."""
-        self.wave(prompts[:1], 4)
-        self.wave((prompts * streams)[:streams], 4)
+        """Run what a first batch costs more, narrow and wide, then stop until the first turn."""
+        self.batch(prompts[:1], 4)
+        self.batch((prompts * streams)[:streams], 4)
         self._signal(signal.SIGSTOP)
 
     @contextlib.contextmanager
     def turn(self, warm_up: list[int]) -> Iterator[None]:
-        """Let it run, after a short wave that brings its weights back into the caches."""
+        """Let it run, after a short batch that brings its weights back into the caches."""
         self._signal(signal.SIGCONT)
         try:
-            self.wave([warm_up], 4)
+            self.batch([warm_up], 4)
             yield
         finally:
             self._signal(signal.SIGSTOP)

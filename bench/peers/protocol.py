@@ -1,7 +1,7 @@
-"""How bench/engine.py talks with an engine's process: one JSON line each way per wave.
+"""How bench/engine.py talks with an engine's process: one JSON line each way per batch.
 
 In: {"prompts": [[token ids]…], "max_tokens": n}. Out: one [completion tokens, first token, last
-token] per prompt, times in seconds since the wave was read. Standard library alone, because every
+token] per prompt, times in seconds since the batch was read. Standard library alone, because every
 peer has an environment of its own.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 Times = list[tuple[int, float, float]]
 """Per prompt: completion tokens, and the clock's readings at the first and the last of them."""
 
-Wave = Callable[[list[list[int]], int], Times]
+Batch = Callable[[list[list[int]], int], Times]
 
 
 def reserve_stdout() -> int:
@@ -26,13 +26,13 @@ def reserve_stdout() -> int:
     return pipe
 
 
-def serve(pipe: int, name: str, wave: Wave) -> None:
-    """Announce `name`, then run waves until the parent closes the pipe."""
+def serve(pipe: int, name: str, batch: Batch) -> None:
+    """Announce `name`, then run batches until the parent closes the pipe."""
     with os.fdopen(pipe, "w") as out:
         print(json.dumps({"name": name}), file=out, flush=True)
         for line in sys.stdin:
             request = json.loads(line)
             begin = time.perf_counter()
-            times = wave(request["prompts"], request["max_tokens"])
+            times = batch(request["prompts"], request["max_tokens"])
             answer = [[count, first - begin, last - begin] for count, first, last in times]
             print(json.dumps(answer), file=out, flush=True)

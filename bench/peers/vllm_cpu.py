@@ -32,7 +32,7 @@ def main(folder: str, dtype: str) -> None:
     engine: Any = llm.llm_engine
     numbers = iter(range(1 << 62))
 
-    def wave(prompts: list[list[int]], max_tokens: int) -> Times:
+    def batch(prompts: list[list[int]], max_tokens: int) -> Times:
         params = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)
         ids = [str(next(numbers)) for _ in prompts]
         for request_id, prompt in zip(ids, prompts, strict=True):
@@ -48,7 +48,7 @@ def main(folder: str, dtype: str) -> None:
                     seen[output.request_id] = (count, before[1] if before else now, now)
         return [seen[request_id] for request_id in ids]
 
-    serve(PIPE, f"vllm {vllm.__version__}", wave)
+    serve(PIPE, f"vllm {vllm.__version__}", batch)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
+from chatsite import figure_format
 from chatsite.catalog.worker_status import Workers, workers
 from inference import client
 
@@ -67,8 +67,8 @@ def _parts(parameters: dict[str, int]) -> list[ParameterShare]:
     return [
         ParameterShare(
             str(LABELS.get(name, name.replace("_", " "))),
-            number_format(n, 0, force_grouping=True),
-            f"{number_format(100 * n / whole, 1)} %",
+            figure_format.count(n),
+            figure_format.percent(n / whole),
             round(100 * n / whole),
         )
         for name, n in parameters.items()
@@ -80,23 +80,14 @@ def written(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(_("yes") if value else _("no"))
     if isinstance(value, int) and any(word in name for word in SIZES):
-        return f"{_size(value)} ({number_format(value, 0, force_grouping=True)} B)"
+        return f"{figure_format.size(value)} ({figure_format.count(value)} B)"
     if isinstance(value, int):
-        return number_format(value, 0, force_grouping=True)
+        return figure_format.count(value)
     if isinstance(value, float):
-        return number_format(value, 4)
+        return figure_format.fixed(value, 4)
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)
-
-
-def _size(value: float) -> str:
-    units = ["B", "KB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    unit = units[0]
-    return f"{number_format(value, 0 if unit == 'B' else 1)} {unit}"
 
 
 LABELS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -25,6 +25,7 @@ from chatsite.chat.models import Conversation, Message
 from chatsite.chat.prompt import request_for, turns_to
 from chatsite.chat.texts import auto_title, clean_text, clean_title
 from chatsite.errors import ChatError
+from chatsite.generation.models import Generation
 from chatsite.generation.rows import open_generation
 from chatsite.generation.submit import cancel, submit_or_wait
 from inference.contract import ErrorCode, GenerationRequest, Stamp
@@ -36,22 +37,28 @@ class Accepted:
 
     conversation: Conversation
     messages: list[Message]
-    is_new: bool = True
 
 
 def send_message(
     user: User,
     *,
-    client_id: UUID,
+    question_id: UUID,
+    answer_id: UUID,
+    request_id: UUID,
     text: str,
     conversation_id: UUID | None = None,
     parent_id: UUID | None = None,
     model_slug: str = "",
     preset_slug: str = "",
+    channel: str = "",
 ) -> Accepted:
-    """Store a question and its queued answer. A resend of the same client_id changes nothing."""
+    """Store a question and its pending answer under the ids that the page made.
+
+    As with all three actions that ask: the same request again changes nothing, and `channel` is the
+    asking socket's, which is not notified.
+    """
     received = Stamp.now()
-    if (known := _already(user, client_id)) is not None:
+    if (known := _already(user, request_id)) is not None:
         return known
     text = clean_text(text)
     conversation = own_conversation(user, conversation_id) if conversation_id else None
@@ -59,58 +66,70 @@ def send_message(
     preset = choose_preset(preset_slug or (conversation.preset_slug if conversation else ""), model)
     parent = _parent(conversation, parent_id)
     turns = [*turns_to(parent), {"role": "user", "content": text}]
-    answer_id = uuid4()
-    request, trimmed = request_for(turns, model=model, preset=preset, received=received)
+    request, trimmed = request_for(
+        turns, model=model, preset=preset, received=received, request_id=request_id
+    )
 
     def write() -> Accepted:
         nonlocal conversation
         _wait_for_own_turn(user)
+        _check_new(question=question_id, answer=answer_id)
         if conversation is None:
             conversation = Conversation.objects.create(owner=user, title=auto_title(text))
         _check_free(user, conversation)
         question = Message.objects.create(
+            id=question_id,
             conversation=conversation,
             parent=parent,
             role=Message.Role.USER,
             text=text,
-            client_id=client_id,
             author=user,
         )
         answer = Message(id=answer_id, conversation=conversation, parent=question)
         _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
         return Accepted(conversation, [question, answer])
 
-    return _store_and_submit(user, client_id, request, write)
+    return _store_and_submit(user, request, write, channel=channel)
 
 
 def regenerate_answer(
-    user: User, *, client_id: UUID, message_id: UUID, model_slug: str = "", preset_slug: str = ""
+    user: User,
+    *,
+    answer_id: UUID,
+    request_id: UUID,
+    message_id: UUID,
+    model_slug: str = "",
+    preset_slug: str = "",
+    channel: str = "",
 ) -> Accepted:
-    """Another answer beside this one, under the same question."""
+    """Another answer beside the message, under the same question."""
     received = Stamp.now()
-    if (known := _already(user, client_id)) is not None:
+    if (known := _already(user, request_id)) is not None:
         return known
     old = own_message(user, message_id, role=Message.Role.ASSISTANT)
     model = choose_model(model_slug or old.model_slug)
     preset = choose_preset(preset_slug or old.preset_slug, model)
     request, trimmed = request_for(
-        turns_to(old.parent), model=model, preset=preset, received=received
+        turns_to(old.parent), model=model, preset=preset, received=received, request_id=request_id
     )
 
     def write() -> Accepted:
         _wait_for_own_turn(user)
+        _check_new(answer=answer_id)
         _check_free(user, old.conversation)
-        answer = Message(conversation=old.conversation, parent=old.parent, client_id=client_id)
+        answer = Message(id=answer_id, conversation=old.conversation, parent=old.parent)
         _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
         return Accepted(old.conversation, [answer])
 
-    return _store_and_submit(user, client_id, request, write)
+    return _store_and_submit(user, request, write, channel=channel)
 
 
-def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepted:
+def continue_answer(
+    user: User, *, request_id: UUID, message_id: UUID, channel: str = ""
+) -> Accepted:
     """Go on from the last token of an answer that was cut, stopped, interrupted or that failed."""
     received = Stamp.now()
-    if (known := _already(user, client_id)) is not None:
+    if (known := _already(user, request_id)) is not None:
         return known
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
     if not answer.is_continuable:
@@ -122,6 +141,7 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
         model=model,
         preset=preset,
         received=received,
+        request_id=request_id,
         continue_from=tuple(answer.token_ids),
     )
 
@@ -131,11 +151,10 @@ def continue_answer(user: User, *, client_id: UUID, message_id: UUID) -> Accepte
         now = Message.objects.select_for_update().filter(pk=answer.pk).first()
         if now is None or now.token_ids != answer.token_ids:
             raise ChatError(ErrorCode.ANSWER_CHANGED)
-        answer.client_id = client_id
         _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
         return Accepted(answer.conversation, [answer])
 
-    return _store_and_submit(user, client_id, request, write)
+    return _store_and_submit(user, request, write, channel=channel)
 
 
 def stop_answer(user: User, *, message_id: UUID) -> None:
@@ -173,16 +192,29 @@ def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversa
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def _already(user: User, client_id: UUID) -> Accepted | None:
-    message = (
-        Message.objects.filter(author=user, client_id=client_id)
-        .select_related("conversation")
-        .first()
-    )
-    if message is None:
+def _already(user: User, request_id: UUID) -> Accepted | None:
+    """What this request has stored before. Raises ChatError when it isn't this person's to name."""
+    generation = Generation.objects.filter(pk=request_id).only("user_id", "subject").first()
+    if generation is None:
         return None
-    answers = list(message.children.order_by("created_at")[:1])
-    return Accepted(message.conversation, [message, *answers], is_new=False)
+    if generation.user_id != user.pk:
+        raise _taken("request")
+    if generation.subject is None:
+        raise _taken("request")
+    answer = own_message(user, generation.subject)
+    return Accepted(answer.conversation, [*([answer.parent] if answer.parent else []), answer])
+
+
+def _check_new(**ids: UUID) -> None:
+    """Refuse an id that a message has already, whosever it is. Named by the frame's fields."""
+    taken = set(Message.objects.filter(id__in=ids.values()).values_list("id", flat=True))
+    for field, message_id in ids.items():
+        if message_id in taken:
+            raise _taken(field)
+
+
+def _taken(field: str) -> ChatError:
+    return ChatError(ErrorCode.BAD_FIELD, _("This id is taken. Make another one."), field=field)
 
 
 def _parent(conversation: Conversation | None, parent_id: UUID | None) -> Message | None:
@@ -233,7 +265,7 @@ def _open_answer(
     answer.request_id = UUID(request.request_id)
     answer.model_slug, answer.preset_slug = model.slug, preset.slug
     answer.trimmed_messages = trimmed
-    answer.save()
+    answer.save(force_insert=answer._state.adding)
     open_generation(
         request,
         subject=answer.id,
@@ -251,19 +283,24 @@ def _open_answer(
 
 
 def _store_and_submit(
-    user: User, client_id: UUID, request: GenerationRequest, write: Callable[[], Accepted]
+    user: User, request: GenerationRequest, write: Callable[[], Accepted], *, channel: str
 ) -> Accepted:
     try:
         with transaction.atomic():
             accepted = write()
             transaction.on_commit(partial(submit_or_wait, request))
             notify.messages_accepted(
-                user.id, accepted.conversation.id, [m.id for m in accepted.messages]
+                user.id,
+                accepted.conversation.id,
+                [m.id for m in accepted.messages],
+                but_not=channel,
             )
-    except (IntegrityError, ChatError):
+    except (IntegrityError, ChatError) as error:
         # The same frame, twice at once: the later one finds the conversation busy with the earlier.
-        if (known := _already(user, client_id)) is not None:
+        if (known := _already(user, UUID(request.request_id))) is not None:
             return known
+        if isinstance(error, IntegrityError):  # another frame had the same id a moment ago
+            raise _taken("") from error
         raise
     accepted.messages[-1].refresh_from_db()
     return accepted

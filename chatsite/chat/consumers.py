@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -126,56 +126,42 @@ class ChatConsumer(AsyncWebsocketConsumer):
         return self._budget >= 0
 
     async def _do(self, frame: frames.Incoming) -> None:
-        client_id: UUID | None = getattr(frame, "client_id", None)
         request: UUID | None = getattr(frame, "request", None)
         try:
             await self._handle(frame)
         except ChatError as error:
-            await self._emit(
-                frames.Refused(error.code, error.text, error.field, client_id, request)
-            )
+            await self._emit(frames.Refused(error.code, error.text, error.field, request))
         except Exception:
             logger.exception("frame %s failed", type(frame).__name__)
             failure = ChatError(ErrorCode.INTERNAL)
-            await self._emit(frames.Refused(failure.code, failure.text, "", client_id, request))
+            await self._emit(frames.Refused(failure.code, failure.text, "", request))
 
     async def _handle(self, frame: frames.Incoming) -> None:
         match frame:
             case frames.Send():
-                await self._answer_to(
-                    frame.client_id,
-                    in_thread(
-                        actions.send_message,
-                        self.user,
-                        client_id=frame.client_id,
-                        text=frame.text,
-                        conversation_id=frame.conversation,
-                        parent_id=frame.parent,
-                        model_slug=frame.model,
-                        preset_slug=frame.preset,
-                    ),
+                await self._ask(
+                    actions.send_message,
+                    question_id=frame.question,
+                    answer_id=frame.answer,
+                    request_id=frame.request,
+                    text=frame.text,
+                    conversation_id=frame.conversation,
+                    parent_id=frame.parent,
+                    model_slug=frame.model,
+                    preset_slug=frame.preset,
                 )
             case frames.Regenerate():
-                await self._answer_to(
-                    frame.client_id,
-                    in_thread(
-                        actions.regenerate_answer,
-                        self.user,
-                        client_id=frame.client_id,
-                        message_id=frame.message,
-                        model_slug=frame.model,
-                        preset_slug=frame.preset,
-                    ),
+                await self._ask(
+                    actions.regenerate_answer,
+                    answer_id=frame.answer,
+                    request_id=frame.request,
+                    message_id=frame.message,
+                    model_slug=frame.model,
+                    preset_slug=frame.preset,
                 )
             case frames.Continue():
-                await self._answer_to(
-                    frame.client_id,
-                    in_thread(
-                        actions.continue_answer,
-                        self.user,
-                        client_id=frame.client_id,
-                        message_id=frame.message,
-                    ),
+                await self._ask(
+                    actions.continue_answer, request_id=frame.request, message_id=frame.message
                 )
             case frames.Stop():
                 await in_thread(actions.stop_answer, self.user, message_id=frame.message)
@@ -195,22 +181,27 @@ class ChatConsumer(AsyncWebsocketConsumer):
             case frames.Ping():
                 await self._emit(frames.Pong())
 
-    async def _answer_to(self, client_id: UUID, work: Awaitable[actions.Accepted]) -> None:
+    async def _ask(
+        self, action: Callable[..., actions.Accepted], *, request_id: UUID, **asked: Any
+    ) -> None:
         """Tell this tab what was stored, and stream the answer from its beginning."""
-        accepted = await work
-        await self._emit(await in_thread(_accepted_frame, client_id, accepted))
+        accepted = await in_thread(
+            action, self.user, request_id=request_id, channel=self.channel_name, **asked
+        )
+        await self._emit(await in_thread(_accepted_frame, request_id, accepted))
         answer = accepted.messages[-1]
+        if answer.request_id == request_id:  # else it was asked long ago, and continued since
+            await self._follow(request_id, answer, position=answer.num_tokens)
+
+    async def _follow(self, request: UUID, answer: Message, *, position: int) -> None:
         if answer.state == Message.State.DONE:
-            await self._streams.emit_ended([answer.request_id] if answer.request_id else [])
-        elif answer.request_id is not None:
-            self._streams.follow(answer.request_id, position=answer.num_tokens)
+            await self._streams.end(request)
+        else:
+            self._streams.follow(request, position=position)
 
     async def _start_watching(self, frame: frames.Watch) -> None:
         answer = await in_thread(own_answer_of, self.user, frame.request)
-        if answer.state == Message.State.DONE:
-            await self._streams.emit_ended([frame.request])
-        else:
-            self._streams.follow(frame.request, position=frame.position)
+        await self._follow(frame.request, answer, position=frame.position)
 
     async def _emit(self, frame: frames.Outgoing) -> None:
         await self.send(text_data=frames.encode(frame))
@@ -226,6 +217,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._streams.end_stored()
 
     async def messages_accepted(self, message: dict[str, Any]) -> None:
+        if message["but_not"] == self.channel_name:
+            return
         ids = [UUID(m) for m in message["messages"]]
         frame = await in_thread(_accepted_elsewhere, UUID(message["conversation"]), ids)
         if frame is not None:
@@ -239,10 +232,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._close(CloseCode.SIGNED_OUT)
 
 
-def _accepted_frame(client_id: UUID | None, accepted: actions.Accepted) -> frames.Accepted:
+def _accepted_frame(request: UUID, accepted: actions.Accepted) -> frames.Accepted:
     view = queries.one_conversation(accepted.conversation.id)
     assert view is not None
-    return frames.Accepted(client_id, view, queries.message_views(accepted.messages))
+    return frames.Accepted(request, view, queries.message_views(accepted.messages))
 
 
 def _accepted_elsewhere(conversation: UUID, ids: list[UUID]) -> frames.Accepted | None:
@@ -251,18 +244,18 @@ def _accepted_elsewhere(conversation: UUID, ids: list[UUID]) -> frames.Accepted 
         return None
     found = Message.objects.in_bulk(ids)
     messages = [found[i] for i in ids if i in found]
-    client_id = next((m.client_id for m in messages if m.client_id), None)
-    return frames.Accepted(client_id, view, queries.message_views(messages))
+    if not messages or messages[-1].request_id is None:
+        return None
+    return frames.Accepted(messages[-1].request_id, view, queries.message_views(messages))
 
 
 def _refusal_of(text: str, error: Exception) -> frames.Refused:
-    """Name the field at fault, and the pending message it belongs to when that can be read."""
+    """Name the field at fault, and the request that the frame named when that can be read."""
     detail = str(error) if isinstance(error, msgspec.ValidationError) else _("not valid JSON")
     field = detail.rsplit("`$.", 1)[1].rstrip("`") if "`$." in detail else ""
-    client_id: UUID | None = None
+    request: UUID | None = None
     with suppress(Exception):
-        raw = msgspec.json.decode(text)
-        client_id = UUID(raw["client_id"])
+        request = UUID(msgspec.json.decode(text)["request"])
     return frames.Refused(
-        ErrorCode.BAD_FRAME, _("This frame was refused: %s") % detail, field, client_id
+        ErrorCode.BAD_FRAME, _("This frame was refused: %s") % detail, field, request
     )

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from inference.contract import Phase as PhaseName
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME_BYTES = 1_500_000  # a message of MAX_TEXT_CHARS in escaped JSON, with room
 MAX_TEXT_CHARS = 200_000
 
@@ -27,11 +27,18 @@ Micros = Annotated[int, Meta(ge=0, le=10**13)]
 # --- browser -> site -----------------------------------------------------------------------------
 
 
+# The browser makes the ids of what is to come: the question's, the answer's and the request's. They
+# are the ids in the database, so that a message is the same one before and after it is stored, and
+# a frame that is sent twice is known by its request.
+
+
 class Send(Struct, tag="send", forbid_unknown_fields=True):
     """Ask. `parent` is the message it follows (null: the first of a conversation); asking again
     behind the same parent makes a branch, which is how a question is edited."""
 
-    client_id: UUID
+    question: UUID
+    answer: UUID
+    request: UUID
     text: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
     conversation: UUID | None = None
     parent: UUID | None = None
@@ -40,9 +47,10 @@ class Send(Struct, tag="send", forbid_unknown_fields=True):
 
 
 class Regenerate(Struct, tag="regenerate", forbid_unknown_fields=True):
-    """Another answer beside this one, perhaps by another model or preset."""
+    """Another answer beside `message`, perhaps by another model or preset."""
 
-    client_id: UUID
+    answer: UUID
+    request: UUID
     message: UUID
     model: Slug = ""
     preset: Slug = ""
@@ -51,7 +59,7 @@ class Regenerate(Struct, tag="regenerate", forbid_unknown_fields=True):
 class Continue(Struct, tag="continue", forbid_unknown_fields=True):
     """Go on from the last token of an ended answer."""
 
-    client_id: UUID
+    request: UUID
     message: UUID
 
 
@@ -113,7 +121,6 @@ class MessageView(Struct):
     finish_reason: str  # "" | "stop" | "length" | "cancelled" | "failed" | "interrupted"
     error_code: str
     error_text: str
-    client_id: UUID | None
     request: UUID | None
     position: int  # tokens that `text` says
     model: str
@@ -131,9 +138,9 @@ class Welcome(Struct, tag="welcome"):
 
 
 class Accepted(Struct, tag="accepted"):
-    """Stored. Also sent to the person's other tabs (there with a client_id they don't know)."""
+    """Stored, by the tab that asked or by another one. Every tab gets it once."""
 
-    client_id: UUID | None
+    request: UUID
     conversation: ConversationView
     messages: list[MessageView]
 
@@ -160,7 +167,7 @@ class Delta(Struct, tag="delta"):
 
 
 class Ended(Struct, tag="ended"):
-    """The answer is over; `message` is what the database says, or will say in a moment."""
+    """The answer is over; `message` is what the database says. Sent once for each `watch`."""
 
     request: UUID
     message: MessageView
@@ -175,12 +182,11 @@ class Changed(Struct, tag="changed"):
 
 
 class Refused(Struct, tag="error"):
-    """A frame could not be done. `client_id` names the pending message it belongs to, if any."""
+    """A frame could not be done. `request` is the one that it named, if any."""
 
     code: str
     text: str
     field: str = ""
-    client_id: UUID | None = None
     request: UUID | None = None
 
 

@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from inference.contract import FinishReason
 
+MAX_TITLE_CHARS = 120
+
 
 class Conversation(models.Model):
     """A tree of messages of one owner. `active_leaf` ends the branch that is shown."""
@@ -19,7 +21,7 @@ class Conversation(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations"
     )
-    title = models.CharField(_("title"), max_length=120, blank=True)
+    title = models.CharField(_("title"), max_length=MAX_TITLE_CHARS, blank=True)
     is_titled_by_owner = models.BooleanField(default=False)
     model_slug = models.CharField(max_length=63, blank=True)
     preset_slug = models.CharField(max_length=63, blank=True)
@@ -68,9 +70,6 @@ class Message(models.Model):
     state = models.CharField(max_length=7, choices=State.choices, default=State.DONE)
     finish_reason = models.CharField(max_length=11, blank=True)
     error_code = models.CharField(max_length=40, blank=True)
-    client_id = models.UUIDField(
-        null=True, help_text=_("Made by the browser for a question, so that a resend is harmless.")
-    )
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     request_id = models.UUIDField(
         null=True, unique=True, help_text=_("The answer's latest request (generation.Generation).")
@@ -88,11 +87,6 @@ class Message(models.Model):
 
     class Meta:
         ordering = ["created_at"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["author", "client_id"], name="one_message_per_client_id"
-            )
-        ]
         indexes = [models.Index(fields=["conversation", "created_at"])]
         verbose_name = _("message")
         verbose_name_plural = _("messages")

@@ -24,7 +24,10 @@ def conversation_changed(user_id: int, conversation_id: UUID, *, deleted: bool =
     )
 
 
-def messages_accepted(user_id: int, conversation_id: UUID, message_ids: list[UUID]) -> None:
+def messages_accepted(
+    user_id: int, conversation_id: UUID, message_ids: list[UUID], *, but_not: str
+) -> None:
+    """`but_not` is the channel of the socket that asked: it is answered directly."""
     transaction.on_commit(
         partial(
             send_to_person,
@@ -32,5 +35,6 @@ def messages_accepted(user_id: int, conversation_id: UUID, message_ids: list[UUI
             "messages.accepted",
             conversation=str(conversation_id),
             messages=[str(m) for m in message_ids],
+            but_not=but_not,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -44,6 +45,7 @@ def request_for(
     model: LanguageModel,
     preset: SamplingPreset,
     received: Stamp,
+    request_id: UUID,
     continue_from: tuple[int, ...] = (),
 ) -> tuple[GenerationRequest, int]:
     """The request for these turns, and how many of the oldest were left out. Raises ChatError."""
@@ -68,6 +70,7 @@ def request_for(
         sampling=sampling,
         received=received,
         source="chat",
+        request_id=request_id,
         continue_from=continue_from,
     )
     return request, fitted.trimmed_messages

@@ -111,7 +111,6 @@ def _message_view(message: Message, generation: Generation | None) -> MessageVie
         finish_reason=message.finish_reason,
         error_code=message.error_code,
         error_text=error_sentence(message.error_code),
-        client_id=message.client_id,
         request=message.request_id,
         position=message.num_tokens,
         model=message.model_slug,

@@ -72,6 +72,12 @@ class AnswerStreams:
             task.cancel()
         self._followed.clear()
 
+    async def end(self, request: UUID) -> None:
+        """Send `ended` for an answer that has ended, whether it was followed or not."""
+        self.unfollow(request)
+        for view in await in_thread(_ended_views, self._user_id, [request]):
+            await self._emit(frames.Ended(request, view))
+
     async def end_stored(self) -> None:
         """Send `ended` for every followed answer that the database knows as ended.
 
@@ -84,15 +90,17 @@ class AnswerStreams:
         behind = [self._followed[v.request] for v in views if v.request in self._followed]
         if behind:
             await asyncio.wait(behind, timeout=BEHIND_S)
-            await self.emit_ended([v.request for v in views if v.request in self._followed])
+            await self._end_followed([v.request for v in views if v.request in self._followed])
 
-    async def emit_ended(self, requests: Iterable[UUID]) -> None:
-        """Send `ended` for those of these answers that have ended, and follow them no more."""
+    async def _end_followed(self, requests: Iterable[UUID]) -> None:
+        """Send `ended` for those of these answers that have ended, if nobody has sent it yet."""
         for view in await in_thread(_ended_views, self._user_id, list(requests)):
             assert view.request is not None  # it was found by it
             task = self._followed.pop(view.request, None)
+            if task is None:
+                continue
             await self._emit(frames.Ended(view.request, view))
-            if task is not None and task is not asyncio.current_task():
+            if task is not asyncio.current_task():
                 task.cancel()
 
     async def _stream(self, request: UUID, position: int) -> None:
@@ -103,7 +111,7 @@ class AnswerStreams:
                         await in_thread(store, request)
                     elif frame := await _frame_of(request, event):
                         await self._emit(frame)
-            await self.emit_ended([request])
+            await self._end_followed([request])
         except client.SlowReader:
             await self._close(CloseCode.SLOW_READER)
         except asyncio.CancelledError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from chatsite.chat.frames import MAX_TEXT_CHARS
+from chatsite.chat.models import MAX_TITLE_CHARS
 from chatsite.errors import ChatError
 from inference import client
 from inference.contract import ErrorCode
 
-MAX_TITLE_CHARS = 120
 AUTO_TITLE_CHARS = 60
 
 

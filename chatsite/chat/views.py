@@ -20,13 +20,11 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
 from chatsite.accounts.signed_in import signed_in_user
-from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat import actions, queries
 from chatsite.chat.access import own_conversation
-from chatsite.chat.frames import MAX_TEXT_CHARS, VERSION
 from chatsite.chat.js_messages import strings
+from chatsite.chat.page_data import page_data
 from chatsite.errors import ChatError, NotFound
-from inference import client
 from inference.contract import ErrorCode
 
 View = Callable[..., HttpResponse]
@@ -44,35 +42,11 @@ def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpRespo
             own_conversation(signed_in_user(request), conversation_id)
         except NotFound:
             return render(request, "404.html", status=404)
-    models = [
-        {
-            "slug": model.slug,
-            "name": model.name,
-            "description": model.description,
-            "is_default": model.is_default,
-            "default_preset": model.default_preset.slug if model.default_preset else None,
-            "context_length": client.context_length(model.slug),
-        }
-        for model in LanguageModel.objects.filter(is_enabled=True).select_related("default_preset")
-    ]
-    presets = list(
-        SamplingPreset.objects.filter(is_enabled=True).values(
-            "slug", "name", "description", "is_default"
-        )
-    )
-    page_data = {
-        "version": VERSION,
-        "max_text_chars": MAX_TEXT_CHARS,
-        "user": {"name": request.user.get_username(), "is_staff": request.user.is_staff},
-        "models": models,
-        "presets": presets,
-        "conversation": conversation_id,
-    }
+    data = page_data(signed_in_user(request), conversation_id)
     context = {
-        "page_data": page_data,
-        "models": models,
-        "presets": presets,
-        "conversation_id": conversation_id,
+        "page_data": data,
+        "models": data["models"],
+        "presets": data["presets"],
         "strings": strings(),
     }
     return render(request, "chat/chat.html", context)

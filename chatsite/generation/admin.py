@@ -12,6 +12,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from chatsite.figure_format import duration
 from chatsite.generation.models import Generation
 
 if TYPE_CHECKING:  # generic to the type checker alone
@@ -55,14 +56,14 @@ class GenerationAdmin(GenerationAdminBase):
             return super().change_view(request, object_id, *args, **kw)  # which says so
         return redirect("latency:request", obj.pk)
 
-    @admin.display(description=_("TTFT, ms"), ordering="ttft_us")
+    @admin.display(description="TTFT", ordering="ttft_us")
     def ttft(self, generation: Generation) -> str:
-        return _milliseconds(generation.ttft_us, digits=0)
+        return _duration(generation.ttft_us)
 
-    @admin.display(description=_("TPOT, ms"), ordering="tpot_us")
+    @admin.display(description="TPOT", ordering="tpot_us")
     def tpot(self, generation: Generation) -> str:
-        return _milliseconds(generation.tpot_us, digits=1)
+        return _duration(generation.tpot_us)
 
 
-def _milliseconds(us: float | None, *, digits: int) -> str:
-    return gettext("no data") if us is None else f"{us / 1000:,.{digits}f}"
+def _duration(us: float | None) -> str:
+    return gettext("no data") if us is None else duration(us / 1000)

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from inference.contract import (
     PRIORITY_CHAT,
+    Constraint,
     GenerationRequest,
     SamplingParams,
     Source,
@@ -33,9 +34,7 @@ def build_request(
     choice: int = 0,
     priority: int = PRIORITY_CHAT,
     echo_logprobs: int | None = None,
-    response_schema: str | None = None,
-    response_regex: str | None = None,
-    response_grammar: str | None = None,
+    constraint: Constraint | None = None,
     cache_salt: str = "",
 ) -> GenerationRequest:
     """A request with its seed drawn, so that a resumed answer is the answer that would have been.
@@ -52,9 +51,7 @@ def build_request(
         priority=priority,
         source=source,
         echo_logprobs=echo_logprobs,
-        response_schema=response_schema,
-        response_regex=response_regex,
-        response_grammar=response_grammar,
+        constraint=constraint,
         cache_salt=cache_salt,
     )
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from chatsite.generation.figures import AttemptTimeline, figures_of
 from chatsite.generation.models import Attempt, Generation
+from chatsite.generation.segments import segments_of
 from inference.client import clean
 from inference.contract import (
     ErrorCode,
@@ -147,10 +148,13 @@ def record_paint(
 
 
 def figures_ms(generation: Generation) -> dict[str, Any]:
-    """The figures people see, in ms, under docs/measures.md's names. None is "not reached"."""
+    """The figures people see, in ms, under docs/measures.md's names. None is "not reached".
+
+    Nothing is rounded here: who writes a figure rounds it, once (chatsite.figure_format).
+    """
 
     def ms(value: float | None) -> float | None:
-        return None if value is None else round(value / 1000, 3)
+        return None if value is None else value / 1000
 
     names = (
         "submitted", "started", "queue", "prefill", "ttft", "decode", "recovery", "latency", "tpot",
@@ -160,10 +164,9 @@ def figures_ms(generation: Generation) -> dict[str, Any]:
     tpot = generation.tpot_us
     return shown | {
         "delivery_ms": ms(generation.delivery_us),
-        "decode_tokens_per_s": round(1e6 / tpot, 2) if tpot else None,
-        "roofline": round(generation.tpot_floor_us / tpot, 4)
-        if tpot and generation.tpot_floor_us
-        else None,
+        "decode_tokens_per_s": 1e6 / tpot if tpot else None,
+        "roofline": generation.tpot_floor_us / tpot if tpot and generation.tpot_floor_us else None,
+        "segments": segments_of(generation),
         "prompt_tokens": generation.prompt_tokens,
         "cached_tokens": generation.cached_tokens,
         "completion_tokens": generation.completion_tokens,

@@ -1,4 +1,4 @@
-"""`bench`: anybody's prompts at several widths; TTFT, TPOT and tokens per second of this engine.
+"""`bench`: a file of prompts at several widths; TTFT, TPOT and tokens per second of this engine.
 
 Prefix reuse is off, so that a prompt that comes again costs what it cost before.
 """
@@ -12,8 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.command.session import CommandError, Session, add_engine_options, find_model, say
-from inference.command.waves import Answered, figures, waves_of
+from inference.command.closed_loop import StreamResult, batches_of, figures
+from inference.command.session import (
+    CommandError,
+    Session,
+    add_engine_options,
+    find_model,
+    print_status,
+)
 from inference.contract import SamplingParams
 from inference.text import TextModel, load_text
 
@@ -21,6 +27,7 @@ MAX_STREAMS = 1024
 
 
 def add_parser(commands: Any) -> None:
+    """Add the `bench` command and its options."""
     parser = commands.add_parser("bench", help="measure with your own prompts", description=__doc__)
     add_engine_options(parser)
     parser.add_argument("--streams", type=_widths, default=[1, 4, 8, 16], help="1,4,8,16")
@@ -43,6 +50,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Run every width on one engine and print a line for each. Raises CommandError."""
     folder = find_model(options.model)
     prompts = read_prompts(options.prompts, load_text(folder))
     try:
@@ -55,10 +63,12 @@ def run(options: argparse.Namespace) -> None:
     except ValueError as error:
         raise CommandError(str(error)) from error
     with Session(folder, options, prefix_cache=False, max_running=max(options.streams)) as session:
-        run_wave(session, prompts[:1], sampling)  # whatever a first request costs
+        run_batch(session, prompts[:1], sampling)  # whatever a first request costs
         status = session.engine.status()
         for streams in options.streams:
-            waves = [run_wave(session, wave, sampling) for wave in waves_of(prompts, streams)]
+            batches = [
+                run_batch(session, batch, sampling) for batch in batches_of(prompts, streams)
+            ]
             found = {
                 "model": session.model,
                 "model_revision": status.model_revision,
@@ -66,14 +76,14 @@ def run(options: argparse.Namespace) -> None:
                 "path": status.path,
                 "threads": status.threads,
                 "streams": streams,
-                **figures(waves),
+                **figures(batches),
             }
             print(json.dumps(found) if options.json else _line(found), flush=True)
 
 
-def run_wave(
+def run_batch(
     session: Session, prompts: Sequence[list[int]], sampling: SamplingParams
-) -> list[Answered]:
+) -> list[StreamResult]:
     """Submit these prompts together and wait for all. Raises CommandError if one fails."""
     begin = time.monotonic_ns()
     ids = [session.submit(prompt, sampling) for prompt in prompts]
@@ -84,7 +94,7 @@ def run_wave(
         if result.first_token is None or result.last_token is None:
             raise CommandError(f"A request failed: {result.error_text or result.finish_reason}")
         answers.append(
-            Answered(
+            StreamResult(
                 prompt_tokens=result.prompt_tokens,
                 completion_tokens=result.completion_tokens,
                 first_token_s=(result.first_token.mono_ns - begin) / 1e9,
@@ -110,7 +120,9 @@ def read_prompts(path: Path, text: TextModel) -> list[list[int]]:
             raise CommandError(f"{path}, line {number}: {error}") from error
     if not prompts:
         raise CommandError(f"{path} holds no prompts.")
-    say(f"{len(prompts)} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens.")
+    print_status(
+        f"{len(prompts)} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens."
+    )
     return prompts
 
 

@@ -6,12 +6,19 @@ import argparse
 import sys
 from typing import Any
 
-from inference.command.session import CommandError, Session, add_engine_options, find_model, say
+from inference.command.session import (
+    CommandError,
+    Session,
+    add_engine_options,
+    find_model,
+    print_status,
+)
 from inference.contract import Delta, Result, SamplingParams
 from inference.text import PromptTooLong, TextModel, load_text
 
 
 def add_parser(commands: Any) -> None:
+    """Add the `chat` command and its options."""
     parser = commands.add_parser("chat", help="talk in the terminal", description=__doc__)
     add_engine_options(parser)
     parser.add_argument("--system", default="", help="a system prompt")
@@ -24,6 +31,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Talk until the input ends. Raises CommandError."""
     folder = find_model(options.model)
     text = load_text(folder)
     if not text.has_chat_template:
@@ -40,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(str(error)) from error
     messages = [{"role": "system", "content": options.system}] if options.system else []
     with Session(folder, options) as session:
-        say("Write a line; Ctrl-D ends.")
+        print_status("Write a line; Ctrl-D ends.")
         while (line := _read()) is not None:
             if not line.strip():
                 continue
@@ -66,10 +74,12 @@ def _answer(
     try:
         fitted = text.fit(messages, max_tokens=sampling.max_tokens)
     except PromptTooLong as error:
-        say(str(error))
+        print_status(str(error))
         return None
     if fitted.trimmed_messages:
-        say(f"(the {fitted.trimmed_messages} oldest messages no longer fit and are left out)")
+        print_status(
+            f"(the {fitted.trimmed_messages} oldest messages no longer fit and are left out)"
+        )
     request_id = session.submit(fitted.token_ids, sampling)
     parts: list[str] = []
     events = session.events()
@@ -86,11 +96,11 @@ def _answer(
         elif isinstance(event, Result):
             parts.append(event.text_tail)
             print(event.text_tail, flush=True)
-            say(_told(event))
+            print_status(_summary(event))
             return None if event.finish_reason == "failed" else "".join(parts)
 
 
-def _told(result: Result) -> str:
+def _summary(result: Result) -> str:
     """The quiet line under an answer."""
     if result.finish_reason == "failed":
         return f"failed: {result.error_text}"

@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from inference.command.session import DTYPES, CommandError, find_model, say
+from inference.command.session import DTYPES, CommandError, find_model, print_status
 from inference.text import DEFAULT_SLUG, load_text
 
 
 def add_parser(commands: Any) -> None:
+    """Add the `fidelity` command and its options."""
     parser = commands.add_parser("fidelity", help="what a dtype changes", description=__doc__)
     parser.add_argument(
         "--model", default=DEFAULT_SLUG, help="a slug under var/models, or a folder"
@@ -23,7 +24,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from inference.models import fidelity
+    """Measure each dtype, print a line and keep the figures. Raises CommandError."""
+    from inference.models import dtype_fidelity as fidelity
 
     folder = find_model(options.model)
     tokens = load_text(folder).encode(fidelity.TEXT, add_special_tokens=True)
@@ -48,12 +50,12 @@ def run(options: argparse.Namespace) -> None:
 
 def _logits(folder: Path, tokens: list[int], *, dtype: str, backend: str) -> Any:
     """Logits (T, V) of the text under the engine's own arithmetic for that dtype."""
-    from inference.engine.backend import Unsupported
-    from inference.engine.logits import logits_of
+    from inference.engine.backends.base import Unsupported
+    from inference.engine.text_logits import logits_of
 
     try:
         logits, path = logits_of(folder, tokens, dtype=dtype, backend=backend)
     except (Unsupported, ValueError) as error:
         raise CommandError(str(error)) from error
-    say(f"{dtype} by {path}")
+    print_status(f"{dtype} by {path}")
     return logits

@@ -12,6 +12,7 @@ from inference.text import DEFAULT_SLUG, ModelFolderError, load_text
 
 
 def add_parser(commands: Any) -> None:
+    """Add the `info` command and its options."""
     parser = commands.add_parser("info", help="what a model is made of", description=__doc__)
     parser.add_argument(
         "--model", default=DEFAULT_SLUG, help="a slug under var/models, or a folder"
@@ -21,6 +22,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    """Print what the headers say. Raises CommandError."""
     folder = find_model(options.model)
     try:
         found = {"model": folder.name, **describe(folder)}

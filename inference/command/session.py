@@ -1,6 +1,6 @@
 """An engine for a command: started, ready, and asked from one thread.
 
-Leaves the engine's events to whoever asked; prints nothing but what start-up says.
+Hands the engine's events to its caller; prints the lines of start-up alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from inference import env
 from inference.contract import Event, GenerationRequest, Result, SamplingParams, Stamp
 from inference.models.prepare import ensure_default_model
 from inference.text import DEFAULT_SLUG, ModelFolderError, model_folder, models_dir
@@ -26,10 +27,11 @@ START_TIMEOUT_S = 600.0
 
 
 class CommandError(Exception):
-    """The command can't go on; the text is a sentence for whoever typed it."""
+    """The command can't go on; the text is a sentence for the person who typed it."""
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command with an engine takes."""
     parser.add_argument(
         "--model", default=DEFAULT_SLUG, help="a slug under var/models, or a folder"
     )
@@ -52,13 +54,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def find_model(name: str) -> Path:
-    """The folder of `--model`. Whoever has a shell may name any folder."""
+    """The folder of `--model`. Any folder may be named: the caller has a shell."""
     try:
         if name == DEFAULT_SLUG:
-            return ensure_default_model(say)
+            return ensure_default_model(print_status)
         if not SLUG.fullmatch(name) or not (models_dir() / name).is_dir():
             parent = str(Path(name).expanduser().resolve().parent)
-            known = os.environ.get("CHATSITE_MODEL_FOLDERS")
+            known = env.text("CHATSITE_MODEL_FOLDERS")
             os.environ["CHATSITE_MODEL_FOLDERS"] = (
                 os.pathsep.join((known, parent)) if known else parent
             )
@@ -68,8 +70,8 @@ def find_model(name: str) -> Path:
         raise CommandError(str(error)) from error
 
 
-def say(line: str) -> None:
-    """Tell a person something that is no output: standard error."""
+def print_status(line: str) -> None:
+    """Write a line for the person at the terminal, apart from the output: to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -118,7 +120,7 @@ class Session:
         if status.state == "failed":
             raise CommandError(f"The model can't be served: {status.state_detail}")
         seconds = time.monotonic() - begin
-        say(f"{self.model} in {status.dtype} by {status.path}, ready in {seconds:.1f} s.")
+        print_status(f"{self.model} in {status.dtype} by {status.path}, ready in {seconds:.1f} s.")
         return self
 
     def __exit__(
@@ -144,7 +146,7 @@ class Session:
         return request_id
 
     def events(self) -> Iterator[Event]:
-        """What the engine tells, in order, until the caller has enough."""
+        """What the engine emits, in order, until the caller has enough."""
         while True:
             yield self._events.get()
 

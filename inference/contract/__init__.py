@@ -28,11 +28,12 @@ from inference.contract.events import (
 from inference.contract.request import (
     PRIORITY_API,
     PRIORITY_CHAT,
+    Constraint,
     GenerationRequest,
     GrammarKind,
     Source,
 )
-from inference.contract.sampling import InvalidField, SamplingParams
+from inference.contract.sampling import InvalidField, SamplingParams, is_end_token
 from inference.contract.snapshot import EngineStats, WorkerSnapshot
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "PRIORITY_API",
     "PRIORITY_CHAT",
     "CloseCode",
+    "Constraint",
     "Delta",
     "EngineStats",
     "ErrorCode",
@@ -63,6 +65,7 @@ __all__ = [
     "WorkerState",
     "boot_id",
     "from_wire",
+    "is_end_token",
     "offset_us",
     "to_wire",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +11,19 @@ from inference.contract.sampling import SamplingParams
 Source = Literal["chat", "api"]
 
 GrammarKind = Literal["schema", "regex", "grammar"]
+"""A JSON schema ("{}" is any object), a regular expression that the answer matches as a whole, or a
+grammar in Lark's notation or in GBNF."""
 
 PRIORITY_CHAT = 0
 PRIORITY_API = 1001  # with up to 1000 either way: never before somebody who chats
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What an answer must follow: a text of its kind."""
+
+    kind: GrammarKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +46,5 @@ class GenerationRequest:
     submitted: Stamp | None = None
     expires_s: float = 600.0  # waiting longer than this ends the request as failed: "expired"
     echo_logprobs: int | None = None  # top n log-probabilities of the prompt's own tokens
-    response_schema: str | None = None  # JSON schema the answer must follow; "{}" is any object
-    response_regex: str | None = None  # or a regular expression that it must match as a whole
-    response_grammar: str | None = None  # or a grammar, in Lark's notation or in GBNF
+    constraint: Constraint | None = None  # None: free text
     cache_salt: str = ""  # keys and values are shared only with requests of the same salt
-
-    @property
-    def constraint(self) -> tuple[GrammarKind, str] | None:
-        """What the answer must follow, if it isn't free."""
-        if self.response_schema is not None:
-            return "schema", self.response_schema
-        if self.response_regex is not None:
-            return "regex", self.response_regex
-        return None if self.response_grammar is None else ("grammar", self.response_grammar)
-
-    def next_attempt(self, *, continue_from: tuple[int, ...]) -> GenerationRequest:
-        return dataclasses.replace(self, attempt=self.attempt + 1, continue_from=continue_from)

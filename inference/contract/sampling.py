@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -115,6 +116,13 @@ class SamplingParams:
             if not word:
                 raise InvalidField("bad_words", "each of bad_words must have a token.")
             _check_ids("bad_words", word, 4 * self.MAX_BAD_WORD_CHARS)
+
+
+def is_end_token(token_id: int, sampling: SamplingParams, eos_token_ids: Collection[int]) -> bool:
+    """Whether an answer ends with this token, which then gives no text."""
+    if token_id in sampling.stop_token_ids:
+        return True
+    return token_id in eos_token_ids and not sampling.ignore_eos
 
 
 def _check_ids(name: str, ids: tuple[int, ...], most: int) -> None:

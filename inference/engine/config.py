@@ -14,7 +14,7 @@ class EngineConfig:
     """How to serve one model. Raises ValueError naming the field and its range."""
 
     model_dir: Path
-    worker: str = ""  # who serves, for Result.worker
+    worker: str = ""  # the worker's name, for Result.worker
     dtype: str = "auto"  # one of DTYPES; auto: what serves best on the device
     device: str = "auto"  # "cpu", "cuda", "cuda:1"; auto: CUDA when there is one
     backend: str = "auto"  # one of BACKENDS

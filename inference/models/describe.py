@@ -1,4 +1,4 @@
-"""What a model is made of, told from its configuration and the headers of its weights.
+"""What a model is made of, read from its configuration and the headers of its weights.
 
 Loads no weights and needs no torch, so a page can show it before any worker has the model.
 """
@@ -147,7 +147,7 @@ def _gguf_config(file: Path) -> dict[str, Any]:
 
 
 def _fidelity(folder: Path) -> dict[str, Any]:
-    """What inference.models.fidelity has kept beside the weights, if they are still the same."""
+    """What models/dtype_fidelity.py has kept beside the weights, if they are still the same."""
     kept = read_json(folder / "fidelity.json")
     return {} if kept.get("revision") != revision(folder) else dict(kept.get("dtypes", {}))
 

@@ -1,4 +1,4 @@
-"""What weight files say of themselves in their headers: names, shapes, types. Reads no weights.
+"""Reads the headers of weight files: names, shapes and types of the tensors, no weights.
 
 safetensors: eight bytes of length, then JSON. GGUF: typed key-value pairs, then a table of tensors;
 the format is that of ggml's docs/gguf.md, version 3. Needs neither torch nor numpy.
@@ -32,6 +32,7 @@ class TensorInfo:
 
     @property
     def parameters(self) -> int:
+        """How many numbers the tensor holds."""
         return math.prod(self.shape)
 
 
@@ -111,7 +112,7 @@ def read_gguf(file: Path) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
 
 
 class _Reader:
-    """Walks over the bytes of a GGUF header, which may be anybody's."""
+    """Walks over the bytes of a GGUF header, which is not to be trusted."""
 
     def __init__(self, data: mmap.mmap, at: int) -> None:
         self._data, self._at = data, at

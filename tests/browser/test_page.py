@@ -35,7 +35,6 @@ for n in range(500):
     for role, words in (("user", f"Question {n}?"), ("assistant", text.format(n=n))):
         row = Message(
             conversation=talk, parent=parent, role=role, text=words, author=alice,
-            client_id=uuid.uuid4() if role == "user" else None,
             finish_reason="stop" if role == "assistant" else "",
         )
         rows.append(row)

@@ -17,7 +17,7 @@ for day in range(90):
     talk = Conversation.objects.create(owner=alice, title=f"Day {day:02d}")
     text = "Needle in the <b>hay</b>stack" if day == 71 else "Nothing to see"
     asked = Message.objects.create(
-        conversation=talk, role="user", text=text, client_id=uuid.uuid4(), author=alice
+        conversation=talk, role="user", text=text, author=alice
     )
     Conversation.objects.filter(pk=talk.pk).update(
         active_leaf=asked, updated_at=now - timedelta(days=day)

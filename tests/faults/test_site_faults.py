@@ -8,6 +8,7 @@ import json
 import httpx
 import pytest
 
+from inference.contract import CloseCode
 from tests.faults.conftest import until
 from tests.support.page import Page, ended, question
 from tests.support.stack import Stack
@@ -178,4 +179,4 @@ def test_signing_out_closes_the_socket(site: Stack, alice: httpx.Client) -> None
             await asyncio.wait_for(socket.wait_closed(), 20)
             return int(socket.close_code or 0)
 
-    assert asyncio.run(watch()) == 4401
+    assert asyncio.run(watch()) == CloseCode.SIGNED_OUT

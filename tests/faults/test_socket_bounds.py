@@ -50,16 +50,30 @@ def test_a_frame_that_may_be_sent_arrives_whole(
     assert asyncio.run(refusal())["field"] == "text"
 
 
-def test_a_larger_frame_closes_the_socket_with_a_code(site: Stack, alice: httpx.Client) -> None:
-    async def closed() -> int:
-        page = Page(site, alice)
-        async with page.open() as socket:
-            await page.read(socket, until="welcome")
-            await socket.send(question("x" * frames.MAX_FRAME_BYTES))
-            await asyncio.wait_for(socket.wait_closed(), 20)
+def test_each_code_that_closes_a_socket_reaches_its_client(
+    site: Stack, alice: httpx.Client
+) -> None:
+    """Through Daphne and Autobahn, which turn a code below 3000 into an error of their own."""
+    ping = json.dumps({"type": "ping"})
+    signed_out = httpx.Client(base_url=site.url)
+    reasons: dict[CloseCode, tuple[httpx.Client, list[str | bytes]]] = {
+        CloseCode.BINARY_FRAME: (alice, [b"\x00"]),
+        CloseCode.FRAME_TOO_BIG: (alice, [question("x" * frames.MAX_FRAME_BYTES)]),
+        CloseCode.TOO_MANY_FRAMES: (alice, [ping] * 200),
+        CloseCode.SIGNED_OUT: (signed_out, []),
+    }
+
+    async def code_after(client: httpx.Client, sent: list[str | bytes]) -> int:
+        async with Page(site, client).open() as socket:
+            with suppress(ConnectionClosed):
+                for frame in sent:
+                    await socket.send(frame)
+                while True:  # unread replies would keep the close frame from being read
+                    await asyncio.wait_for(socket.recv(), 20)
             return int(socket.close_code or 0)
 
-    assert asyncio.run(closed()) == CloseCode.FRAME_TOO_BIG
+    for code, (client, sent) in reasons.items():
+        assert asyncio.run(code_after(client, sent)) == code
 
 
 def test_a_reader_that_never_reads_costs_bounded_memory_and_disturbs_nobody(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from inference.queue.connection import QueueSettings
+from tests.support.frames import asking
 from tests.support.page import PASSWORD, PRESETS, Page, ended, question, sign_in
 from tests.support.stack import Stack
 
@@ -66,8 +66,7 @@ def test_an_open_page_is_told_within_ten_seconds_and_can_continue_later(
         page = Page(site, alice)
         page.text, page.tokens = answer["text"], answer["position"]
         async with page.open() as socket:
-            frame = {"type": "continue", "client_id": str(uuid.uuid4()), "message": answer["id"]}
-            await socket.send(json.dumps(frame))
+            await socket.send(asking("continue", message=answer["id"]))
             await page.read(socket, until="accepted")
             await page.read(socket, until="ended", enough=answer["position"] + 10)
             await socket.send(json.dumps({"type": "stop", "message": answer["id"]}))

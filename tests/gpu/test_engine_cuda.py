@@ -11,7 +11,7 @@ import torch
 from inference.contract import Stamp
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
-from inference.engine.loading import TextSide
+from inference.engine.loader import TextArtifacts
 from inference.engine.model_runner import ModelRunner
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
 
@@ -71,7 +71,7 @@ def test_a_decode_step_waits_for_the_device_once(model):
         measure=False,
     )
     half = model.to("cuda", torch.bfloat16)
-    core = Core(config, ModelRunner(config, load=lambda *_: half), TextSide())
+    core = Core(config, ModelRunner(config, load=lambda *_: half), TextArtifacts())
     bench = Bench.__new__(Bench)
     bench._count = 0
     bench.engine = type(

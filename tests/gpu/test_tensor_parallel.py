@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
-from tests.inference.engine.test_tensor_parallel import folder_of, followers, split, state
+from tests.inference.engine.test_tensor_parallel import folder_of, rank_workers, split, state
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,14 +28,14 @@ def test_float32_greedy_equals_generate(tmp_path):
     bench = over_two_gpus(folder_of(model, tmp_path / "small"), "float32")
     try:
         assert state(bench) == "ready"
-        assert len(followers()) == 1
+        assert len(rank_workers()) == 1
         ids = [bench.ask(prompt, max_tokens=20) for prompt in PROMPTS]
         expected = [generate(model, prompt, 20) for prompt in PROMPTS]
         assert [bench.listener.tokens(request_id) for request_id in ids] == expected
         assert "no CUDA graphs" in " ".join(bench.engine.status().notes)
     finally:
         assert bench.engine.stop(20.0)
-    assert followers() == []
+    assert rank_workers() == []
 
 
 def test_bfloat16_starts_with_the_token_one_gpu_starts_with(tmp_path):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from typing import Any
 
 import httpx
 from websockets.asyncio.client import connect
 
+from tests.support.frames import asking
 from tests.support.stack import Stack
 
 PASSWORD = "a long pass phrase"
@@ -76,7 +76,8 @@ class Page:
                     return frame
             if frame["type"] == "ended" and frame["request"] == self.request:
                 self._take_whole(frame["message"])
-            if frame["type"] == until and frame.get("request", self.request) == self.request:
+            is_own = frame.get("request", self.request) == self.request
+            if frame["type"] == until and (is_own or until == "accepted"):
                 return frame
 
     def _take_whole(self, answer: dict[str, Any]) -> None:
@@ -86,7 +87,7 @@ class Page:
 
 
 def question(text: str, **more: Any) -> str:
-    return json.dumps({"type": "send", "client_id": str(uuid.uuid4()), "text": text} | more)
+    return asking("send", text=text, **more)
 
 
 def stored(client: httpx.Client, conversation: str) -> dict[str, Any]:

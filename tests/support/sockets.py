@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.test import Client
@@ -16,6 +17,7 @@ from chatsite.accounts.models import User
 from chatsite.asgi import application
 from chatsite.notifier import group_of
 from inference.queue.connection import connect
+from tests.support.frames import asking
 
 ORIGIN = (b"origin", b"http://localhost")
 HOST = (b"host", b"localhost")
@@ -55,6 +57,18 @@ async def join_group(user: User) -> None:
             await asyncio.sleep(0.01)
 
 
+async def all_joined(user: User, *sockets: Any) -> None:
+    """Wait until each of these sockets is told of changes, by telling of one that is none."""
+    change = {"type": "conversation.changed", "conversation": str(uuid.uuid4()), "deleted": True}
+    async with asyncio.timeout(10):
+        for socket in sockets:
+            frame = {"type": ""}
+            while frame["type"] != "changed":
+                await get_channel_layer().group_send(group_of(user.pk), change)
+                if not await socket.receive_nothing(timeout=0.2):
+                    frame = json.loads(await socket.receive_from())
+
+
 def sent(text: str, **fields: Any) -> str:
     """A `send` frame."""
-    return json.dumps({"type": "send", "client_id": str(uuid.uuid4()), "text": text, **fields})
+    return asking("send", text=text, **fields)

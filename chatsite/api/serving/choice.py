@@ -13,7 +13,15 @@ from chatsite.api.serving.reasoning import Split
 from chatsite.generation.figures import figures_of
 from chatsite.generation.transcript import Transcript
 from inference import client
-from inference.contract import Delta, Event, FinishReason, GenerationRequest, Result, TokenLogprobs
+from inference.contract import (
+    Delta,
+    Event,
+    FinishReason,
+    GenerationRequest,
+    Result,
+    TokenLogprobs,
+    is_end_token,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +201,7 @@ class Choice:
         self._waiting.clear()
 
     def _is_end(self, token_id: int) -> bool:
-        sampling = self.request.sampling
-        if token_id in sampling.stop_token_ids:
-            return True
-        return token_id in self.text.eos_token_ids and not sampling.ignore_eos
+        return is_end_token(token_id, self.request.sampling, self.text.eos_token_ids)
 
     def _failure(self, result: Result) -> ApiError:
         text = result.error_text
@@ -223,7 +228,7 @@ class Choice:
         return self.result.cached_tokens if self.result else 0
 
     def timings(self) -> ChoiceTimings:
-        """This site's own figures, by the arithmetic of the records (measures.md)."""
+        """This site's own figures, by the arithmetic of the records (docs/measures.md)."""
         figures = figures_of(self.request.received, self.transcript.timelines)
 
         def ms(value: float | None) -> float | None:

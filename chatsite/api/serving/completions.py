@@ -197,9 +197,7 @@ def _run(
             priority=PRIORITY_API + (body.priority or 0),
             source="api",
             echo_logprobs=echo,
-            response_schema=form.schema if form else None,
-            response_regex=form.regex if form else None,
-            response_grammar=form.grammar if form else None,
+            constraint=form.constraint if form else None,
             cache_salt=body.cache_salt or "",
         )
         choices.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from chatsite.api.schemas.chat_completions import ChatLogprobs, TokenLogprob, TopLogprob
@@ -10,7 +9,7 @@ from chatsite.api.schemas.replies import PromptLogprobs
 from chatsite.api.schemas.text_completions import Logprobs
 from chatsite.api.serving.choice import AnswerToken
 from inference import client
-from inference.contract import TokenLogprobs
+from inference.contract import LOGPROB_FLOOR, TokenLogprobs
 
 LEAST = -9999.0  # JSON has no minus infinity; this is what OpenAI sends
 
@@ -151,4 +150,4 @@ def prompt_logprobs(
 
 
 def finite(value: float) -> float:
-    return value if math.isfinite(value) else LEAST
+    return value if value > LOGPROB_FLOOR else LEAST

@@ -21,19 +21,17 @@ from chatsite.api.schemas.forms import (
 )
 from chatsite.api.serving.json_schema import UnusableSchema, literal_grammar, normalised
 from chatsite.api.serving.schema_references import BadReference
-from inference.contract import ErrorCode
+from inference.contract import Constraint, ErrorCode
 
 ANY_OBJECT = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`param` is where the caller wrote it; one of the others says what the answer must follow."""
+    """What the answer must follow, and `param`, where the caller wrote it."""
 
     param: str
-    schema: str | None = None
-    regex: str | None = None
-    grammar: str | None = None
+    constraint: Constraint
 
 
 def form_of(body: GenerationBody) -> Form | None:
@@ -49,7 +47,7 @@ def form_of(body: GenerationBody) -> Form | None:
     if body.structured_outputs is not None:
         inner = body.structured_outputs
         if inner.json_object:
-            return Form("structured_outputs.json_object", schema=ANY_OBJECT)
+            return Form("structured_outputs.json_object", Constraint("schema", ANY_OBJECT))
         return _form("structured_outputs.", inner.json_, inner.regex, inner.choice, inner.grammar)
     return _form(
         "guided_", body.guided_json, body.guided_regex, body.guided_choice, body.guided_grammar
@@ -66,26 +64,26 @@ def _form(
     if schema is not None:
         return _json(prefix + "json", schema)
     if regex is not None:
-        return Form(prefix + "regex", regex=regex)
+        return Form(prefix + "regex", Constraint("regex", regex))
     if choice is not None:
         return _one_of(prefix + "choice", choice)
-    return None if grammar is None else Form(prefix + "grammar", grammar=grammar)
+    return None if grammar is None else Form(prefix + "grammar", Constraint("grammar", grammar))
 
 
 def _json(param: str, schema: Mapping[str, Any] | str, *, is_strict: bool = False) -> Form:
     if isinstance(schema, str):
         schema = _parsed(param, schema)
     if not schema:
-        return Form(param, schema=ANY_OBJECT)
+        return Form(param, Constraint("schema", ANY_OBJECT))
     _bounded(param, json.dumps(schema, separators=(",", ":")))
     if (grammar := literal_grammar(schema)) is not None:
-        return Form(param, grammar=_bounded(param, grammar))
+        return Form(param, Constraint("grammar", _bounded(param, grammar)))
     try:
         schema = normalised(schema, is_strict=is_strict)
     except (UnusableSchema, BadReference) as error:
         message = f"Invalid '{param}': the schema can't be followed: {error}"
         raise ApiError(400, message, param=param, code=ErrorCode.BAD_SCHEMA) from error
-    return Form(param, schema=json.dumps(schema, separators=(",", ":")))
+    return Form(param, Constraint("schema", json.dumps(schema, separators=(",", ":"))))
 
 
 def _parsed(param: str, text: str) -> dict[str, Any]:
@@ -101,7 +99,8 @@ def _parsed(param: str, text: str) -> dict[str, Any]:
 
 def _one_of(param: str, choice: Sequence[str]) -> Form:
     """A grammar in Lark's notation, whose strings are JSON's."""
-    return Form(param, grammar=_bounded(param, "start: " + " | ".join(map(json.dumps, choice))))
+    text = "start: " + " | ".join(map(json.dumps, choice))
+    return Form(param, Constraint("grammar", _bounded(param, text)))
 
 
 def _bounded(param: str, text: str) -> str:

@@ -111,7 +111,10 @@ def _listed(ordered: QuerySet[Generation]) -> list[ListedRow]:
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Times in ms under docs/measures.md's names, moments in Unix seconds, None for no data."""
+    """Times in ms, unrounded, under docs/measures.md's names, moments in Unix seconds.
+
+    None is "no data".
+    """
     board = shown.board
     return {
         "at": shown.at.isoformat(),
@@ -177,7 +180,7 @@ def series(shown: Shown) -> dict[str, list[float | None]]:
 
 
 def _ms(us: float | None) -> float | None:
-    return None if us is None else round(us / 1000, 3)
+    return None if us is None else us / 1000
 
 
 SERIES: dict[str, Callable[[stats.Bucket], float | None]] = {

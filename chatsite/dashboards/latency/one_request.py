@@ -67,7 +67,7 @@ def gaps_ms(generation: Generation, attempts: list[Attempt]) -> list[float | Non
     """The gap before each token from the second on; None where a worker was lost in between."""
     firsts = set(accumulate(a.tokens for a in attempts if a.tokens))
     gaps = pairwise(generation.token_offsets_us)
-    return [None if n in firsts else round((b - a) / 1000, 3) for n, (a, b) in enumerate(gaps, 1)]
+    return [None if n in firsts else (b - a) / 1000 for n, (a, b) in enumerate(gaps, 1)]
 
 
 def legend(bars: Waterfall) -> list[tuple[str, str]]:

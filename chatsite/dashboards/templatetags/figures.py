@@ -1,4 +1,4 @@
-"""How figures are written: a unit, the digits that mean something, "no data" for None."""
+"""Template filters for figures: "no data" for None, and the digits of chatsite.figure_format."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import datetime as dt
 from typing import Any
 
 from django import template
-from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from chatsite import figure_format
 from chatsite.dashboards.history.search import STATES
 from chatsite.error_messages import error_sentence
 from chatsite.generation.stats import Summary
 
 register = template.Library()
-
-UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def no_data() -> str:
@@ -24,43 +22,28 @@ def no_data() -> str:
     return format_html('<span class="no-data">{}</span>', _("no data"))
 
 
-def written(value: float, digits: int) -> str:
-    """A number with its digits and group separators."""
-    return number_format(value, digits, use_l10n=True, force_grouping=True)
-
-
-def duration(us: float) -> str:
-    """Microseconds as a person reads them: 8.41 ms, 24.1 ms, 212 ms, 4,694 ms, 61.2 s."""
-    ms = us / 1000
-    if ms == 0:
-        return "0 ms"
-    if abs(ms) >= 10_000:
-        return f"{written(ms / 1000, 1)} s"
-    return f"{written(ms, 2 if abs(ms) < 10 else 1 if abs(ms) < 100 else 0)} ms"
-
-
 @register.filter
 def ms(us: float | None) -> str:
     """Whole or fractional microseconds → "212 ms"."""
-    return no_data() if us is None else duration(us)
+    return no_data() if us is None else figure_format.duration(us / 1000)
 
 
 @register.filter
 def exact_ms(us: float | None) -> str:
     """Microseconds → milliseconds with all three decimals, for sums that must add up to the eye."""
-    return no_data() if us is None else f"{written(us / 1000, 3)} ms"
+    return no_data() if us is None else figure_format.exact(us / 1000)
 
 
 @register.filter
 def checkable_ms(us: float) -> str:
     """Milliseconds with six decimals: times a thousand tokens, still right to the microsecond."""
-    return f"{written(us / 1000, 6)} ms"
+    return f"{figure_format.fixed(us / 1000, 6)} ms"
 
 
 @register.filter
 def count(value: float | None) -> str:
     """A whole number: 12,345."""
-    return no_data() if value is None else written(value, 0)
+    return no_data() if value is None else figure_format.count(value)
 
 
 @register.filter
@@ -77,12 +60,8 @@ def outcome(finish_reason: str) -> str:
 
 @register.filter
 def rate(value: float | None) -> str:
-    """A number per second without its unit: 41.2, 0.031."""
-    if value is None:
-        return no_data()
-    return written(
-        value, 0 if value >= 100 or value == 0 else 1 if value >= 10 else 2 if value >= 0.1 else 4
-    )
+    """A number per second without its unit: 41.2, 0.0310."""
+    return no_data() if value is None else figure_format.rate(value)
 
 
 @register.filter
@@ -93,27 +72,20 @@ def how_often(per_s: float | None) -> str:
     units = ((1, _("per second")), (60, _("per minute")), (3600, _("per hour")))
     for seconds, unit in units:
         if per_s * seconds >= 1:
-            return f"{written(per_s * seconds, 1)} {unit}"
-    return f"{written(per_s * 86_400, 1)} {_('per day')}"
+            return f"{figure_format.fixed(per_s * seconds, 1)} {unit}"
+    return f"{figure_format.fixed(per_s * 86_400, 1)} {_('per day')}"
 
 
 @register.filter
 def percent(value: float | None) -> str:
     """A share of 1 → "1.2 %"."""
-    if value is None:
-        return no_data()
-    return f"{written(value * 100, 0 if value in (0, 1) else 1 if value >= 0.001 else 3)} %"
+    return no_data() if value is None else figure_format.percent(value)
 
 
 @register.filter
 def size(value: float | None) -> str:
     """Bytes → "538 MB", in powers of 1,000 as disks and papers count."""
-    if value is None:
-        return no_data()
-    power = 0
-    while value >= 1000 and power < len(UNITS) - 1:
-        value, power = value / 1000, power + 1
-    return f"{written(value, 1 if power and value < 100 else 0)} {UNITS[power]}"
+    return no_data() if value is None else figure_format.size(value)
 
 
 @register.filter

@@ -11,7 +11,10 @@ export function newId() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** Put text on the clipboard. */
+/**
+ * Put text on the clipboard.
+ * @param {string} text
+ */
 export async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const field = document.createElement("textarea");
@@ -23,7 +26,10 @@ export async function copyText(text) {
   field.remove();
 }
 
-/** Call `then(now)` when the frame that is being drawn is on its way to the screen. */
+/**
+ * Call `then(now)` when the frame that is being drawn is on its way to the screen.
+ * @param {(now: number) => void} then
+ */
 export function afterFrame(then) {
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = () => {
@@ -33,12 +39,18 @@ export function afterFrame(then) {
   port2.postMessage(null);
 }
 
-/** As `afterFrame`, from outside a frame: for the next one. */
+/**
+ * As `afterFrame`, from outside a frame: for the next one.
+ * @param {(now: number) => void} then
+ */
 export function afterPaint(then) {
   requestAnimationFrame(() => afterFrame(then));
 }
 
-/** How many code points a text has: what the site counts in. */
+/**
+ * How many code points a text has: what the site counts in.
+ * @param {string} text
+ */
 export function codePointsOf(text) {
   let points = 0;
   for (const _ of text) points++;

@@ -1,26 +1,42 @@
 // Where one writes. A draft survives a reload, a refusal and signing out.
 
+import { figureFormat } from "../figure-format.js";
+import { byId, part } from "../dom.js";
 import { codePointsOf } from "./browser.js";
-import { count, say } from "./words.js";
+import { translate } from "./i18n.js";
+
+/** @typedef {import("./types.js").Message} Message */
+
+/**
+ * @typedef {object} Actions
+ * @property {(text: string, editing: Message | null) => void} submit
+ * @property {() => void} stop
+ * @property {() => void} editLast
+ */
 
 export class Composer {
-  #form = document.getElementById("composer");
-  #text = document.getElementById("text");
-  #model = document.getElementById("model");
-  #preset = document.getElementById("preset");
-  #send = document.getElementById("send");
-  #stop = document.getElementById("stop");
-  #note = document.getElementById("note");
-  #editingNote = document.getElementById("editing");
-  #context = document.getElementById("context");
-  #hint = document.getElementById("hint");
+  #form = byId("composer", HTMLFormElement);
+  #text = byId("text", HTMLTextAreaElement);
+  #model = byId("model", HTMLSelectElement);
+  #preset = byId("preset", HTMLSelectElement);
+  #send = byId("send", HTMLButtonElement);
+  #stop = byId("stop");
+  #note = byId("note");
+  #editingNote = byId("editing");
+  #context = byId("context");
+  #hint = byId("hint");
   #person;
   #maxChars;
+  /** @type {string | null} */
   #conversation = null;
+  /** @type {Message | null} the question that another version is being written of */
   #editing = null;
   #isOpen = false;
 
-  /** `on` has submit(text, editing), stop() and editLast(). Drafts are `person`'s own. */
+  /**
+   * Drafts are `person`'s own.
+   * @param {{ person: string, maxChars: number, on: Actions }} options
+   */
   constructor({ person, maxChars, on }) {
     this.#person = person;
     this.#maxChars = maxChars;
@@ -39,7 +55,7 @@ export class Composer {
       }
     });
     this.#stop.addEventListener("click", () => on.stop());
-    document.getElementById("cancel-edit").addEventListener("click", () => this.cancelEdit());
+    byId("cancel-edit").addEventListener("click", () => this.cancelEdit());
   }
 
   get choice() {
@@ -50,13 +66,19 @@ export class Composer {
     return this.#editing !== null;
   }
 
+  /** @param {import("./types.js").Choice} choice */
   choose({ model, preset }) {
-    for (const [select, slug] of [[this.#model, model], [this.#preset, preset]]) {
+    const choose = (/** @type {HTMLSelectElement} */ select, /** @type {string} */ slug) => {
       if ([...select.options].some((option) => option.value === slug)) select.value = slug;
-    }
+    };
+    choose(this.#model, model);
+    choose(this.#preset, preset);
   }
 
-  /** Switch to a conversation's own draft (null: the new chat's). */
+  /**
+   * Switch to a conversation's own draft (null: the new chat's).
+   * @param {string | null} conversation
+   */
   open(conversation) {
     const early = this.#isOpen ? "" : this.#text.value; // written before this script was there
     this.#isOpen = true;
@@ -68,7 +90,10 @@ export class Composer {
     this.focus();
   }
 
-  /** A new chat has become this conversation: what is being written stays. */
+  /**
+   * A new chat has become this conversation: what is being written stays.
+   * @param {string} conversation
+   */
   becomes(conversation) {
     const text = this.#text.value;
     this.#keep(this.#conversation, "");
@@ -81,7 +106,11 @@ export class Composer {
     if (matchMedia("(hover: hover)").matches) this.#text.focus();
   }
 
-  /** Take a text back into that conversation's draft, before what was written meanwhile. */
+  /**
+   * Take a text back into that conversation's draft, before what was written meanwhile.
+   * @param {string | null} conversation
+   * @param {string} text
+   */
   giveBack(conversation, text) {
     if (conversation !== this.#conversation) {
       this.#keep(conversation, joined(text, this.#draft(conversation)));
@@ -97,6 +126,7 @@ export class Composer {
     this.#changed();
   }
 
+  /** @param {Message} message */
   edit(message) {
     this.#editing = message;
     this.#text.value = message.text;
@@ -112,37 +142,43 @@ export class Composer {
     this.focus();
   }
 
+  /** @param {string} text */
   note(text) {
     this.#note.textContent = text;
     this.#note.hidden = !text;
   }
 
+  /** @param {boolean} isWriting */
   setWriting(isWriting) {
     if (!isWriting && !this.#stop.hidden) this.note("");
     this.#stop.hidden = !isWriting;
     this.#send.hidden = isWriting;
   }
 
-  /** How much of the model's context the conversation fills; null: not known. */
+  /**
+   * How much of the model's context the conversation fills; null: not known.
+   * @param {number | null} used
+   * @param {number | null} length
+   */
   showContext(used, length) {
-    const isKnown = Boolean(used && length);
-    this.#context.hidden = !isKnown;
-    this.#hint.hidden = isKnown;
-    if (!isKnown) return;
+    this.#context.hidden = !(used && length);
+    this.#hint.hidden = !this.#context.hidden;
+    if (!(used && length)) return;
     const share = Math.min(100, Math.round((100 * used) / length));
-    this.#context.querySelector(".used span").style.width = `${share}%`;
+    part(this.#context, ".used span").style.width = `${share}%`;
     this.#context.classList.toggle("nearly-full", share >= 75 && share < 90);
     this.#context.classList.toggle("full", share >= 90);
-    this.#context.querySelector(".words").textContent = say("context", { share: count(share) });
-    this.#context.title = say("context_title", { used: count(used), length: count(length) });
+    part(this.#context, ".words").textContent = translate("context", { share: figureFormat.count(share) });
+    this.#context.title = translate("context_title", { used: figureFormat.count(used), length: figureFormat.count(length) });
   }
 
+  /** @param {Actions} on */
   #submit(on) {
     const text = this.#text.value;
     if (!text.trim()) return;
     const length = text.length > this.#maxChars ? codePointsOf(text) : text.length;
     if (length > this.#maxChars) {
-      this.note(say("too_long", { limit: count(this.#maxChars), length: count(length) }));
+      this.note(translate("too_long", { limit: figureFormat.count(this.#maxChars), length: figureFormat.count(length) }));
     } else {
       on.submit(text, this.#editing);
     }
@@ -157,14 +193,20 @@ export class Composer {
     if (!this.isEditing) this.#keep(this.#conversation, this.#text.value);
   }
 
+  /** @param {string | null} conversation */
   #key(conversation) {
     return `draft:${this.#person}:${conversation ?? "new"}`;
   }
 
+  /** @param {string | null} conversation */
   #draft(conversation) {
     return localStorage.getItem(this.#key(conversation)) ?? "";
   }
 
+  /**
+   * @param {string | null} conversation
+   * @param {string} text
+   */
   #keep(conversation, text) {
     try {
       if (text) localStorage.setItem(this.#key(conversation), text);
@@ -175,4 +217,4 @@ export class Composer {
   }
 }
 
-const joined = (...texts) => texts.filter(Boolean).join("\n\n");
+const joined = (/** @type {string[]} */ ...texts) => texts.filter(Boolean).join("\n\n");

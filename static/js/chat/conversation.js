@@ -1,11 +1,24 @@
 // One conversation's messages as a tree, and the branch of it that is shown.
 
-export class Conversation {
-  #messages = new Map();
-  #shown = new Map(); // parent id → child id that is shown below it
-  id = null;
-  view = null;
+/** @typedef {import("./types.js").Message} Message */
+/** @typedef {import("./types.js").ConversationView} ConversationView */
 
+export class Conversation {
+  /** @type {Map<string, Message>} */
+  #messages = new Map();
+  /** @type {Map<string | null, string>} parent → child that is shown below it */
+  #shown = new Map();
+  /** @type {Map<string, Message>} what a message was before it was replaced for the time being */
+  #replaced = new Map();
+  /** @type {string | null} */
+  id;
+  /** @type {ConversationView | null} */
+  view;
+
+  /**
+   * @param {ConversationView | null} view
+   * @param {Message[]} messages
+   */
   constructor(view = null, messages = []) {
     this.view = view;
     this.id = view?.id ?? null;
@@ -13,17 +26,46 @@ export class Conversation {
     if (view?.active_leaf) this.show(view.active_leaf);
   }
 
+  get messages() {
+    return [...this.#messages.values()];
+  }
+
+  /** @param {string | null | undefined} id */
   get(id) {
-    return this.#messages.get(id);
+    return id == null ? undefined : this.#messages.get(id);
   }
 
-  /** Add or replace a message; a new one is shown. */
+  /**
+   * Add a message, or bring it up to date; a new one is shown.
+   * @param {Message} message
+   */
   put(message) {
-    const isNew = !this.#messages.has(message.id);
-    this.#messages.set(message.id, { ...this.#messages.get(message.id), ...message });
-    if (isNew) this.#shown.set(message.parent, message.id);
+    const known = this.#messages.get(message.id);
+    this.#messages.set(message.id, { ...known, ...message });
+    this.#replaced.delete(message.id);
+    if (!known) this.#shown.set(message.parent, message.id);
   }
 
+  /**
+   * As `put`, until `restore`.
+   * @param {Message} message
+   */
+  replace(message) {
+    const known = this.#messages.get(message.id);
+    this.put(message);
+    if (known) this.#replaced.set(message.id, known);
+  }
+
+  /**
+   * Make a message what it was before it was replaced.
+   * @param {string} id
+   */
+  restore(id) {
+    const before = this.#replaced.get(id);
+    if (before) this.put(before);
+  }
+
+  /** @param {string} id */
   remove(id) {
     const message = this.#messages.get(id);
     this.#messages.delete(id);
@@ -34,28 +76,39 @@ export class Conversation {
     }
   }
 
+  /** @param {string | null} parent */
   children(parent) {
-    return [...this.#messages.values()].filter((message) => message.parent === parent);
+    return this.messages.filter((message) => message.parent === parent);
   }
 
-  /** All versions of this message, in order, itself among them. */
+  /**
+   * All versions of this message, in order, itself among them.
+   * @param {Message} message
+   */
   siblings(message) {
     return this.children(message.parent);
   }
 
-  /** Show the branch that this message lies in. */
+  /**
+   * Show the branch that this message lies in.
+   * @param {string} id
+   */
   show(id) {
     for (let at = this.get(id); at; at = this.get(at.parent)) this.#shown.set(at.parent, at.id);
   }
 
   /** The shown branch from the first question to its end. */
   branch() {
+    /** @type {Message[]} */
     const path = [];
     for (let at = this.get(this.#shown.get(null)); at; at = this.get(this.#shown.get(at.id))) path.push(at);
     return path;
   }
 
-  /** The last message of that role on the shown branch. */
+  /**
+   * The last message of that role on the shown branch.
+   * @param {Message["role"]} role
+   */
   last(role) {
     return this.branch().findLast((message) => message.role === role);
   }
@@ -68,6 +121,6 @@ export class Conversation {
 
   /** The answer that is being made, if one is. */
   unfinished() {
-    return [...this.#messages.values()].find((m) => m.role === "assistant" && m.state !== "done");
+    return this.messages.find((message) => message.role === "assistant" && message.state !== "done");
   }
 }

@@ -1,15 +1,17 @@
 // The sidebar as a drawer: over the thread on small screens, folded away or not on large ones.
 
+import { byId } from "../dom.js";
+
 export class Drawer {
-  #sidebar = document.getElementById("sidebar");
-  #scrim = document.getElementById("scrim");
-  #main = document.getElementById("main");
-  #opener = document.getElementById("open-sidebar");
+  #sidebar = byId("sidebar");
+  #scrim = byId("scrim");
+  #main = byId("main");
+  #opener = byId("open-sidebar");
   #small = matchMedia("(max-width: 47.99rem)");
 
   constructor() {
     this.#opener.addEventListener("click", () => this.toggle());
-    document.getElementById("close-sidebar").addEventListener("click", () => this.toggle());
+    byId("close-sidebar").addEventListener("click", () => this.toggle());
     this.#scrim.addEventListener("click", () => this.close());
     this.#small.addEventListener("change", () => this.#show(!this.#small.matches && !this.#isFolded()));
     this.#show(!this.#small.matches && !this.#isFolded());
@@ -35,13 +37,14 @@ export class Drawer {
     const willOpen = !this.#isOpen;
     if (!this.#small.matches) localStorage.setItem("sidebar", willOpen ? "open" : "folded");
     this.#show(willOpen);
-    document.getElementById(willOpen ? "close-sidebar" : "open-sidebar").focus();
+    byId(willOpen ? "close-sidebar" : "open-sidebar").focus();
   }
 
   #isFolded() {
     return localStorage.getItem("sidebar") === "folded";
   }
 
+  /** @param {boolean} isOpen */
   #show(isOpen) {
     document.body.classList.toggle("with-sidebar", isOpen);
     const isOver = isOpen && this.#small.matches;

@@ -1,8 +1,14 @@
 // JSON to and from the site, with the session's cookie and the form token.
 
-const token = () => document.querySelector("input[name=csrfmiddlewaretoken]").value;
+import { part } from "../dom.js";
+
+const token = () => part(document, "input[name=csrfmiddlewaretoken]", HTMLInputElement).value;
 
 export class HttpError extends Error {
+  /**
+   * @param {number} status
+   * @param {{ code: string, text: string } | undefined} error the site's own words
+   */
   constructor(status, error) {
     super(error?.text ?? `HTTP ${status}`);
     this.status = status;
@@ -10,12 +16,19 @@ export class HttpError extends Error {
   }
 }
 
-/** Resolves to the JSON answer; throws HttpError with the site's sentence. */
+/**
+ * Resolves to the JSON answer; throws HttpError with the site's sentence.
+ * @param {string} url
+ */
 export async function get(url) {
   return answerOf(await fetch(url, { headers: { Accept: "application/json" } }));
 }
 
-/** As `get`. `isLast`: sent even when the page is being left. */
+/**
+ * As `get`. `isLast`: sent even when the page is being left.
+ * @param {string} url
+ * @param {object} body
+ */
 export async function post(url, body = {}, { isLast = false } = {}) {
   return answerOf(
     await fetch(url, {
@@ -27,6 +40,7 @@ export async function post(url, body = {}, { isLast = false } = {}) {
   );
 }
 
+/** @param {Response} response */
 async function answerOf(response) {
   if (response.status === 401) location.assign("/accounts/sign-in/");
   const body = await response.json().catch(() => ({}));

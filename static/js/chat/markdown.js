@@ -2,11 +2,15 @@
 
 import DOMPurify from "../../vendor/dompurify/purify.js";
 import { marked } from "../../vendor/marked/marked.js";
-import { codeOf, growCode } from "./code.js";
-import { closed } from "./half-written.js";
+import { codeBlock, growCodeBlock } from "./code-block.js";
+import { autoclose } from "./markdown-autoclose.js";
 import { escaped } from "./html.js";
 import { drawMath, mathExtensions } from "./math.js";
 
+/** @typedef {import("../../vendor/marked/marked.js").Token} Token */
+/** @typedef {{ raw: string, start: number, isGrowing: boolean, type: string, lang?: string, element: HTMLElement }} Block */
+
+/** @type {import("../../vendor/dompurify/purify.js").Rules} */
 const RULES = {
   RETURN_DOM_FRAGMENT: true,
   USE_PROFILES: { html: true },
@@ -36,15 +40,20 @@ marked.use({
  */
 export class MarkdownView {
   #root;
-  #blocks = []; // {raw, start, element, isGrowing}
+  /** @type {Block[]} */
+  #blocks = [];
 
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.#root = root;
   }
 
-  /** Show `text`; `isGrowing` closes what is half-written at its end. */
+  /**
+   * Show `text`; `isGrowing` closes what is half-written at its end.
+   * @param {string} text
+   */
   render(text, { isGrowing = false } = {}) {
-    const source = isGrowing ? closed(text) : text;
+    const source = isGrowing ? autoclose(text) : text;
     const kept = isGrowing ? this.#settled(source) : 0;
     let start = kept ? this.#blocks[kept].start : 0;
     let index = kept;
@@ -57,7 +66,10 @@ export class MarkdownView {
     for (const { element } of this.#blocks.splice(index)) element.remove();
   }
 
-  /** How many blocks can't change any more: what follows may still join the last two. */
+  /**
+   * How many blocks can't change any more: what follows may still join the last two.
+   * @param {string} source
+   */
   #settled(source) {
     const count = this.#blocks.length - 2;
     if (count < 1) return 0;
@@ -67,29 +79,44 @@ export class MarkdownView {
     return isSame ? count : 0;
   }
 
+  /**
+   * @param {number} index
+   * @param {Token} token
+   * @param {number} start
+   * @param {boolean} isGrowing
+   */
   #put(index, token, start, isGrowing) {
-    const { raw } = token;
+    const { raw, type, lang } = token;
     const known = this.#blocks[index];
-    const block = { raw, start, isGrowing, type: token.type, lang: token.lang };
     if (known?.raw === raw && known.isGrowing === isGrowing && known.type === token.type) {
       known.start = start;
       return;
     }
-    this.#blocks[index] = block;
-    if (isGrowing && known?.type === "code" && token.type === "code" && known.lang === token.lang) {
-      block.element = known.element;
-      growCode(known.element, token.text);
-      return;
-    }
-    block.element = blockOf(token, isGrowing);
-    if (!known) this.#root.append(block.element);
-    else if (known.element.isEqualNode(block.element)) block.element = known.element;
-    else known.element.replaceWith(block.element);
+    const isMoreCode = isGrowing && known?.type === "code" && type === "code" && known.lang === lang;
+    if (isMoreCode) growCodeBlock(known.element, token.text);
+    const element = isMoreCode ? known.element : this.#placed(blockOf(token, isGrowing), known?.element);
+    this.#blocks[index] = { raw, start, isGrowing, type, lang, element };
+  }
+
+  /**
+   * Put a block in the place of the one that was there, unless it is the same.
+   * @param {HTMLElement} element
+   * @param {HTMLElement | undefined} before
+   */
+  #placed(element, before) {
+    if (before?.isEqualNode(element)) return before;
+    if (before) before.replaceWith(element);
+    else this.#root.append(element);
+    return element;
   }
 }
 
+/**
+ * @param {Token} token
+ * @param {boolean} isGrowing
+ */
 function blockOf(token, isGrowing) {
-  if (token.type === "code") return codeOf(token.text, token.lang, { isGrowing });
+  if (token.type === "code") return codeBlock(token.text, token.lang, { isGrowing });
   const block = document.createElement("div");
   block.className = "block";
   block.append(DOMPurify.sanitize(marked.parser([token]), RULES));
@@ -99,7 +126,7 @@ function blockOf(token, isGrowing) {
   }
   for (const code of block.querySelectorAll("pre > code")) {
     const language = /language-([\w+#.-]+)/.exec(code.className)?.[1];
-    code.parentElement.replaceWith(codeOf(code.textContent.replace(/\n$/, ""), language, { isGrowing }));
+    code.parentElement?.replaceWith(codeBlock(code.textContent.replace(/\n$/, ""), language, { isGrowing }));
   }
   drawMath(block);
   for (const element of block.querySelectorAll("[class]")) {

@@ -9,8 +9,10 @@ const LIMITS = { output: "mathml", throwOnError: true, trust: false, strict: "ig
 const MAX_TEX = 5000;
 const STYLED = /\\(?:fcolorbox|pmb)\b/; // drawn by style attributes, which the policy forbids
 
+/** @type {typeof globalThis.katex | null} */
 let katex = null;
 
+/** @type {import("../../vendor/marked/marked.js").Extension[]} */
 export const mathExtensions = [
   {
     name: "mathBlock",
@@ -28,18 +30,27 @@ export const mathExtensions = [
   },
 ];
 
+/**
+ * @param {string} type
+ * @param {RegExpExecArray | null} match
+ * @param {boolean} isBlock
+ */
 function tokenOf(type, match, isBlock) {
   if (!match) return undefined;
   const tex = match.slice(1).find((part) => part !== undefined);
   return { type, raw: match[0], tex, isDisplay: isBlock || /^(?:\$\$|\\\[)/.test(match[0]) };
 }
 
+/** @param {{ raw: string, tex: string, isDisplay: boolean }} token */
 function elementOf({ raw, tex, isDisplay }) {
   const source = escaped(tex.length > MAX_TEX ? raw : tex.trim());
   return `<span class="math${isDisplay ? " display" : ""}">${source}</span>`;
 }
 
-/** Draw the formulas of this block, at once when the library is there. */
+/**
+ * Draw the formulas of this block, at once when the library is there.
+ * @param {HTMLElement} block
+ */
 export function drawMath(block) {
   const formulas = block.querySelectorAll(".math");
   if (!formulas.length) return;
@@ -47,6 +58,7 @@ export function drawMath(block) {
   else library().then(() => formulas.forEach(draw), () => {});
 }
 
+/** @type {Promise<unknown> | null} */
 let loading = null;
 
 function library() {
@@ -54,9 +66,10 @@ function library() {
   return loading;
 }
 
+/** @param {Element} element */
 function draw(element) {
   const tex = element.textContent;
-  if (STYLED.test(tex)) return;
+  if (!katex || STYLED.test(tex)) return;
   try {
     katex.render(tex, element, { ...LIMITS, displayMode: element.classList.contains("display") });
   } catch {

@@ -1,10 +1,11 @@
 // One message on the page: its text, its phase or figures, and what can be done with it.
 
+import { around, copyOfTemplate, part } from "../dom.js";
+import { figureFormat } from "../figure-format.js";
 import { MarkdownView } from "./markdown.js";
+import { page } from "./page.js";
 import { drawWaterfall, figuresLine } from "./waterfall.js";
-import { count, say, tokens, when } from "./words.js";
-
-const CONTINUABLE = ["length", "cancelled", "failed", "interrupted"];
+import { tokens, translate, when } from "./i18n.js";
 
 // Markdown of messages far from view is made when they come near: long threads open at once.
 const near = new IntersectionObserver(
@@ -13,63 +14,81 @@ const near = new IntersectionObserver(
   },
   { rootMargin: "1500px" },
 );
-const waiting = new WeakMap(); // element → draws its Markdown
+/** @type {WeakMap<Element, () => void>} element → draws its Markdown */
+const waiting = new WeakMap();
+
+/** @typedef {import("./types.js").Action} Action */
+/** @typedef {import("./types.js").Message} Message */
+/** @typedef {(action: Action, message: Message, button: HTMLElement) => void} OnAction */
+/** @typedef {{ which: number, of: number, isLast: boolean }} Place among its versions, and in the thread */
 
 export class MessageView {
-  #message = null;
-  #place = [];
-  #isLast = null;
+  /** @type {Message} */
+  #message;
+  /** @type {Place | null} */
+  #place = null;
+  /** @type {MarkdownView | null} */
   #markdown = null;
-  #liveText = null;
-  #livePosition = 0;
+  /** @type {string | null} */
+  #growingText = null;
+  #position = 0;
   #details;
   element;
 
-  /** `onAction(name, message, button)` is told of every button. */
+  /**
+   * Shows nothing yet; `onAction` is called for every button.
+   * @param {Message} message
+   * @param {OnAction} onAction
+   */
   constructor(message, onAction) {
-    const template = document.getElementById("message-template");
-    this.element = template.content.cloneNode(true).firstElementChild;
+    this.#message = message;
+    this.element = copyOfTemplate("message-template");
     this.element.classList.add(message.role);
     this.element.dataset.id = message.id;
-    this.#part("h2").textContent = say(message.role === "user" ? "you" : "model");
-    if (message.role === "assistant") this.#markdown = new MarkdownView(this.#part(".content"));
+    part(this.element, "h2").textContent = translate(message.role === "user" ? "you" : "model");
+    if (message.role === "assistant") this.#markdown = new MarkdownView(part(this.element, ".content"));
     else this.element.title = when(message.created_at);
     this.element.addEventListener("click", (event) => {
-      const button = event.target.closest("[data-do]");
-      if (button) onAction(button.dataset.do, this.#message, button);
+      const button = around(event, "[data-do]");
+      if (button) onAction(/** @type {Action} */ (button.dataset.do), this.#message, button);
     });
-    this.#details = this.#part("details");
+    this.#details = part(this.element, "details", HTMLDetailsElement);
     this.#details.addEventListener("toggle", () => {
       this.#drawFigures();
       if (this.#details.open) this.#details.scrollIntoView({ block: "nearest" });
     });
   }
 
-  #part(selector) {
-    return this.element.querySelector(selector);
-  }
-
-  /** Show a message as it is stored; `place` is [which, of how many] among its versions. */
-  show(message, place, { isLast }) {
-    const isSame = message === this.#message && isLast === this.#isLast;
-    if (isSame && String(place) === String(this.#place)) return;
-    const isTextSame = this.#message?.text === message.text && this.#message.state === message.state;
-    [this.#message, this.#place, this.#isLast] = [message, place, isLast];
+  /**
+   * Show a message as it is stored, or asked for.
+   * @param {Message} message
+   * @param {Place} place
+   */
+  show(message, place) {
+    const [before, was] = [this.#message, this.#place];
+    const isSamePlace = was && was.which === place.which && was.of === place.of && was.isLast === place.isLast;
+    if (message === before && isSamePlace) return;
+    const isTextSame = was && before.text === message.text && before.state === message.state;
+    [this.#message, this.#place] = [message, place];
     const isDone = message.state === "done";
     if (!isTextSame) this.#showText(message, isDone);
     this.element.classList.toggle("unfinished", !isDone);
-    this.element.classList.toggle("last", isLast);
+    this.element.classList.toggle("last", place.isLast);
     this.#showEnd(message, isDone);
-    this.#showTools(message, place, isDone, isLast);
+    this.#showTools(message, place, isDone);
   }
 
-  /** Show an answer while it is made. True when there were tokens that the page had not shown. */
-  showLive(live) {
+  /**
+   * Show an answer while it is made. True when there were tokens that the page had not shown.
+   * @param {import("./unfinished-answer.js").UnfinishedAnswer} answer
+   */
+  showUnfinished(answer) {
+    const { text, position } = answer;
     waiting.get(this.element)?.();
-    if (live.text !== this.#liveText) this.#markdown.render(live.text, { isGrowing: true });
-    const isNew = live.position !== this.#livePosition;
-    [this.#liveText, this.#livePosition] = [live.text, live.position];
-    this.#showPhase(live.words());
+    if (text !== this.#growingText) this.#markdown?.render(text, { isGrowing: true });
+    const isNew = position !== this.#position;
+    [this.#growingText, this.#position] = [text, position];
+    this.#showPhase(answer.words());
     return isNew;
   }
 
@@ -78,20 +97,27 @@ export class MessageView {
     if (!this.#details.hidden) this.#details.open = !this.#details.open;
   }
 
+  /**
+   * @param {Message} message
+   * @param {boolean} isDone
+   */
   #showText(message, isDone) {
     waiting.get(this.element)?.();
-    const content = this.#part(".content");
+    const content = part(this.element, ".content");
     if (!this.#markdown) {
       content.textContent = message.text;
     } else if (isDone) {
-      const isFresh = this.#liveText === null && !content.firstChild;
-      this.#liveText = null;
+      const isFresh = this.#growingText === null && !content.firstChild;
+      this.#growingText = null;
       if (isFresh) this.#showWhenNear(content);
       else this.#markdown.render(message.text);
     }
   }
 
-  /** The plain text at first, so that the page's own search finds it; Markdown when near. */
+  /**
+   * The plain text at first, so that the page's own search finds it; Markdown when near.
+   * @param {HTMLElement} content
+   */
   #showWhenNear(content) {
     content.textContent = this.#message.text;
     content.classList.add("plain-text");
@@ -100,69 +126,82 @@ export class MessageView {
       near.unobserve(this.element);
       content.textContent = "";
       content.classList.remove("plain-text");
-      if (this.#message.state === "done") this.#markdown.render(this.#message.text);
+      if (this.#message.state === "done") this.#markdown?.render(this.#message.text);
     });
     near.observe(this.element);
   }
 
+  /** @param {string} words */
   #showPhase(words) {
-    const line = this.#part(".phase");
+    const line = part(this.element, ".phase");
     line.hidden = !words;
     if (line.textContent !== words) line.textContent = words;
   }
 
+  /**
+   * @param {Message} message
+   * @param {boolean} isDone
+   */
   #showEnd(message, isDone) {
-    const trouble = this.#part(".trouble");
+    const trouble = part(this.element, ".trouble");
     trouble.textContent = isDone ? endOf(message) : "";
     trouble.hidden = !trouble.textContent;
-    const trimmed = this.#part(".trimmed");
+    const trimmed = part(this.element, ".trimmed");
     trimmed.hidden = !message.trimmed_messages;
-    trimmed.textContent = say("trimmed", { count: count(message.trimmed_messages) });
+    trimmed.textContent = translate("trimmed", { count: figureFormat.count(message.trimmed_messages) });
     trouble.classList.toggle("mild", !["failed", "interrupted"].includes(message.finish_reason));
     if (isDone) this.#showPhase("");
     const line = isDone ? figuresLine(message.figures) : "";
     this.#details.hidden = !line;
-    this.#part("summary").textContent = line;
+    part(this.element, "summary").textContent = line;
     this.#drawFigures();
   }
 
   #drawFigures() {
-    if (this.#details.open) drawWaterfall(this.#part(".waterfall"), this.#message.figures);
+    if (this.#details.open) drawWaterfall(part(this.element, ".waterfall"), this.#message.figures);
   }
 
-  #showTools(message, [which, of], isDone, isLast) {
+  /**
+   * @param {Message} message
+   * @param {Place} place
+   * @param {boolean} isDone
+   */
+  #showTools(message, { which, of, isLast }, isDone) {
     const isAnswer = message.role === "assistant";
     const allowed = {
-      copy: isDone && message.text,
+      copy: isDone && message.text !== "",
       edit: !isAnswer && isDone,
       regenerate: isAnswer && isDone,
       "choose-again": isAnswer && isDone,
-      continue: isAnswer && isDone && isLast && CONTINUABLE.includes(message.finish_reason),
+      continue: isAnswer && isDone && isLast && page.continuable.includes(message.finish_reason),
     };
     for (const [name, is] of Object.entries(allowed)) {
-      this.#part(`[data-do=${name}]`).hidden = !is;
+      part(this.element, `[data-do=${name}]`).hidden = !is;
     }
-    const siblings = this.#part(".siblings");
+    const siblings = part(this.element, ".siblings");
     siblings.hidden = of < 2;
-    siblings.querySelector("span").textContent = say("version", { which: count(which), of: count(of) });
-    siblings.querySelector("[data-do=previous]").disabled = which === 1;
-    siblings.querySelector("[data-do=next]").disabled = which === of;
+    part(siblings, "span").textContent = translate("version", { which: figureFormat.count(which), of: figureFormat.count(of) });
+    part(siblings, "[data-do=previous]", HTMLButtonElement).disabled = which === 1;
+    part(siblings, "[data-do=next]", HTMLButtonElement).disabled = which === of;
   }
 }
 
-/** How an answer ended, in words; "" when it just came to its end. */
+/**
+ * How an answer ended, in words; "" when it just came to its end.
+ * @param {Message} message
+ */
 export function endOf(message) {
   const after = { tokens: tokens(message.position) };
   switch (message.finish_reason) {
     case "cancelled":
-      return say(message.position ? "end_cancelled" : "end_cancelled_early", after);
+      return translate(message.position ? "end_cancelled" : "end_cancelled_early", after);
     case "interrupted":
-      return say(message.position ? "end_interrupted" : "end_interrupted_early", after);
+      return translate(message.position ? "end_interrupted" : "end_interrupted_early", after);
     case "length":
-      return say("end_length");
+      return translate("end_length");
     case "failed":
-      return say("end_failed", { text: message.error_text || message.error_code });
+      return translate("end_failed", { text: message.error_text || message.error_code });
     default:
-      return message.text ? "" : say("end_empty");
+      return message.text ? "" : translate("end_empty");
   }
 }

@@ -1,34 +1,34 @@
-// The tab's one socket. Reconnects by itself, sends again what was not accepted, and goes on
-// following answers from the token the page has.
+// The tab's one socket: reconnects by itself, and notices a connection that has died silently.
+
+import { page } from "./page.js";
+
+/** @typedef {import("./types.js").Incoming} Incoming */
+/** @typedef {import("./types.js").Outgoing} Outgoing */
 
 const RETRY_MS = [300, 600, 1200, 2500, 5000, 8000];
 const PING_MS = 15_000;
 const SILENCE_MS = 40_000;
-const SIGNED_OUT = 4401;
-const NOT_TAKEN = [1009, 4403]; // too large, and of a kind that the site doesn't take
 const RELOADED_FOR = "reloaded-for";
 
 export class ChatSocket {
+  /** @type {WebSocket | null} */
   #socket = null;
+  #isWelcome = false;
   #tries = 0;
-  #outbox;
-  #followed = new Map(); // request → () => tokens the page has
   #heardAt = 0;
-  #version;
   #onFrame;
   #onState;
-  #onTooLarge;
+  #onTooBig;
 
   /**
-   * `onFrame(frame)` gets every frame, `onState(isOpen)` each change of the connection, and
-   * `onTooLarge(frame)` a frame of the outbox that the site won't take.
+   * `onFrame` gets every frame, `onState` each change of the connection, and `onTooBig` is called
+   * when the site has closed the socket on a frame that it would not read.
+   * @param {{ onFrame: (frame: Outgoing) => void, onState: (isOpen: boolean) => void, onTooBig: () => void }} on
    */
-  constructor({ version, outbox, onFrame, onState, onTooLarge }) {
-    this.#version = version;
-    this.#outbox = outbox;
+  constructor({ onFrame, onState, onTooBig }) {
     this.#onFrame = onFrame;
     this.#onState = onState;
-    this.#onTooLarge = onTooLarge;
+    this.#onTooBig = onTooBig;
     setInterval(() => this.#check(), PING_MS);
     addEventListener("online", () => this.#reconnectNow());
     addEventListener("offline", () => this.#onState(false));
@@ -36,97 +36,66 @@ export class ChatSocket {
     this.#open();
   }
 
+  /** Whether the site has said welcome and the connection stands. */
   get isOpen() {
-    return this.#socket?.readyState === WebSocket.OPEN;
+    return this.#isWelcome && this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Send a frame that must not be lost: again after a reconnect, until accepted or refused. */
-  ask(frame) {
-    this.#outbox.put(frame);
-    this.#write(frame);
-  }
-
-  /** Take back a frame that was never sent. */
-  withdraw(clientId) {
-    this.#outbox.remove(clientId);
-  }
-
-  /** Send a frame that is worth nothing later. False when there is no connection. */
-  tell(frame) {
-    return this.#write(frame);
-  }
-
-  /** Follow a request's tokens; `position()` says how many the page has. */
-  follow(request, position) {
-    const isKnown = this.#followed.has(request);
-    this.#followed.set(request, position);
-    if (!isKnown) this.#write({ type: "watch", request, position: position() });
-  }
-
-  /** As `follow` for an answer that this socket's own frame started: it is streamed already. */
-  expect(request, position) {
-    this.#followed.set(request, position);
-  }
-
-  unfollow(request) {
-    this.#followed.delete(request);
-    this.#write({ type: "unwatch", request });
+  /**
+   * Send a frame. False when there is no connection.
+   * @param {Incoming} frame
+   */
+  send(frame) {
+    if (!this.#socket || !this.isOpen) return false;
+    this.#socket.send(JSON.stringify(frame));
+    return true;
   }
 
   #open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = (this.#socket = new WebSocket(`${scheme}://${location.host}/ws/chat/`));
+    const socket = new WebSocket(`${scheme}://${location.host}/ws/chat/`);
+    this.#socket = socket;
+    this.#isWelcome = false;
     this.#heardAt = Date.now();
     socket.onmessage = (event) => socket === this.#socket && this.#take(JSON.parse(event.data));
     socket.onclose = (event) => socket === this.#socket && this.#closed(event.code);
   }
 
+  /** @param {Outgoing} frame */
   #take(frame) {
     this.#heardAt = Date.now();
-    if (frame.type === "welcome") return this.#welcomed(frame);
-    if (frame.client_id) this.#outbox.remove(frame.client_id);
-    if (frame.type === "ended") this.#followed.delete(frame.request);
-    this.#onFrame(frame);
+    if (frame.type === "welcome") this.#welcomed(frame.version);
+    else this.#onFrame(frame);
   }
 
-  #welcomed({ version }) {
-    if (version !== this.#version && sessionStorage.getItem(RELOADED_FOR) !== String(version)) {
+  /** @param {number} version */
+  #welcomed(version) {
+    if (version !== page.version && sessionStorage.getItem(RELOADED_FOR) !== String(version)) {
       sessionStorage.setItem(RELOADED_FOR, String(version));
       location.reload();
       return;
     }
     this.#tries = 0;
-    for (const frame of this.#outbox.frames) this.#write(frame);
-    for (const [request, position] of this.#followed) {
-      this.#write({ type: "watch", request, position: position() });
-    }
+    this.#isWelcome = true;
     this.#onState(true);
   }
 
+  /** @param {number} code */
   #closed(code) {
     this.#socket = null;
     this.#onState(false);
-    if (code === SIGNED_OUT) {
+    if (code === page.close_codes.signed_out) {
       location.assign(`/accounts/sign-in/?next=${encodeURIComponent(location.pathname)}`);
       return;
     }
-    if (NOT_TAKEN.includes(code)) this.#dropLargest();
+    if (code === page.close_codes.frame_too_big) this.#onTooBig();
     const wait = RETRY_MS[Math.min(this.#tries++, RETRY_MS.length - 1)];
     setTimeout(() => this.#socket ?? this.#open(), wait * (0.8 + 0.4 * Math.random()));
   }
 
-  /** The code names no frame. Sent again, the same one would close every further socket. */
-  #dropLargest() {
-    const size = (frame) => JSON.stringify(frame).length;
-    const [largest] = this.#outbox.frames.sort((a, b) => size(b) - size(a));
-    if (!largest) return;
-    this.#outbox.remove(largest.client_id);
-    this.#onTooLarge(largest);
-  }
-
   #check() {
     if (Date.now() - this.#heardAt > SILENCE_MS) this.#reconnectNow();
-    else this.#write({ type: "ping" });
+    else this.send({ type: "ping" });
   }
 
   #reconnectNow() {
@@ -134,11 +103,5 @@ export class ChatSocket {
     this.#socket = null;
     old?.close();
     this.#open();
-  }
-
-  #write(frame) {
-    if (!this.isOpen) return false;
-    this.#socket.send(JSON.stringify(frame));
-    return true;
   }
 }

@@ -3,22 +3,35 @@
 import { afterFrame, afterPaint } from "./browser.js";
 import { MessageView } from "./message-view.js";
 
+/** @typedef {import("./types.js").Message} Message */
+/** @typedef {import("./unfinished-answer.js").UnfinishedAnswer} UnfinishedAnswer */
+
 export class Thread {
   #root;
-  #follow;
+  #scroll;
   #onAction;
-  #views = new Map(); // message id → MessageView
-  #dirty = new Set(); // live answers that changed since the last frame
+  /** @type {Map<string, MessageView>} by message */
+  #views = new Map();
+  /** @type {Set<UnfinishedAnswer>} those that changed since the last frame */
+  #dirty = new Set();
   #frame = 0;
 
-  /** `onAction(name, message, button)` is told of every button under a message. */
-  constructor(root, follow, onAction) {
+  /**
+   * @param {HTMLElement} root
+   * @param {import("./scroll-follower.js").ScrollFollower} scroll
+   * @param {import("./message-view.js").OnAction} onAction called for every button under a message
+   */
+  constructor(root, scroll, onAction) {
     this.#root = root;
-    this.#follow = follow;
+    this.#scroll = scroll;
     this.#onAction = onAction;
   }
 
-  /** Show a conversation's branch; nodes of messages that stay are kept. */
+  /**
+   * Show a conversation's branch; nodes of messages that stay are kept.
+   * @param {import("./conversation.js").Conversation} conversation
+   * @param {import("./unfinished-answers.js").UnfinishedAnswers} answers
+   */
   show(conversation, answers) {
     const branch = conversation.branch();
     const wanted = new Set(branch.map((message) => message.id));
@@ -30,31 +43,40 @@ export class Thread {
     branch.forEach((message, index) => {
       const view = this.#views.get(message.id) ?? this.#make(message);
       const siblings = conversation.siblings(message);
-      const place = [siblings.findIndex((m) => m.id === message.id) + 1, siblings.length];
-      view.show(message, place, { isLast: index === branch.length - 1 });
-      const live = answers.get(message.request);
-      if (live && message.state !== "done") view.showLive(live);
+      const which = siblings.findIndex((m) => m.id === message.id) + 1;
+      view.show(message, { which, of: siblings.length, isLast: index === branch.length - 1 });
+      const answer = answers.get(message.request);
+      if (answer && message.state !== "done") view.showUnfinished(answer);
       if (this.#root.children[index] !== view.element) {
         this.#root.insertBefore(view.element, this.#root.children[index] ?? null);
       }
     });
-    this.#follow.grown();
+    this.#scroll.grown();
   }
 
-  /** The view of a message that is shown. */
+  /**
+   * The view of a message that is shown.
+   * @param {string} id
+   */
   view(id) {
     return this.#views.get(id);
   }
 
-  /** Note that a live answer changed; it is painted with the next frame. */
-  touch(live) {
-    this.#dirty.add(live);
+  /**
+   * Note that an answer changed; it is painted with the next frame.
+   * @param {UnfinishedAnswer} answer
+   */
+  touch(answer) {
+    this.#dirty.add(answer);
     this.#frame ||= requestAnimationFrame(() => this.paint(afterFrame));
   }
 
-  /** Don't paint this one any more. */
-  forget(live) {
-    this.#dirty.delete(live);
+  /**
+   * Don't paint this one any more.
+   * @param {UnfinishedAnswer} answer
+   */
+  forget(answer) {
+    this.#dirty.delete(answer);
   }
 
   /** Paint what changed, now; `after` calls back when it is on the screen. */
@@ -63,11 +85,12 @@ export class Thread {
     this.#frame = 0;
     const changed = [...this.#dirty];
     this.#dirty.clear();
-    const painted = changed.filter((live) => this.#views.get(live.message)?.showLive(live));
-    this.#follow.grown();
-    if (painted.length) after((now) => painted.forEach((live) => live.painted(now)));
+    const painted = changed.filter((answer) => this.#views.get(answer.message)?.showUnfinished(answer));
+    this.#scroll.grown();
+    if (painted.length) after((now) => painted.forEach((answer) => answer.painted(now)));
   }
 
+  /** @param {Message} message */
   #make(message) {
     const view = new MessageView(message, this.#onAction);
     this.#views.set(message.id, view);

@@ -1,15 +1,22 @@
 // Where an answer's time went: one line of figures, and the bars behind it.
 
-import { count, ms, say, tenth, tokens } from "./words.js";
+import { figureFormat } from "../figure-format.js";
+import { tokens, translate } from "./i18n.js";
 
-/** "TTFT 212 ms · 24.1 ms/token · 41 tokens/s · 187 tokens · model / preset"; "" without figures. */
+/** @typedef {import("./types.js").Figures} Figures */
+/** @typedef {{ kind: string, start_ms: number, length_ms: number }} Bar */
+
+/**
+ * "TTFT 212 ms · 24.1 ms/token · 41 tokens/s · 187 tokens · model / preset"; "" without figures.
+ * @param {Figures | null} figures
+ */
 export function figuresLine(figures) {
   if (!figures) return "";
   const parts = [];
-  if (figures.ttft_ms != null) parts.push(`TTFT ${ms(figures.ttft_ms)}`);
-  if (figures.tpot_ms != null) parts.push(say("ms_token", { value: tenth(figures.tpot_ms) }));
+  if (figures.ttft_ms != null) parts.push(`TTFT ${figureFormat.duration(figures.ttft_ms)}`);
+  if (figures.tpot_ms != null) parts.push(translate("per_token", { time: figureFormat.duration(figures.tpot_ms) }));
   if (figures.decode_tokens_per_s != null) {
-    parts.push(say("tokens_s", { value: count(Math.round(figures.decode_tokens_per_s)) }));
+    parts.push(translate("tokens_s", { value: figureFormat.rate(figures.decode_tokens_per_s) }));
   }
   if (figures.completion_tokens != null) parts.push(tokens(figures.completion_tokens));
   if (!parts.length) return "";
@@ -17,79 +24,81 @@ export function figuresLine(figures) {
   return parts.join(" · ");
 }
 
-/** Fill `root` with the waterfall of these figures. */
+/**
+ * Fill `root` with the waterfall of these figures.
+ * @param {HTMLElement} root
+ * @param {Figures | null} figures
+ */
 export function drawWaterfall(root, figures) {
   root.replaceChildren();
-  const bars = barsOf(figures);
-  if (!bars.length) return;
-  const total = Math.max(...bars.map((bar) => bar.start + bar.length));
+  const bars = figures ? barsOf(figures) : [];
+  if (!figures || !bars.length) return;
+  const total = Math.max(...bars.map((bar) => bar.start_ms + bar.length_ms));
   const list = document.createElement("ol");
   for (const bar of bars) list.append(rowOf(bar, total));
   root.append(list, formulaOf(figures), notesOf(figures));
 }
 
-function barsOf(figures) {
-  if (figures.ttft_ms == null) return [];
-  const bars = [];
-  const web = Math.min(figures.submitted_ms ?? 0, figures.queue_ms);
-  bars.push({ kind: "web", start: 0, length: web });
-  bars.push({ kind: "queue", start: web, length: figures.queue_ms - web });
-  bars.push({ kind: "prefill", start: figures.queue_ms, length: figures.prefill_ms });
-  bars.push({ kind: "decode", start: figures.ttft_ms, length: figures.decode_ms });
-  if (figures.recovery_ms) {
-    bars.push({ kind: "recovery", start: figures.ttft_ms + figures.decode_ms, length: figures.recovery_ms });
-  }
-  if (figures.delivery_ms != null && figures.delivery_ms > 0) {
-    bars.push({ kind: "unattributed", start: figures.latency_ms, length: figures.delivery_ms });
-  }
-  return bars;
+/**
+ * The site's segments, and what the browser saw beyond them.
+ * @param {Figures} figures
+ * @returns {Bar[]}
+ */
+function barsOf({ segments, latency_ms, delivery_ms }) {
+  if (!segments.length || latency_ms === null || delivery_ms === null || delivery_ms <= 0) return segments;
+  return [...segments, { kind: "unattributed", start_ms: latency_ms, length_ms: delivery_ms }];
 }
 
-function rowOf({ kind, start, length }, total) {
+/**
+ * @param {Bar} bar
+ * @param {number} total
+ */
+function rowOf({ kind, start_ms, length_ms }, total) {
   const row = document.createElement("li");
   const label = document.createElement("span");
-  label.textContent = say(`bar_${kind}`);
+  label.textContent = translate(`bar_${kind}`);
   const track = document.createElement("span");
   track.className = "track";
   const bar = document.createElement("span");
   bar.className = `bar ${kind}`;
-  bar.style.marginInlineStart = `${(100 * start) / total}%`;
-  bar.style.width = `max(2px, ${(100 * length) / total}%)`;
+  bar.style.marginInlineStart = `${(100 * start_ms) / total}%`;
+  bar.style.width = `max(2px, ${(100 * length_ms) / total}%)`;
   track.append(bar);
   const value = document.createElement("span");
   value.className = "value";
-  value.textContent = ms(length);
+  value.textContent = figureFormat.duration(length_ms);
   row.append(label, track, value);
   return row;
 }
 
-function formulaOf(figures) {
+/** @param {Figures} figures */
+function formulaOf({ latency_ms, ttft_ms, tpot_ms, decode_ms, recovery_ms, completion_tokens }) {
   const line = document.createElement("p");
   line.className = "formula";
-  const n = figures.completion_tokens;
-  if (figures.recovery_ms) {
-    line.textContent =
-      `${say("formula_recovery")}: ${ms(figures.latency_ms)} = ` +
-      `${ms(figures.ttft_ms)} + ${ms(figures.decode_ms)} + ${ms(figures.recovery_ms)}`;
-  } else if (figures.tpot_ms != null) {
-    line.textContent =
-      `${say("formula")}: ${ms(figures.latency_ms)} = ` +
-      `${ms(figures.ttft_ms)} + ${ms(figures.tpot_ms)} × (${count(n)} − 1)`;
+  const time = (/** @type {number | null} */ ms) => figureFormat.duration(ms ?? 0);
+  if (recovery_ms) {
+    const sum = `${time(ttft_ms)} + ${time(decode_ms)} + ${time(recovery_ms)}`;
+    line.textContent = `${translate("formula_recovery")}: ${time(latency_ms)} = ${sum}`;
+  } else if (tpot_ms !== null) {
+    const steps = `(${figureFormat.count(completion_tokens ?? 0)} − 1)`;
+    line.textContent = `${translate("formula")}: ${time(latency_ms)} = ${time(ttft_ms)} + ${time(tpot_ms)} × ${steps}`;
   }
   return line;
 }
 
+/** @param {Figures} figures */
 function notesOf(figures) {
+  /** @type {string[]} */
   const notes = [];
   if (figures.prompt_tokens != null) {
     const cached = figures.cached_tokens ?? 0;
-    notes.push(say(cached ? "of_prompt" : "prompt", { prompt: count(figures.prompt_tokens), cached: count(cached) }));
+    notes.push(translate(cached ? "of_prompt" : "prompt", { prompt: figureFormat.count(figures.prompt_tokens), cached: figureFormat.count(cached) }));
   }
-  if (figures.batch_mean > 1) notes.push(say("batch", { batch: tenth(figures.batch_mean) }));
-  if (figures.roofline != null) notes.push(say("roofline", { share: count(Math.round(100 * figures.roofline)) }));
-  if (figures.attempts > 1) notes.push(say("attempts", { count: count(figures.attempts) }));
+  if (figures.batch_mean !== null && figures.batch_mean > 1) notes.push(translate("batch", { batch: figureFormat.rate(figures.batch_mean) }));
+  if (figures.roofline != null) notes.push(translate("roofline", { percent: figureFormat.percent(figures.roofline) }));
+  if (figures.attempts > 1) notes.push(translate("attempts", { count: figureFormat.count(figures.attempts) }));
   if (figures.dtype) notes.push([figures.dtype, figures.device].filter(Boolean).join(", "));
-  if (figures.is_exact === false) notes.push(say("inexact"));
+  if (figures.is_exact === false) notes.push(translate("inexact"));
   const line = document.createElement("p");
   line.className = "quiet";
   line.textContent = notes.join(" · ");

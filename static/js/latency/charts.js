@@ -1,131 +1,33 @@
-// Charts over time: percentiles as lines, phases as stacked bars. Draws; knows no page.
-//
-// Colours are read from CSS custom properties and again whenever the theme changes, because a
-// canvas doesn't follow them by itself.
+// The board's charts over time: percentiles as lines, phases as stacked bars.
 
+import { figureFormat } from "../figure-format.js";
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
+import { axes, colour, durationOrDash, upTo } from "./chart.js";
 
-const HEIGHT = 232;
+/** @typedef {import("./types.js").BoardData} BoardData */
+/** @typedef {import("./types.js").ChartOptions} ChartOptions */
+/** @typedef {import("./types.js").Column} Column */
+/** @typedef {import("./types.js").Words} Words */
+/** @typedef {import("./types.js").Zoom} Zoom */
+
 const ROUGH_BELOW = 1000;
-const language = document.documentElement.lang; // numbers as the page's own are written
 
-/** The value of a CSS custom property of the page, or an equivalent colour. */
-export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-/** Milliseconds with as many digits as mean something; "–" where there is no data. */
-export function written(ms) {
-  if (ms === null || ms === undefined) return "–";
-  if (Math.abs(ms) >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
-  const digits = Math.abs(ms) < 10 ? 2 : Math.abs(ms) < 100 ? 1 : 0;
-  return `${ms.toLocaleString(language, { maximumFractionDigits: digits })} ms`;
-}
-
-// uPlot's own table of tick formats, for a clock of 24 hours and days in ISO order:
-// [from this distance on, format, added when the year, month, day, hour, minute, second turns, mode]
-const CLOCK = [
-  [86400 * 365, "{YYYY}", null, null, null, null, null, null, 1],
-  [86400 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
-  [60, "{HH}:{mm}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
-  [1, "{HH}:{mm}:{ss}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
-];
-
-/** Ticks as the page's language writes them; of the form that uPlot asks for. */
-export function localised(_plot, ticks) {
-  return ticks.map((value) => value.toLocaleString(language));
-}
-
-export function axes(over = {}) {
-  const stroke = colour("--quiet");
-  const grid = { stroke: colour("--line"), width: 1 };
-  const font = "11px system-ui, sans-serif";
-  const common = { stroke, grid, ticks: { show: false }, font };
-  return [
-    { ...common, grid: { show: false }, space: 70, values: CLOCK, ...over.x },
-    { ...common, size: 56, space: 36, values: localised, ...over.y },
-  ];
-}
-
-/** A chart that fills its element, follows its width and the theme, and takes new data. */
-export class Chart {
-  #element;
-  #options;
-  #data;
-  #plot = null;
-
-  /**
-   * `options(data, words)` gives uPlot's; it's asked again for new data and for a new theme.
-   * `words` are the element's data attributes: the page's own, in its language.
-   */
-  constructor(element, options, data) {
-    this.#element = element;
-    this.#options = options;
-    this.#data = data;
-    this.draw();
-    new ResizeObserver(() => this.#fit()).observe(element);
-    onThemeChange(() => this.draw());
-  }
-
-  /** Show other data; the picture keeps its place and its size. */
-  set data(data) {
-    this.#data = data;
-    this.draw();
-  }
-
-  draw() {
-    const { columns, ...options } = this.#options(this.#data, this.#element.dataset);
-    if (columns.slice(1).every((column) => column.every((v) => v === null))) {
-      this.#sayEmpty();
-      return;
-    }
-    const next = new uPlot(
-      { width: this.#width(), height: HEIGHT, legend: { live: true }, ...options },
-      columns,
-    );
-    this.#plot?.destroy();
-    this.#plot = next;
-    this.#element.replaceChildren(next.root);
-  }
-
-  /** Empty axes would read as zero: say it in the page's own words. */
-  #sayEmpty() {
-    this.#plot?.destroy();
-    this.#plot = null;
-    const text = document.createElement("p");
-    text.className = "empty";
-    text.textContent = this.#element.dataset.empty;
-    this.#element.replaceChildren(text);
-  }
-
-  #width() {
-    return Math.max(200, Math.floor(this.#element.getBoundingClientRect().width));
-  }
-
-  #fit() {
-    if (this.#plot && this.#plot.width !== this.#width()) {
-      this.#plot.setSize({ width: this.#width(), height: HEIGHT });
-    }
-  }
-}
-
-function onThemeChange(act) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", act);
-}
-
-/** What both kinds of chart over time share: the site's time zone, one cursor, drag to zoom. */
+/**
+ * What both kinds of chart over time share: the site's time zone, one cursor, drag to zoom.
+ * @param {BoardData} board
+ * @param {Zoom} zoom
+ */
 function overTime(board, zoom) {
   return {
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), board.timezone),
+    tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), board.timezone),
     scales: {
-      x: { range: (_, first, last) => [first, last + board.bucket_s] }, // the last one, too
-      y: { range: (_, min, max) => [0, max > 0 ? max * 1.08 : 1] },
+      x: { range: (/** @type {unknown} */ _, /** @type {number} */ first, /** @type {number} */ last) => [first, last + board.bucket_s] }, // the last one, too
+      y: { range: upTo },
     },
     cursor: { sync: { key: "latency" }, drag: { x: true, y: false, setScale: false } },
     hooks: {
       setSelect: [
-        (plot) => {
+        (/** @type {uPlot} */ plot) => {
           if (plot.select.width < 8) return;
           const from = plot.posToVal(plot.select.left, "x");
           zoom(from, plot.posToVal(plot.select.left + plot.select.width, "x"));
@@ -135,21 +37,28 @@ function overTime(board, zoom) {
   };
 }
 
-const time = (words) => ({ label: words.time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}" });
+const time = (/** @type {Words} */ words) => ({ label: words.time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}" });
 
-/** p50, p95 and p99 of one figure ("ttft" or "tpot"). p99 of few requests carries a ≈. */
+/**
+ * p50, p95 and p99 of one figure. p99 of few requests carries a ≈.
+ * @param {"ttft" | "tpot"} figure
+ * @param {Zoom} zoom
+ * @returns {(board: BoardData, words: Words) => ChartOptions}
+ */
 export function percentiles(figure, zoom) {
   return (board, words) => {
     const s = board.series;
+    const count = s[`${figure}_count`];
+    /** @type {(p: string, width: number, dash?: number[]) => object} */
     const line = (p, width, dash) => ({
       label: p,
       stroke: colour(`--${p}`),
       width,
       dash,
       points: { show: true, size: 5, filter: lone },
-      value: (_, ms, _series, index) => {
-        const isRough = p === "p99" && index !== null && s[`${figure}_count`][index] < ROUGH_BELOW;
-        return ms === null || ms === undefined ? "–" : `${isRough ? "≈ " : ""}${written(ms)}`;
+      value: (/** @type {unknown} */ _, /** @type {number | null} */ ms, /** @type {unknown} */ _series, /** @type {number | null} */ index) => {
+        const isRough = p === "p99" && index !== null && (count[index] ?? 0) < ROUGH_BELOW;
+        return ms == null ? "–" : `${isRough ? "≈ " : ""}${figureFormat.duration(ms)}`;
       },
     });
     return {
@@ -161,16 +70,24 @@ export function percentiles(figure, zoom) {
   };
 }
 
-/** Points that no line leads to: alone between gaps they would not be seen. */
+/**
+ * Points that no line leads to: alone between gaps they would not be seen.
+ * @param {uPlot} plot
+ * @param {number} index of the series
+ */
 function lone(plot, index) {
   const values = plot.data[index];
-  const isThere = (i) => values[i] !== null && values[i] !== undefined;
+  const isThere = (/** @type {number} */ i) => values[i] !== null && values[i] !== undefined;
   return values.flatMap((_, i) => (isThere(i) && !isThere(i - 1) && !isThere(i + 1) ? [i] : []));
 }
 
 const PHASES = ["queue", "prefill", "decode", "recovery", "delivery"];
 
-/** Mean queue, prefill, decode, recovery and delivery as bars on top of each other. */
+/**
+ * Mean queue, prefill, decode, recovery and delivery as bars on top of each other.
+ * @param {Zoom} zoom
+ * @returns {(board: BoardData, words: Words) => ChartOptions}
+ */
 export function phases(zoom) {
   return (board, words) => {
     const s = board.series;
@@ -192,7 +109,8 @@ export function phases(zoom) {
           width: 0,
           paths: bars,
           points: { show: false },
-          value: (_, _sum, _series, index) => (index === null ? "–" : written(shown[i][index])),
+          value: (/** @type {unknown} */ _, /** @type {unknown} */ _sum, /** @type {unknown} */ _series, /** @type {number | null} */ index) =>
+            (index === null ? "–" : durationOrDash(shown[i][index])),
         })),
       ],
       columns: [s.start_s, ...drawn],
@@ -200,11 +118,21 @@ export function phases(zoom) {
   };
 }
 
-/** Sums from the first column up to each; null where the first has none. */
+/**
+ * Sums from the first column up to each; null where the first has none.
+ * @param {Column[]} columns
+ */
 function stacked(columns) {
+  /** @type {Column} */
   let below = columns[0].map((v) => (v === null ? null : 0));
   return columns.map((column) => {
-    below = column.map((v, i) => (below[i] === null ? null : below[i] + Math.max(0, v ?? 0)));
+    below = column.map((v, i) => add(below[i], v));
     return below;
   });
 }
+
+/**
+ * @param {number | null} below
+ * @param {number | null} value
+ */
+const add = (below, value) => (below === null ? null : below + Math.max(0, value ?? 0));

@@ -1,17 +1,17 @@
 // The page of one request: the gap before each of its tokens.
 
-import { axes, Chart, colour, localised, written } from "./charts.js";
+import { byId, part } from "../dom.js";
+import { axes, Chart, colour, durationOrDash, localised, upTo } from "./chart.js";
 
-const element = document.getElementById("itl-chart");
-
-if (element) {
-  const { gaps_ms: gaps } = JSON.parse(document.getElementById("itl").textContent);
+if (document.getElementById("itl-chart")) {
+  /** @type {import("./types.js").Column} */
+  const gaps = JSON.parse(byId("itl", HTMLScriptElement).text).gaps_ms;
   // Token 1 is the first one; it has no gap, TTFT pays for it.
   const tokens = gaps.map((_, i) => i + 2);
   new Chart(
-    element,
+    byId("itl-chart"),
     (_, words) => ({
-      scales: { x: { time: false }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
+      scales: { x: { time: false }, y: { range: upTo } },
       cursor: { drag: { x: true, y: false } },
       axes: axes({ x: { values: localised } }),
       series: [
@@ -21,12 +21,12 @@ if (element) {
           stroke: colour("--decode"),
           width: gaps.length > 300 ? 1 : 1.5,
           points: { show: gaps.length <= 300, size: 4, fill: colour("--decode") },
-          value: (_, ms) => written(ms),
+          value: (/** @type {unknown} */ _, /** @type {number | null} */ ms) => durationOrDash(ms),
         },
       ],
       columns: [tokens, gaps],
     }),
     null,
   );
-  document.querySelector(".board").dataset.drawn = "true";
+  part(document, ".board").dataset.drawn = "true";
 }

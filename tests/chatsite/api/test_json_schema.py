@@ -18,7 +18,7 @@ from pydantic import AnyUrl, BaseModel, Field, SecretStr
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.schemas.chat_completions import ChatBody
 from chatsite.api.serving.structured import Form, form_of
-from inference.engine.grammar import BadSchema, Grammars
+from inference.engine.sampling.grammar import BadSchema, Grammars
 from tests.support.vocabularies import byte_level
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
@@ -40,10 +40,7 @@ def asked(schema: Any, *, strict: bool | None = None) -> Form:
 
 def takes(grammars: Grammars, form: Form, answer: str) -> bool:
     """Whether the whole answer may be written, and the end behind it."""
-    if form.grammar is not None:
-        grammar = grammars.start("grammar", form.grammar)
-    else:
-        grammar = grammars.start("schema", form.schema or "{}")
+    grammar = grammars.start(form.constraint.kind, form.constraint.text)
     letters = {grammars_byte: token for token, grammars_byte in enumerate(ALPHABET)}
     for byte in answer.encode():
         token = letters[byte]
@@ -189,7 +186,7 @@ def test_strict_refuses_what_cannot_be_kept():
         with pytest.raises(ApiError, match=f"'{name}' at #/properties/a can't be kept"):
             asked(schema, strict=True)
     pet = {"discriminator": {"propertyName": "kind"}, "oneOf": [{"const": 1}, {"const": 2}]}
-    assert "anyOf" in (asked(pet, strict=True).schema or "")
+    assert "anyOf" in asked(pet, strict=True).constraint.text
 
 
 @pytest.mark.parametrize(
@@ -203,4 +200,4 @@ def test_strict_refuses_what_cannot_be_kept():
 def test_every_spelling_of_a_schema_is_taken(form):
     found = form_of(ChatBody.model_validate({**CHAT, "response_format": form}))
     assert found is not None
-    assert json.loads(found.schema or "") == {"const": 5}
+    assert json.loads(found.constraint.text) == {"const": 5}

@@ -96,12 +96,13 @@ def test_the_header_leads_the_keys_owner_to_the_requests_page(http, stack):
     page = stack.url + reply.headers["link"].partition("<")[2].partition(">")[0]
     with httpx.Client(base_url=stack.url, follow_redirects=True, timeout=30) as browser:
         browser.get("/accounts/sign-in/")
-        given = {"username": "alice-of-the-api", "password": "a long pass phrase"}
+        given = {"username": "alice-of-test_streams", "password": "a long pass phrase"}
         given["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
         signed_in = browser.post("/accounts/sign-in/", data=given, headers={"Referer": stack.url})
         assert signed_in.status_code == 200, signed_in.text[:500]
         shown = browser.get(page)
         assert shown.status_code == 200
+        assert str(shown.url) == page  # not the page to sign in, which names it too
         assert str(uuid.UUID(reply.headers["x-request-id"])) in shown.text
     assert "sign-in" in httpx.get(page, timeout=30).headers["location"]
 
@@ -185,7 +186,7 @@ def test_quotas_and_scopes(stack, secret):
     made = stack.python(
         "from chatsite.accounts.models import User\n"
         "from chatsite.api.access.api_keys import make_key\n"
-        "alice = User.objects.get(username='alice-of-the-api')\n"
+        "alice = User.objects.get(username='alice-of-test_streams')\n"
         "print(make_key(alice, name='reader', is_read_only=True)[1])\n"
         "print(make_key(alice, name='slow', requests_per_minute=1)[1])\n"
         "print(make_key(alice, name='other', model_slugs=['another'])[1])\n"

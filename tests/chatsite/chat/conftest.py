@@ -19,7 +19,6 @@ def thread(alice: User) -> Conversation:
         role="user",
         text="Buy milk?",
         author=alice,
-        client_id=uuid.uuid4(),
     )
     answer = Message.objects.create(
         conversation=conversation,

@@ -15,6 +15,7 @@ from chatsite.accounts.models import User
 from chatsite.chat.models import Conversation, Message
 from chatsite.generation.models import Generation
 from inference.contract import CloseCode
+from tests.support.frames import asking, new_ids
 from tests.support.sockets import frame_of, join_group, open_socket, sent
 
 pytestmark = [
@@ -43,7 +44,7 @@ BAD_FRAMES = [
     ('{"type":"fly"}', "bad_frame", "type"),
     ('{"text":"no type"}', "bad_frame", ""),
     ('{"type":"send","text":"no id"}', "bad_frame", ""),
-    ('{"type":"send","client_id":"7","text":"x"}', "bad_frame", "client_id"),
+    (asking("send", text="x", request="7"), "bad_frame", "request"),
     ('{"type":"watch","request":"%s","position":-1}' % uuid.uuid4(), "bad_frame", "position"),
     ('{"type":"ping","extra":1}', "bad_frame", ""),
     ("[" * 10_000, "bad_frame", ""),
@@ -109,23 +110,16 @@ async def test_bob_gets_the_same_answer_for_alices_ids_as_for_nobodys(
         ("send", "conversation", thread.id),
         ("send", "parent", answer.id),
     ):
-        extra = (
-            {"client_id": str(uuid.uuid4())} if kind in ("regenerate", "continue", "send") else {}
-        )
-        extra |= {"text": "x"} if kind == "send" else {}
-        theirs = await refusal(type=kind, **{name: str(real)}, **extra)
-        nobodys = await refusal(type=kind, **{name: str(uuid.uuid4())}, **extra)
+        extra = {"text": "x"} if kind == "send" else {}
+        theirs = await refusal(type=kind, **new_ids(kind), **extra, **{name: str(real)})
+        nobodys = await refusal(type=kind, **new_ids(kind), **extra, **{name: str(uuid.uuid4())})
         assert theirs == nobodys
 
     # A parent of somebody else's, in a conversation of one's own.
     own = await Conversation.objects.acreate(owner=bob)
     foreign = {"text": "x", "conversation": str(own.id)}
-    theirs = await refusal(
-        type="send", client_id=str(uuid.uuid4()), parent=str(answer.id), **foreign
-    )
-    nobodys = await refusal(
-        type="send", client_id=str(uuid.uuid4()), parent=str(uuid.uuid4()), **foreign
-    )
+    theirs = await refusal(type="send", **new_ids("send"), parent=str(answer.id), **foreign)
+    nobodys = await refusal(type="send", **new_ids("send"), parent=str(uuid.uuid4()), **foreign)
     assert theirs == nobodys
     assert theirs[0] == "no_such_parent"
 

@@ -15,6 +15,7 @@ from django.test import Client
 from chatsite.accounts.models import User
 from chatsite.chat.models import Message
 from chatsite.generation.models import Generation
+from tests.support.frames import asking
 from tests.support.sockets import frame_of, join_group, open_socket, sent
 
 pytestmark = [
@@ -114,11 +115,8 @@ async def test_a_checkpointed_answer_that_the_queue_lost_keeps_its_count_of_toke
     stored = await Generation.objects.aget(request_id=answer["request"])
     assert (stored.state, stored.completion_tokens) == ("interrupted", 3)
     assert (await rows.aget()).text == "one two three"
-    again = {"type": "continue", "client_id": str(uuid.uuid4()), "message": answer["id"]}
-    await socket.send_to(text_data=json.dumps(again))
-    longer = answer["request"]
-    while longer == answer["request"]:  # what tells other tabs of the first one comes, too
-        longer = (await frame_of(socket, "accepted"))["messages"][-1]["request"]
+    await socket.send_to(text_data=asking("continue", message=answer["id"]))
+    longer = (await frame_of(socket, "accepted"))["messages"][-1]["request"]
     await rows.aupdate(
         text="one two three four", token_ids=[1, 2, 3, 4], num_tokens=4, state="running"
     )

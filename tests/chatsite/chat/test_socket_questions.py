@@ -13,7 +13,8 @@ from django.conf import settings
 
 from chatsite.accounts.models import User
 from chatsite.chat.models import Conversation, Message
-from tests.support.sockets import frame_of, open_socket, sent
+from tests.support.frames import action_ids
+from tests.support.sockets import all_joined, frame_of, open_socket, sent
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -38,6 +39,75 @@ async def test_a_question_is_stored_once_however_often_it_is_sent(
     await socket.disconnect()
 
 
+async def test_what_is_stored_has_the_ids_that_the_page_made(alice: User, catalog: Any) -> None:
+    socket = await open_socket(alice)
+    frame = sent("What is a token?")
+    await socket.send_to(text_data=frame)
+    accepted = await frame_of(socket, "accepted")
+    asked = json.loads(frame)
+    question, answer = accepted["messages"]
+    assert accepted["request"] == answer["request"] == asked["request"]
+    assert (question["id"], answer["id"]) == (asked["question"], asked["answer"])
+    assert answer["parent"] == question["id"]
+    await socket.disconnect()
+
+
+async def test_the_tab_that_asks_is_told_once_and_each_other_tab_once(
+    alice: User, catalog: Any
+) -> None:
+    asking_tab, other_tab = await open_socket(alice), await open_socket(alice)
+    await all_joined(alice, asking_tab, other_tab)
+    frame = sent("One?")
+    await asking_tab.send_to(text_data=frame)
+    answer = (await frame_of(other_tab, "accepted"))["messages"][-1]
+    await asking_tab.send_to(text_data=json.dumps({"type": "stop", "message": answer["id"]}))
+    await other_tab.send_to(text_data=json.dumps({"type": "watch", "request": answer["request"]}))
+    for socket in (asking_tab, other_tab):
+        await asyncio.sleep(1)  # whatever may come once too often
+        await socket.send_to(text_data='{"type":"ping"}')
+        came = []
+        while "pong" not in came:
+            came.append(json.loads(await socket.receive_from(timeout=5))["type"])
+        assert came.count("accepted") == (1 if socket is asking_tab else 0)
+        assert came.count("ended") == 1
+        await socket.disconnect()
+
+
+async def test_an_id_that_is_taken_is_refused_without_saying_whose(
+    alice: User, bob: User, catalog: Any
+) -> None:
+    of_alice, of_bob = await open_socket(alice), await open_socket(bob)
+    asked = json.loads(sent("Mine."))
+    await of_alice.send_to(text_data=json.dumps(asked))
+    await frame_of(of_alice, "accepted")
+    await of_alice.send_to(text_data=json.dumps({"type": "stop", "message": asked["answer"]}))
+    await frame_of(of_alice, "ended")
+    own = json.loads(sent("Bob's own."))
+    await of_bob.send_to(text_data=json.dumps(own))
+    await frame_of(of_bob, "accepted")
+    await of_bob.send_to(text_data=json.dumps({"type": "stop", "message": own["answer"]}))
+    await frame_of(of_bob, "ended")
+
+    async def refusal(field: str, value: str) -> dict[str, Any]:
+        await of_bob.send_to(text_data=sent("Bob's.", **{field: value}))
+        refused = await frame_of(of_bob, "error")
+        return {name: refused[name] for name in ("code", "text", "field")}
+
+    for field, taken in (("question", "question"), ("answer", "answer"), ("question", "answer")):
+        theirs = await refusal(field, asked[taken])
+        assert theirs == await refusal(field, own[taken])
+        assert (theirs["code"], theirs["field"]) == ("bad_field", field)
+    assert (await refusal("request", asked["request"]))["field"] == "request"
+    twice = str(uuid.uuid4())
+    await of_bob.send_to(text_data=sent("Bob's.", question=twice, answer=twice))
+    assert (await frame_of(of_bob, "error"))["code"] == "bad_field"
+    assert await Message.objects.filter(author=bob).acount() == 2
+    assert await Message.objects.filter(author=alice).acount() == 2
+    assert not await Message.objects.filter(text="Bob's.").aexists()
+    await of_alice.disconnect()
+    await of_bob.disconnect()
+
+
 async def test_a_resend_that_overtakes_its_first_send_gets_the_same_question(
     alice: User, catalog: Any, monkeypatch: Any
 ) -> None:
@@ -50,10 +120,10 @@ async def test_a_resend_that_overtakes_its_first_send_gets_the_same_question(
     stop = {"type": "stop", "message": accepted["messages"][1]["id"]}
     await socket.send_to(text_data=json.dumps(stop))
     await frame_of(socket, "ended")
-    client_id, conversation = uuid.uuid4(), uuid.UUID(accepted["conversation"]["id"])
+    ids, conversation = action_ids(), uuid.UUID(accepted["conversation"]["id"])
 
     def send_twice() -> tuple[Any, Any]:
-        again = {"client_id": client_id, "text": "Two?", "conversation_id": conversation}
+        again = {**ids, "text": "Two?", "conversation_id": conversation}
         first = actions.send_message(alice, **again)
         already, looks = actions._already, iter([False])
 
@@ -92,7 +162,7 @@ async def test_one_answer_more_than_a_person_may_have_at_once_is_refused_in_word
     await socket.send_to(text_data=frame)
     refused = await frame_of(socket, "error")
     assert refused["code"] == "too_many_answers"
-    assert refused["client_id"] == json.loads(frame)["client_id"]
+    assert refused["request"] == json.loads(frame)["request"]
     assert refused["text"] == (
         "At most 4 answers are written for you at once. Wait for one or stop it."
     )
@@ -114,7 +184,7 @@ async def test_of_many_questions_at_the_same_moment_as_many_are_taken_as_may_be(
     async def ask(n: int) -> str:
         try:
             send = sync_to_async(actions.send_message, thread_sensitive=False)
-            await send(alice, client_id=uuid.uuid4(), text=f"Number {n}?")
+            await send(alice, **action_ids(), text=f"Number {n}?")
         except ChatError as error:
             return error.code
         return "taken"
@@ -196,7 +266,7 @@ async def test_a_title_given_meanwhile_is_kept(alice: User, catalog: Any, monkey
     conversation = await Conversation.objects.acreate(owner=alice, title="Its own")
     monkeypatch.setattr(prompt.client, "fit", rename_meanwhile)
     await sync_to_async(actions.send_message)(
-        alice, client_id=uuid.uuid4(), text="Hi", conversation_id=conversation.id
+        alice, **action_ids(), text="Hi", conversation_id=conversation.id
     )
     await conversation.arefresh_from_db()
     assert (conversation.title, conversation.is_titled_by_owner) == ("Mine", True)

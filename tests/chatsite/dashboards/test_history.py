@@ -29,7 +29,7 @@ def talk(owner, title: str, *answers: str, seed: int = 1, ago_days: float = 0, *
         owner=owner, title=title, model_slug=model, preset_slug=preset, updated_at=at, created_at=at
     )
     Message.objects.create(conversation=conversation, role="user", text=f"About {title}?",
-                           author=owner, client_id=uuid.uuid4(), created_at=at)  # fmt: skip
+                           author=owner, created_at=at)  # fmt: skip
     rng = random.Random(f"{title}{seed}")
     for text in answers:
         generation = rows.generation(rng, user=owner, subject=uuid.uuid4(), **figures)

@@ -10,9 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 from django.core.cache import cache
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from chatsite.accounts.models import User
 from chatsite.chat.models import Conversation
 from tests.chatsite.dashboards import rows
-from tests.chatsite.dashboards.conftest import person
 from tests.chatsite.dashboards.test_history import talk
 from tests.support.chromium import CHROMIUM
 
@@ -65,12 +65,12 @@ def visit(browser, live_server, signed_in):
 
 @pytest.fixture
 def dana():
-    return person("dana", is_staff=True, is_superuser=True)
+    return User.objects.create_user("dana", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture
 def alice():
-    return person("alice")
+    return User.objects.create_user("alice")
 
 
 def test_the_board_draws_zooms_and_opens_a_request_without_a_complaint(dana, visit):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-
 from chatsite.accounts.models import User
 from chatsite.chat import actions
 from chatsite.chat.models import Message
+from tests.support.frames import action_ids
 
 
 def ask(user: User, text: str = "What is a river?") -> Message:
     """A question of this person's; its answer as it is stored."""
-    return actions.send_message(user, client_id=uuid.uuid4(), text=text).messages[-1]
+    return actions.send_message(user, **action_ids(), text=text).messages[-1]

@@ -12,7 +12,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,11 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
+from tests.support.frames import new_ids
+
 ROOT = Path(__file__).resolve().parents[3]
+
+pytestmark = pytest.mark.slow
 
 
 class Up:
@@ -200,7 +203,7 @@ def begin_answer(site: Up, person: httpx.Client, question: str) -> tuple[str, st
     """Ask; returns the conversation's id and the first words, while the others are written."""
     cookies = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
     url = site.url.replace("http", "ws") + "/ws/chat/"
-    frame = {"type": "send", "client_id": str(uuid.uuid4()), "text": question}
+    frame = {"type": "send", **new_ids("send"), "text": question}
     with connect(url, origin=site.url, additional_headers={"Cookie": cookies}) as socket:  # type: ignore[arg-type]
         socket.send(json.dumps(frame))
         conversation, text = "", ""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference.__main__ import main
-from inference.command.waves import Answered, figures, spread, waves_of
+from inference.command.closed_loop import StreamResult, batches_of, figures, spread
 
 PROMPTS = [
     {"messages": [{"role": "user", "content": "What is a lighthouse for?"}]},
@@ -27,6 +27,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("default_model_dir")
 def test_bench_prints_one_object_per_width(
     prompts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,6 +46,7 @@ def test_bench_prints_one_object_per_width(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("default_model_dir")
 def test_chat_answers_what_is_piped_in() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "inference", "chat", "--dtype", "fp32", "--max-tokens", "4",
@@ -59,6 +61,7 @@ def test_chat_answers_what_is_piped_in() -> None:
     assert done.stderr.count("TTFT") == 2
 
 
+@pytest.mark.usefixtures("default_model_dir")
 def test_info_says_what_the_model_is_made_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -113,13 +116,13 @@ def test_widths_out_of_range_are_refused(prompts: Path, capsys: pytest.CaptureFi
 
 
 def test_every_prompt_is_asked_and_the_last_wave_is_full() -> None:
-    assert waves_of([1, 2, 3], 2) == [[1, 2], [3, 1]]
-    assert waves_of([1, 2], 5) == [[1, 2, 1, 2, 1]]
+    assert batches_of([1, 2, 3], 2) == [[1, 2], [3, 1]]
+    assert batches_of([1, 2], 5) == [[1, 2, 1, 2, 1]]
 
 
 def test_figures_are_what_measures_say() -> None:
-    wave = [Answered(10, 5, 0.1, 0.5), Answered(20, 5, 0.3, 0.7)]
-    found = figures([wave])
+    batch = [StreamResult(10, 5, 0.1, 0.5), StreamResult(20, 5, 0.3, 0.7)]
+    found = figures([batch])
     assert found["ttft_ms"] == {"p50": 100.0, "p99": 300.0}
     assert found["tpot_ms"] == {"p50": 100.0, "p99": 100.0}
     assert found["tokens_per_s"] == pytest.approx(10 / 0.7, abs=0.01)
@@ -128,7 +131,7 @@ def test_figures_are_what_measures_say() -> None:
 
 
 def test_one_token_has_no_time_per_further_token() -> None:
-    found = figures([[Answered(10, 1, 0.1, 0.1)]])
+    found = figures([[StreamResult(10, 1, 0.1, 0.1)]])
     assert found["tpot_ms"] == {"p50": None, "p99": None}
     assert found["decode_tokens_per_s"] is None
 

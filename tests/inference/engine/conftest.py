@@ -24,7 +24,7 @@ from inference.contract import (
 )
 from inference.engine.config import EngineConfig
 from inference.engine.engine import Engine
-from inference.engine.loading import Source, TextSide
+from inference.engine.loader import ModelLoader, TextArtifacts
 
 torch.set_num_threads(1)
 
@@ -151,11 +151,11 @@ class Bench:
         *,
         text: bool = True,
         eos: Sequence[int] = (),
-        source: Source | None = None,
+        loader: ModelLoader | None = None,
         **config: Any,
     ):
         self.listener = Listener()
-        side = TextSide(
+        side = TextArtifacts(
             eos_token_ids=frozenset(eos), make_detokenizer=LetterDetokenizer if text else None
         )
         settings: dict[str, Any] = {
@@ -169,7 +169,7 @@ class Bench:
         self.engine = Engine(
             EngineConfig(**{**settings, **config}),
             emit=self.listener,
-            source=source or Source(lambda *_: copy.deepcopy(model), lambda: side),
+            loader=loader or ModelLoader(lambda *_: copy.deepcopy(model), lambda: side),
         )
         self.engine.start()
         self._count = 0
@@ -187,7 +187,7 @@ class Bench:
                 request_id=request_id,
                 model="small",
                 prompt_token_ids=tuple(prompt),
-                sampling=SamplingParams(**sampling),
+                sampling=SamplingParams(**sampling).with_seed(),
                 received=Stamp.now(),
                 **request,
             )

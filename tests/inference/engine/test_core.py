@@ -20,10 +20,10 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
-from inference.engine.backend import Unsupported
+from inference.engine.backends.base import Unsupported
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
-from inference.engine.loading import TextSide
+from inference.engine.loader import TextArtifacts
 from inference.engine.model_runner import ModelRunner
 
 from .conftest import LetterDetokenizer, small_model
@@ -91,44 +91,45 @@ def asked(data: st.DataObject, n: int, attempt: int = 1) -> GenerationRequest:
     )
 
 
-def test_the_first_thing_told_of_a_request_is_when_it_was_admitted(runner):
-    """A short prompt, too: of an answer that loses its worker nothing else tells."""
+def test_the_first_event_of_a_request_is_its_admission(runner):
+    """Of a short prompt, too: an answer that loses its worker has no other trace of it."""
     config, model = runner
-    core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
+    core = Core(config, model, TextArtifacts(make_detokenizer=LetterDetokenizer))
     core.admit(
         GenerationRequest(
             request_id="r",
             model="small",
             prompt_token_ids=(7, 8),
-            sampling=SamplingParams(max_tokens=2, temperature=0),
+            sampling=SamplingParams(max_tokens=2, temperature=0, seed=1),
             received=Stamp.now(),
         ),
         Stamp.now(),
     )
     core.step()
     core.step()
-    events = core.answers.tell(core.records)
-    told, result = events[0], events[-1]
-    assert isinstance(told, Progress) and isinstance(result, Result)
-    assert told.phase == "prefill" and result.admitted is not None
-    assert told.mono_ns == result.admitted.mono_ns
+    events = core.output.process(core.records)
+    first, result = events[0], events[-1]
+    assert isinstance(first, Progress) and isinstance(result, Result)
+    assert first.phase == "prefill" and result.admitted is not None
+    assert first.mono_ns == result.admitted.mono_ns
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st.DataObject):
     config, model = runner
-    core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
+    core = Core(config, model, TextArtifacts(make_detokenizer=LetterDetokenizer))
     submitted: list[tuple[str, int]] = []
     events: list[Event] = []
 
-    def tell() -> None:
+    def process() -> None:
         """Now and then, as a thread beside the steps does."""
         if data.draw(st.booleans()):
             records, core.records = core.records, []
-            events.extend(core.answers.tell(records))
+            events.extend(core.output.process(records))
 
     for n in range(data.draw(st.integers(1, 14))):
         request = asked(data, n)
@@ -137,7 +138,7 @@ def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st
         for _ in range(data.draw(st.integers(0, 4))):
             core.expire()
             core.step()
-            tell()
+            process()
             pool = core.pool
             assert pool.num_free + pool.num_used == pool.num_blocks
         match data.draw(st.sampled_from(["", "", "cancel", "again", "later attempt"])):
@@ -153,8 +154,8 @@ def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st
             break
         core.expire()
         core.step()
-        tell()
-    events += core.answers.tell(core.records)
+        process()
+    events += core.output.process(core.records)
     results = [(e.request_id, e.attempt) for e in events if isinstance(e, Result)]
     assert sorted(results) == sorted(submitted)
     for result in (e for e in events if isinstance(e, Result)):
@@ -169,9 +170,9 @@ def test_each_request_gets_one_result_and_every_page_comes_back(runner, data: st
 
 
 @pytest.mark.parametrize("token", [BREAKS, NAN])
-def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
+def test_an_interleaved_prompt_that_fails_fails_alone(runner, token):
     config, model = runner
-    core = Core(config, model, TextSide(make_detokenizer=LetterDetokenizer))
+    core = Core(config, model, TextArtifacts(make_detokenizer=LetterDetokenizer))
     for name, prompt, priority in (
         ("person", [7, 8, 9], PRIORITY_CHAT),
         ("program", [7] * 40 + [token], PRIORITY_API),
@@ -182,7 +183,10 @@ def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
                 model="small",
                 prompt_token_ids=tuple(prompt),
                 sampling=SamplingParams(
-                    max_tokens=60, ignore_eos=True, logit_bias=((NAN, -100.0), (BREAKS, -100.0))
+                    max_tokens=60,
+                    ignore_eos=True,
+                    seed=1,
+                    logit_bias=((NAN, -100.0), (BREAKS, -100.0)),
                 ),
                 received=Stamp.now(),
                 priority=priority,
@@ -192,7 +196,7 @@ def test_a_prompt_that_fails_beside_the_steps_fails_alone(runner, token):
         core.step()
     while core.active:
         core.step()
-    events = core.answers.tell(core.records)
+    events = core.output.process(core.records)
     results = {e.request_id: e.finish_reason for e in events if isinstance(e, Result)}
     assert results == {"program": "failed", "person": "length"}
     assert core.pool.num_free == core.pool.num_blocks

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.engine.backend import StepBatch
-from inference.engine.cuda_backend import CapturedDecode, CudaBackend
-from inference.engine.probe import probe_layers
-from inference.engine.torch_backend import TorchBackend
+from inference.engine.backends.cuda_backend import CapturedDecode, CudaBackend
+from inference.engine.backends.probe import probe_layers
+from inference.engine.backends.step_batch import StepBatch
+from inference.engine.backends.torch_backend import TorchBackend
 
 from .conftest import prompt_of, small_model
 
@@ -47,7 +47,6 @@ def batch_of(lengths: list[int], first: int) -> StepBatch:
         logits_at=torch.tensor(starts[1:]) - 1,
         query_starts=starts,
         context_lens=lengths,
-        scratch={},
     )
 
 

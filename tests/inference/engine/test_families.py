@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from inference.engine.backend import Unsupported
-from inference.engine.probe import probe_layers
+from inference.engine.backends.base import Unsupported
+from inference.engine.backends.probe import probe_layers
 
 from .conftest import generate, prompt_of, small_model
+
+pytestmark = pytest.mark.slow
 
 ALTERNATING = ["sliding_attention", "full_attention"] * 2
 EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from inference.engine.loading import Source, TextSide, folder_source
+from inference.contract import Constraint
+from inference.engine.loader import ModelLoader, TextArtifacts, folder_loader
 
 from .conftest import Bench, prompt_of, small_model
 
@@ -43,14 +44,18 @@ def parrot() -> Any:
 
 @pytest.fixture
 def writing(parrot, bench) -> Bench:
-    side: TextSide = folder_source(FOLDER).load_text()
-    return bench(parrot, source=Source(lambda *_: parrot, lambda: side))
+    side: TextArtifacts = folder_loader(FOLDER).load_text()
+    return bench(parrot, loader=ModelLoader(lambda *_: parrot, lambda: side))
 
 
 def test_random_weights_write_valid_json(writing):
     ids = [
         writing.ask(
-            prompt_of(9, seed=n), response_schema=PERSON, temperature=1.5, seed=n, max_tokens=200
+            prompt_of(9, seed=n),
+            constraint=Constraint("schema", PERSON),
+            temperature=1.5,
+            seed=n,
+            max_tokens=200,
         )
         for n in range(6)
     ]
@@ -66,7 +71,12 @@ def test_random_weights_write_valid_json(writing):
 
 
 def test_a_constrained_answer_goes_on_from_its_tokens(writing):
-    options = {"response_schema": PERSON, "temperature": 1.2, "seed": 4, "max_tokens": 200}
+    options = {
+        "constraint": Constraint("schema", PERSON),
+        "temperature": 1.2,
+        "seed": 4,
+        "max_tokens": 200,
+    }
     whole = writing.answer(prompt_of(9), **options)
     rest = writing.answer(prompt_of(9), **options, continue_from=tuple(whole[:7]))
     assert whole[:7] + rest == whole
@@ -75,9 +85,9 @@ def test_a_constrained_answer_goes_on_from_its_tokens(writing):
 @pytest.mark.parametrize(
     ("options", "fits"),
     [
-        ({"response_regex": r"[0-9]{3}-[0-9]{4}"}, r"[0-9]{3}-[0-9]{4}"),
-        ({"response_grammar": 'start: ("ja" | "nein") "!"'}, "(ja|nein)!"),
-        ({"response_grammar": 'root ::= "a"+ ("b" | "c")'}, "a+(b|c)"),
+        ({"constraint": Constraint("regex", r"[0-9]{3}-[0-9]{4}")}, r"[0-9]{3}-[0-9]{4}"),
+        ({"constraint": Constraint("grammar", 'start: ("ja" | "nein") "!"')}, "(ja|nein)!"),
+        ({"constraint": Constraint("grammar", 'root ::= "a"+ ("b" | "c")')}, "a+(b|c)"),
     ],
     ids=["regex", "lark", "gbnf"],
 )
@@ -101,11 +111,11 @@ def test_random_weights_keep_to_an_expression_or_a_grammar(writing, options, fit
 @pytest.mark.parametrize(
     "options",
     [
-        {"response_regex": "(["},
-        {"response_regex": "a(?=b)"},
-        {"response_grammar": "start: missing"},
-        {"response_grammar": "nonsense ::"},
-        {"response_grammar": "root ::= " + "(" * 5000},
+        {"constraint": Constraint("regex", "([")},
+        {"constraint": Constraint("regex", "a(?=b)")},
+        {"constraint": Constraint("grammar", "start: missing")},
+        {"constraint": Constraint("grammar", "nonsense ::")},
+        {"constraint": Constraint("grammar", "root ::= " + "(" * 5000)},
     ],
 )
 def test_what_is_no_expression_or_grammar_is_refused(writing, options):
@@ -118,12 +128,14 @@ def test_what_is_no_expression_or_grammar_is_refused(writing, options):
     "schema", ['{"type": "banana"}', '{"type":', "[1]", '{"$ref": "#/nowhere"}']
 )
 def test_a_schema_that_can_not_be_followed_is_refused(writing, schema):
-    result = writing.listener.result(writing.ask(prompt_of(9), response_schema=schema))
+    result = writing.listener.result(
+        writing.ask(prompt_of(9), constraint=Constraint("schema", schema))
+    )
     assert (result.finish_reason, result.error_code) == ("failed", "bad_schema")
     assert result.error_text
 
 
 def test_cancelling_while_the_schema_is_read_ends_the_request(writing):
-    request_id = writing.ask(prompt_of(9), response_schema=PERSON, max_tokens=500)
+    request_id = writing.ask(prompt_of(9), constraint=Constraint("schema", PERSON), max_tokens=500)
     writing.engine.cancel(request_id)
     assert writing.listener.result(request_id).finish_reason in ("cancelled", "stop")

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from inference.engine.inspection import InspectRequest
+from inference.engine.inspection.inspector import InspectionRequest
 
 from .conftest import generate, prompt_of, small_model
 
@@ -21,7 +21,7 @@ def test_what_is_seen_is_what_transformers_computes(kind, bench):
     engine = bench(model, step_tokens=32)
     prompt = prompt_of(50)
     seen = engine.engine.inspect(
-        InspectRequest(
+        InspectionRequest(
             token_ids=tuple(prompt), layers=(0, -1), heads=(1, 3), lens_positions=(5, -1)
         )
     ).result(60)
@@ -46,7 +46,9 @@ def test_a_running_answer_is_not_changed_and_hardly_held_up(llama, bench):
     engine = bench(llama)
     request_id = engine.ask(prompt_of(20), max_tokens=300)
     engine.listener.wait(lambda: engine.listener.deltas(request_id))
-    engine.engine.inspect(InspectRequest(token_ids=tuple(prompt_of(400)), layers=(1,))).result(60)
+    engine.engine.inspect(InspectionRequest(token_ids=tuple(prompt_of(400)), layers=(1,))).result(
+        60
+    )
     pieces = [d.mono_ns for d in engine.listener.deltas(request_id)]
     assert len(pieces) > 400 // 16, "the answer went on between the pieces"
     assert engine.listener.tokens(request_id) == generate(llama, prompt_of(20), 300)
@@ -66,6 +68,6 @@ def test_a_running_answer_is_not_changed_and_hardly_held_up(llama, bench):
 )
 def test_what_is_out_of_range_is_named(llama, bench, changes, named):
     engine = bench(llama)
-    request = InspectRequest(**{"token_ids": (5, 6, 7), **changes})
+    request = InspectionRequest(**{"token_ids": (5, 6, 7), **changes})
     with pytest.raises(ValueError, match=named):
         engine.engine.inspect(request).result(60)

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from inference.engine.kv_cache import ROOT, BlockPool, block_digest
+from inference.engine.scheduling.kv_cache import ROOT, BlockPool, block_digest
 
 SIZE = 4
 
@@ -59,11 +59,12 @@ def test_the_least_recently_used_goes_first_and_ends_before_beginnings():
     assert [b for b, _ in pool.match([*range(50, 59)])] == new
 
 
-def test_spoiled_blocks_are_never_found_again():
+def test_poisoned_blocks_are_never_found_again():
     pool = BlockPool(4, SIZE)
     pool.release(hold(pool, [*range(8)]), poisoned=True)
     assert pool.match([*range(9)]) == []
-    assert pool.num_reusable == 0
+    pool.release(hold(pool, [*range(SIZE), 0]))  # its beginning is computed anew
+    assert len(pool.match([*range(9)])) == 1, "what came behind it stays forgotten"
 
 
 def test_without_reuse_nothing_is_found():

@@ -9,17 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from inference.engine.loading import folder_source
+from inference.engine.loader import folder_loader
 
 from .conftest import Bench, generate
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(os.environ.get("CHATSITE_MODELS", ROOT / "var/models")) / "smollm2-135m-instruct"
 
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "model.safetensors").exists(),
-    reason="the default model is not prepared: python -m inference.models.prepare",
-)
+pytestmark = pytest.mark.usefixtures("default_model_dir")
 
 QUESTIONS = [
     "What is the capital of France?",
@@ -77,7 +74,7 @@ def test_ten_prompts_alone_and_together_equal_generate(model, prompts):
 
 
 def test_the_folder_knows_its_end_token():
-    side = folder_source(FOLDER).load_text()
+    side = folder_loader(FOLDER).load_text()
     assert side.eos_token_ids == {2}
     assert side.revision
     assert side.info["layers"] == 30

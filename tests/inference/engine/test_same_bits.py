@@ -1,6 +1,6 @@
 """On the native path a seed's answer has the same bits however it was served.
 
-Alone, in a batch, with chunked prefill, over reused pages, thrown back when pages ran out, and
+Alone, in a batch, with chunked prefill, over reused pages, preempted when pages ran out, and
 resumed: tokens and log-probabilities are equal, not merely close.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inference.contract import PRIORITY_API, TokenLogprobs
-from inference.engine.backend import Unsupported
+from inference.engine.backends.base import Unsupported
 from inference.engine.model_runner import ModelRunner
 
 from .conftest import Bench, prompt_of, small_model
@@ -52,6 +52,7 @@ def answer(engine: Bench, request_id: str) -> tuple[list[int], list[TokenLogprob
     return tokens, [lp for delta in engine.listener.deltas(request_id) for lp in delta.logprobs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
 def test_tokens_and_logprobs_are_the_same_bits_however_served(wide, bench, dtype):
     settings: dict[str, Any] = {"dtype": dtype, "backend": "native", "threads": 2}
@@ -75,7 +76,7 @@ def test_tokens_and_logprobs_are_the_same_bits_however_served(wide, bench, dtype
     block = 32 * 4 * 2 * 2 * 32 * 2
     small = bench(wide, kv_cache_bytes=6 * block, context_length=190, **settings)
     asked = {n: ask(small, n) for n in order}
-    assert [answer(small, asked[n]) for n in range(len(PROMPTS))] == alone, "thrown back"
+    assert [answer(small, asked[n]) for n in range(len(PROMPTS))] == alone, "preempted"
 
     for n in (0, 3):
         tokens, logprobs = alone[n]
@@ -83,22 +84,24 @@ def test_tokens_and_logprobs_are_the_same_bits_however_served(wide, bench, dtype
         assert answer(chunked, rest) == (tokens[17:], logprobs[17:]), "resumed"
 
 
-def test_a_prompt_that_stands_aside_gets_the_same_bits(wide, bench, monkeypatch):
-    slices: list[int] = []
-    run_slice = ModelRunner.run_slice
+def test_an_interleaved_prompt_gets_the_same_bits(wide, bench, monkeypatch):
+    layer_runs: list[int] = []
+    run_layers = ModelRunner.run_layers
     monkeypatch.setattr(
         ModelRunner,
-        "run_slice",
-        lambda self, sliced, layers: slices.append(layers) or run_slice(self, sliced, layers),
+        "run_layers",
+        lambda self, partial, layers: (
+            layer_runs.append(layers) or run_layers(self, partial, layers)
+        ),
     )
     settings: dict[str, Any] = {"dtype": "int4", "backend": "native", "threads": 2}
     plain = bench(wide, prefix_cache=False, **settings)
     alone = [answer(plain, ask(plain, n)) for n in range(4)]
-    assert not slices, "nobody had to wait"
+    assert not layer_runs, "nobody had to wait"
 
     person = plain.ask(PROMPTS[5], max_tokens=400)
     plain.listener.wait(lambda: plain.listener.deltas(person))
     programs = [ask(plain, n, priority=PRIORITY_API) for n in range(4)]
     assert [answer(plain, one) for one in programs] == alone
-    assert len(slices) >= 4 * 2, "a few layers at a time"
+    assert len(layer_runs) >= 4 * 2, "a few layers at a time"
     assert plain.listener.result(person).completion_tokens == 400

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.contract import GenerationRequest, SamplingParams, Stamp
-from inference.engine.draws import Draws, TorchDraws
+from inference.engine.active_request import ActiveRequest
 from inference.engine.native.build import KernelsUnavailable, load_kernels
-from inference.engine.native.draws import NativeDraws
-from inference.engine.request import ActiveRequest, uniform_at
-from inference.engine.sampler import Sampler
+from inference.engine.native.native_sampler import NativeSampler
+from inference.engine.sampling.sampler import Sampler, uniform_at
+from inference.engine.sampling.sampling_backend import NOT_FINITE, SamplingBackend
+from inference.engine.sampling.torch_sampler import TorchSampler
 
 VOCAB = 3000
 NOW = Stamp.now()
@@ -28,15 +29,15 @@ MakeSampler = Callable[..., Sampler]
 @pytest.fixture(scope="module", params=["torch", "native"])
 def sampler(request: pytest.FixtureRequest) -> MakeSampler:
     """Makes samplers that draw by torch, and then by the native kernel."""
-    draws: Draws = TorchDraws(CPU)
+    backend: SamplingBackend = TorchSampler(CPU)
     if request.param == "native":
         try:
-            draws = NativeDraws(load_kernels())
+            backend = NativeSampler(load_kernels())
         except KernelsUnavailable as error:
             pytest.skip(f"no native kernels here: {error}")
 
     def make(vocab: int = VOCAB) -> Sampler:
-        return Sampler(vocab_size=vocab, eos_token_ids=[2], device=CPU, draws=draws)
+        return Sampler(vocab_size=vocab, eos_token_ids=[2], device=CPU, backend=backend)
 
     return make
 
@@ -68,7 +69,7 @@ def by_definition(logits: torch.Tensor, active: ActiveRequest) -> tuple[int, flo
     if params.min_p > 0:
         probs[probs < params.min_p * probs[0]] = 0
     probs /= probs.sum()
-    index = int((probs.cumsum(-1) <= active.uniform()).sum())
+    index = int((probs.cumsum(-1) <= uniform_at(active.seed, active.num_answer)).sum())
     return int(order[index]), float(probs[index].log())
 
 
@@ -138,7 +139,7 @@ def test_a_row_that_is_not_a_number_is_reported_alone(sampler, bad):
     logits[1, 77] = bad
     requests = [asking(temperature=t) for t in (0.0, 1.0, 1.0)]
     result = sampler().sample(logits, requests)
-    assert result.is_finite == [True, False, True]
+    assert [token == NOT_FINITE for token in result.token_ids] == [False, True, False]
 
 
 def test_the_end_token_is_banned_until_min_tokens(sampler):

@@ -15,10 +15,10 @@ from inference.contract import (
     SamplingParams,
     Stamp,
 )
-from inference.engine.kv_cache import BlockPool
-from inference.engine.pace import Allowance
-from inference.engine.request import ActiveRequest, RequestStatus
-from inference.engine.scheduler import SHORT_PROMPT, Scheduled, Scheduler
+from inference.engine.active_request import ActiveRequest, RequestStatus
+from inference.engine.scheduling.kv_cache import BlockPool
+from inference.engine.scheduling.prefill_pacing import PrefillBudget
+from inference.engine.scheduling.scheduler import SHORT_PROMPT, Scheduled, Scheduler
 
 NOW = Stamp.now()
 
@@ -49,12 +49,12 @@ def run(
     *,
     budget: int = 64,
     prefill: int | None = None,
-    pause: int = 0,
-    aside: int = 0,
+    blocking: int = 0,
+    interleaved: int = 0,
 ) -> list[Scheduled]:
     """One step: schedule, compute, and append a token to all that are due."""
-    allowance = Allowance(budget if prefill is None else prefill, pause, aside)
-    step = scheduler.schedule(step_tokens=budget, allowance=allowance)
+    limits = PrefillBudget(budget if prefill is None else prefill, blocking, interleaved)
+    step = scheduler.schedule(step_tokens=budget, budget=limits)
     scheduler.advance(step)
     for item in step:
         if item.samples:
@@ -62,7 +62,7 @@ def run(
     return step
 
 
-def told(step: list[Scheduled]) -> dict[str, int]:
+def lengths(step: list[Scheduled]) -> dict[str, int]:
     return {item.request.id: item.num_tokens for item in step}
 
 
@@ -70,13 +70,13 @@ def test_several_prompts_prefill_in_one_step():
     scheduler = make()
     for n, tokens in enumerate((10, 20, 5)):
         scheduler.add(request(n, tokens))
-    assert told(run(scheduler)) == {"r0": 10, "r1": 20, "r2": 5}
+    assert lengths(run(scheduler)) == {"r0": 10, "r1": 20, "r2": 5}
 
 
 def test_a_long_prompt_is_cut_to_the_budget_and_goes_on():
     scheduler = make()
     scheduler.add(request(0, 100))
-    assert [told(run(scheduler, budget=40))["r0"] for _ in range(3)] == [40, 40, 20]
+    assert [lengths(run(scheduler, budget=40))["r0"] for _ in range(3)] == [40, 40, 20]
 
 
 def test_decodes_never_wait_for_a_long_prompt():
@@ -86,21 +86,21 @@ def test_decodes_never_wait_for_a_long_prompt():
     scheduler.add(request(1, 200))
     for _ in range(4):
         step = run(scheduler, budget=32)
-        assert told(step) == {"r0": 1, "r1": 31}
+        assert lengths(step) == {"r0": 1, "r1": 31}
 
 
 def test_a_short_prompt_passes_a_long_one_that_keeps_half_the_budget():
     scheduler = make()
     scheduler.add(request(0, 200))
     scheduler.add(request(1, 8))
-    assert told(run(scheduler, budget=40)) == {"r0": 32, "r1": 8}
+    assert lengths(run(scheduler, budget=40)) == {"r0": 32, "r1": 8}
 
 
 def test_people_come_before_batches():
     scheduler = make(running=1)
     scheduler.add(request(0, 4, priority=PRIORITY_API))
     scheduler.add(request(1, 4))
-    assert [*told(run(scheduler))] == ["r1"]
+    assert [*lengths(run(scheduler))] == ["r1"]
 
 
 def test_a_person_takes_the_place_of_a_running_batch_request_which_loses_no_token():
@@ -112,8 +112,8 @@ def test_a_person_takes_the_place_of_a_running_batch_request_which_loses_no_toke
     before = list(batch.token_ids)
     person = request(1, 4)
     scheduler.add(person)
-    assert [*told(run(scheduler))] == ["r1"]
-    assert batch.phase is RequestStatus.WAITING
+    assert [*lengths(run(scheduler))] == ["r1"]
+    assert batch.status is RequestStatus.WAITING
     assert batch.token_ids == before
     scheduler.finish(person)
     step = run(scheduler)
@@ -128,8 +128,8 @@ def test_when_pages_run_out_the_last_to_come_is_thrown_back():
     scheduler.add(second)
     for _ in range(9):
         run(scheduler)
-    assert first.phase is RequestStatus.RUNNING
-    assert second.phase is RequestStatus.WAITING
+    assert first.status is RequestStatus.RUNNING
+    assert second.status is RequestStatus.WAITING
     assert second.preemptions == 1
     assert second.blocks == []
 
@@ -140,7 +140,7 @@ def test_a_prompt_shares_what_another_has_computed():
     run(scheduler)
     later = request(1, [*range(10), 55])
     scheduler.add(later)
-    assert told(run(scheduler)) == {"r0": 1, "r1": 3}
+    assert lengths(run(scheduler)) == {"r0": 1, "r1": 3}
     assert later.num_cached_tokens == 8
 
 
@@ -148,79 +148,79 @@ def test_one_token_prompts_run_once_per_step():
     scheduler = make()
     scheduler.add(request(0, 1))
     scheduler.add(request(1, 1))
-    assert told(scheduler.schedule(step_tokens=8, allowance=Allowance(0))) == {}
-    assert [i.num_tokens for i in scheduler.schedule(step_tokens=8, allowance=Allowance(8))] == [
+    assert lengths(scheduler.schedule(step_tokens=8, budget=PrefillBudget(0))) == {}
+    assert [i.num_tokens for i in scheduler.schedule(step_tokens=8, budget=PrefillBudget(8))] == [
         1,
         1,
     ]
 
 
-def test_short_prompts_pause_the_decodes_and_long_ones_ride_along():
+def test_short_prompts_hold_up_the_decodes_and_long_ones_piggyback():
     scheduler = make(1000)
     scheduler.add(request(0, 4))
     run(scheduler)
     for arrival, tokens in ((1, SHORT_PROMPT + 1), (2, 30), (3, 30), (4, 30)):
         scheduler.add(request(arrival, tokens))
-    assert told(run(scheduler, budget=500, prefill=6, pause=80)) == {
+    assert lengths(run(scheduler, budget=500, prefill=6, blocking=80)) == {
         "r0": 1,
-        "r1": 3,  # half of what may ride along, for it has waited longest
+        "r1": 3,  # half of what may piggyback, for it has waited longest
         "r2": 30,
         "r3": 30,
         "r4": 17,
     }
 
 
-def test_the_end_of_a_long_prompt_rides_along_like_its_beginning():
+def test_the_end_of_a_long_prompt_piggybacks_like_its_beginning():
     scheduler = make(1000)
     scheduler.add(request(0, 4))
     run(scheduler)
     scheduler.add(request(1, SHORT_PROMPT + 40))
-    lengths = [told(run(scheduler, prefill=30, pause=60))["r1"] for _ in range(18)]
-    assert lengths == [30] * 18
+    each = [lengths(run(scheduler, prefill=30, blocking=60))["r1"] for _ in range(18)]
+    assert each == [30] * 18
 
 
-def aside_of(scheduler: Scheduler) -> tuple[str, int]:
-    assert scheduler.aside is not None
-    return scheduler.aside.request.id, scheduler.aside.num_tokens
+def interleaved_of(scheduler: Scheduler) -> tuple[str, int]:
+    assert scheduler.interleaved is not None
+    return scheduler.interleaved.request.id, scheduler.interleaved.num_tokens
 
 
-def test_where_steps_can_be_cut_long_prompts_stand_aside_one_at_a_time():
+def test_where_steps_can_be_cut_long_prompts_are_interleaved_one_at_a_time():
     scheduler = make(1000)
     scheduler.add(request(0, 4))
     run(scheduler)
     for arrival, tokens in ((1, SHORT_PROMPT + 200), (2, SHORT_PROMPT + 1), (3, 30)):
         scheduler.add(request(arrival, tokens))
-    assert told(run(scheduler, prefill=6, pause=80, aside=40)) == {"r0": 1, "r3": 30}
-    first = scheduler.aside
-    assert aside_of(scheduler) == ("r1", 40)
-    assert told(run(scheduler, aside=50)) == {"r0": 1, "r3": 1}
-    assert scheduler.aside is first, "it is not through yet"
+    assert lengths(run(scheduler, prefill=6, blocking=80, interleaved=40)) == {"r0": 1, "r3": 30}
+    first = scheduler.interleaved
+    assert interleaved_of(scheduler) == ("r1", 40)
+    assert lengths(run(scheduler, interleaved=50)) == {"r0": 1, "r3": 1}
+    assert scheduler.interleaved is first, "it is not through yet"
     scheduler.advance([first])
     assert first.request.num_computed == 40
-    run(scheduler, aside=50)
-    assert aside_of(scheduler) == ("r2", 50), "the shortest has every second turn"
+    run(scheduler, interleaved=50)
+    assert interleaved_of(scheduler) == ("r2", 50), "the shortest has every second turn"
 
 
 @pytest.mark.parametrize("end", ["finish", "preempt"])
-def test_who_goes_no_longer_stands_aside(end):
+def test_a_request_that_leaves_is_no_longer_interleaved(end):
     scheduler = make(1000)
     scheduler.add(request(0, 4))
     run(scheduler)
     long = request(1, SHORT_PROMPT + 1)
     scheduler.add(long)
-    run(scheduler, aside=32)
-    assert aside_of(scheduler)[0] == "r1"
+    run(scheduler, interleaved=32)
+    assert interleaved_of(scheduler)[0] == "r1"
     getattr(scheduler, end)(long)
-    assert scheduler.aside is None
+    assert scheduler.interleaved is None
     assert scheduler.pool.num_used == len(scheduler.running[0].blocks)
 
 
-def test_batches_do_not_pause_the_answers_of_people():
+def test_batches_do_not_hold_up_the_answers_of_people():
     scheduler = make()
     scheduler.add(request(0, 4))
     run(scheduler)
     scheduler.add(request(1, 30, priority=PRIORITY_API))
-    assert told(run(scheduler, prefill=6, pause=60)) == {"r0": 1, "r1": 6}
+    assert lengths(run(scheduler, prefill=6, blocking=60)) == {"r0": 1, "r1": 6}
 
 
 def test_blocks_before_the_window_are_given_back():
@@ -244,7 +244,7 @@ def test_any_sequence_of_steps_keeps_the_books_and_finishes_everyone(data: st.Da
     )
     pool, alive, arrivals = scheduler.pool, [], 0
     for _ in range(data.draw(st.integers(1, 25))):
-        match data.draw(st.sampled_from(["add", "step", "step", "step", "cancel", "spoil"])):
+        match data.draw(st.sampled_from(["add", "step", "step", "step", "cancel", "poison"])):
             case "add":
                 ids = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=12))
                 kind = data.draw(st.sampled_from([PRIORITY_CHAT, PRIORITY_API]))
@@ -255,7 +255,7 @@ def test_any_sequence_of_steps_keeps_the_books_and_finishes_everyone(data: st.Da
                 run(scheduler, budget=data.draw(st.integers(5, 20)))
             case action if alive:
                 one = alive.pop(data.draw(st.integers(0, len(alive) - 1)))
-                scheduler.finish(one, poisoned=action == "spoil")
+                scheduler.finish(one, poisoned=action == "poison")
         for one in [one for one in alive if len(one.token_ids) >= 20]:
             alive.remove(one)
             scheduler.finish(one)

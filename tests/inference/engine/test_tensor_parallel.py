@@ -16,15 +16,18 @@ import psutil
 import pytest
 import torch
 
-from inference.engine import tensor_parallel
 from inference.engine.config import EngineConfig
-from inference.engine.inspection import InspectRequest
-from inference.engine.loading import Source, TextSide
+from inference.engine.inspection.inspector import InspectionRequest
+from inference.engine.loader import ModelLoader, TextArtifacts
+from inference.engine.parallel import tp_group
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
 
-pytestmark = pytest.mark.skipif(
-    torch.cuda.is_available(), reason="where there are GPUs, parts go there: see tests/gpu"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        torch.cuda.is_available(), reason="where there are GPUs, parts go there: see tests/gpu"
+    ),
+]
 
 PROMPTS = [prompt_of(n, seed=n) for n in (5, 190, 40, 11)]
 
@@ -36,9 +39,11 @@ def folder_of(model: Any, folder: Path) -> Path:
 
 def split(folder: Path, **config: Any) -> Bench:
     """An engine of two processes on that folder's model, whose answers end by length alone."""
-    source = Source(lambda *_: pytest.fail("each part loads its own share"), lambda: TextSide())
+    loader = ModelLoader(
+        lambda *_: pytest.fail("each rank loads its own shard"), lambda: TextArtifacts()
+    )
     settings: dict[str, Any] = {"tensor_parallel": 2, "threads": 2, **config}
-    return Bench(None, source=source, model_dir=folder, **settings)
+    return Bench(None, loader=loader, model_dir=folder, **settings)
 
 
 def state(bench: Bench, timeout_s: float = 60.0) -> str:
@@ -50,12 +55,12 @@ def state(bench: Bench, timeout_s: float = 60.0) -> str:
     return status.state_detail if status.state == "failed" else "ready"
 
 
-def followers(of: psutil.Process | None = None) -> list[psutil.Process]:
-    """The live followers among a process's children."""
+def rank_workers(of: psutil.Process | None = None) -> list[psutil.Process]:
+    """The live rank workers among a process's children."""
     found = []
     for child in (of or psutil.Process()).children():
-        with_line = any("inference.engine.part" in word for word in child.cmdline())
-        if with_line and child.status() != psutil.STATUS_ZOMBIE:
+        is_rank = any("inference.engine.parallel.rank_worker" in word for word in child.cmdline())
+        if is_rank and child.status() != psutil.STATUS_ZOMBIE:
             found.append(child)
     return found
 
@@ -64,7 +69,7 @@ def end(benches: list[Bench]) -> None:
     """Stop them: a process has one split model at a time."""
     while benches:
         assert benches.pop().engine.stop(10.0)
-    assert followers() == []
+    assert rank_workers() == []
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +97,7 @@ def test_a_split_llama_answers_as_generate_does(two, llama):
     expected = [generate(llama, prompt, 20) for prompt in PROMPTS]
     assert two.answer(PROMPTS[0], max_tokens=20) == expected[0], "alone"
     assert "split over 2 processes" in two.engine.status().path
-    assert len(followers()) == 1
+    assert len(rank_workers()) == 1
     # 16 tokens of 4 layers with 2 heads of 32 floats, keys and values: each part keeps one head.
     assert two.engine.status().kv_blocks_total == (8 << 20) // (16 * 4 * 2 * 32 * 4 * 2)
     ids = [two.ask(prompt, max_tokens=20) for prompt in PROMPTS]  # 190 tokens take three steps
@@ -107,15 +112,15 @@ def test_a_second_split_model_in_one_process_is_refused(two, llama_folder):
 
 
 def test_a_split_model_cannot_be_looked_into(two):
-    request = InspectRequest(token_ids=tuple(PROMPTS[0]))
+    request = InspectionRequest(token_ids=tuple(PROMPTS[0]))
     with pytest.raises(ValueError, match="split by tensor_parallel can't be looked into"):
         two.engine.inspect(request).result(10.0)
     assert two.answer(PROMPTS[0], max_tokens=4), "and goes on answering"
 
 
-def test_the_death_of_a_follower_is_noticed_while_nobody_asks(two):
-    (follower,) = followers()
-    follower.kill()
+def test_the_death_of_a_rank_worker_is_noticed_while_nobody_asks(two):
+    (worker,) = rank_workers()
+    worker.kill()
     end = time.monotonic() + 5.0
     while two.engine.status().state == "ready":
         assert time.monotonic() < end
@@ -123,18 +128,18 @@ def test_the_death_of_a_follower_is_noticed_while_nobody_asks(two):
     assert "was killed by signal 9" in state(two)
 
 
-def test_the_death_of_a_follower_ends_the_engine_with_a_sentence(two):
+def test_the_death_of_a_rank_worker_ends_the_engine_with_a_sentence(two):
     request_id = two.ask(PROMPTS[0], max_tokens=900)
     two.listener.wait(lambda: two.listener.deltas(request_id))
-    (follower,) = followers()
-    follower.kill()
+    (worker,) = rank_workers()
+    worker.kill()
     result = two.listener.result(request_id)
-    sentence = f"part 1 of 2 of the model, process {follower.pid}, was killed by signal 9."
+    sentence = f"part 1 of 2 of the model, process {worker.pid}, was killed by signal 9."
     assert (result.finish_reason, result.error_code) == ("failed", "engine_failed")
     assert result.error_text == two.engine.status().state_detail == sentence
 
 
-def test_a_follower_does_not_outlive_a_killed_rank_0(llama_folder):
+def test_a_rank_worker_does_not_outlive_a_killed_rank_0(llama_folder):
     program = (
         "import sys, time; from pathlib import Path; from inference.engine.engine import Engine;"
         "from inference.engine.config import EngineConfig;"
@@ -149,10 +154,10 @@ def test_a_follower_does_not_outlive_a_killed_rank_0(llama_folder):
     ) as rank_0:
         assert rank_0.stdout is not None
         assert rank_0.stdout.readline() == "ready\n"
-        (follower,) = followers(psutil.Process(rank_0.pid))
+        (worker,) = rank_workers(psutil.Process(rank_0.pid))
         os.kill(rank_0.pid, signal.SIGKILL)
         rank_0.wait()
-    _, alive = psutil.wait_procs([follower], timeout=5.0)
+    _, alive = psutil.wait_procs([worker], timeout=5.0)
     assert alive == []
 
 
@@ -210,9 +215,11 @@ def test_a_number_of_processes_below_one_is_refused():
         ),
     ],
 )
-def test_a_follower_that_cannot_start_says_why(program, reason, llama_folder, monkeypatch, started):
+def test_a_rank_worker_that_cannot_start_says_why(
+    program, reason, llama_folder, monkeypatch, started
+):
     end(started)
-    monkeypatch.setattr(tensor_parallel, "FOLLOW", program)
+    monkeypatch.setattr(tp_group, "PROGRAM", program)
     bench = split(llama_folder)
     assert re.fullmatch(reason, state(bench))
     assert bench.engine.stop(10.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.models import fidelity
+from inference.models import dtype_fidelity as fidelity
 from inference.models.describe import describe
 from inference.models.headers import BadWeights
 from inference.models.loading import load_model

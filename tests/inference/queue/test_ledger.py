@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from inference import client
-from inference.contract import PRIORITY_API, GenerationRequest, Result, SamplingParams, Started
+from inference.contract import (
+    PRIORITY_API,
+    Constraint,
+    GenerationRequest,
+    Result,
+    SamplingParams,
+    Started,
+)
 from inference.queue import keys, ledger, records
 from inference.queue.connection import connect
 from tests.support.requests import (
@@ -43,10 +50,10 @@ def test_the_one_who_claims_gets_the_request_as_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "form",
-    [{"response_regex": "a+"}, {"response_grammar": "root ::= 'é'"}, {"response_schema": "{}"}],
+    "constraint",
+    [Constraint("regex", "a+"), Constraint("grammar", "root ::= 'é'"), Constraint("schema", "{}")],
 )
-def test_who_goes_on_with_a_request_has_all_its_rules(form: dict[str, str]) -> None:
+def test_who_goes_on_with_a_request_has_all_its_rules(constraint: Constraint) -> None:
     rules = SamplingParams(
         stop_token_ids=(2, 7),
         bad_token_ids=((1,), (2, 3)),
@@ -56,7 +63,7 @@ def test_who_goes_on_with_a_request_has_all_its_rules(form: dict[str, str]) -> N
         stop=("\n",),
         logit_bias=((4, -1.5),),
     )
-    asked = new_request(sampling=rules, cache_salt="s", echo_logprobs=3, **form)
+    asked = new_request(sampling=rules, cache_salt="s", echo_logprobs=3, constraint=constraint)
     ledger.submit(asked)
     first = claim_next()
     assert first is not None
@@ -64,7 +71,7 @@ def test_who_goes_on_with_a_request_has_all_its_rules(form: dict[str, str]) -> N
     lose_worker(asked)
     entry = records.get(asked.request_id)
     assert entry is not None
-    again = first.next_attempt(continue_from=())
+    again = dataclasses.replace(first, attempt=2, continue_from=())
     assert ledger.resubmit(entry, again, is_lost=True, is_ours=False)
     second = claim_next("w2")
     assert second is not None

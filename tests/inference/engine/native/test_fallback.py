@@ -7,13 +7,13 @@ import copy
 import pytest
 import torch
 
-from inference.engine import backend as face
-from inference.engine.backend import Unsupported
-from inference.engine.fusion import one_sequence
-from inference.engine.native import backend as native
-from inference.engine.native import build
+from inference.engine.backend_choice import choose_backend
+from inference.engine.backends.base import Backend, Unsupported
+from inference.engine.backends.probe import probe_layers
+from inference.engine.backends.step_batch import sequence_batch
+from inference.engine.native import build, isa
+from inference.engine.native import native_backend as native
 from inference.engine.native.build import KernelsUnavailable
-from inference.engine.probe import probe_layers
 from tests.inference.engine.conftest import small_model
 
 CPU = torch.device("cpu")
@@ -23,19 +23,17 @@ def refuse() -> None:
     raise KernelsUnavailable("there is no C++ compiler (c++) to build the kernels with")
 
 
-def logits(backend: face.Backend, model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+def logits(backend: Backend, model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
     backend.prepare(model.to(backend.load_dtype), probe_layers(model))
     backend.allocate_cache(8)
-    return backend.forward(one_sequence(ids, block_tokens=backend.block_tokens))
+    return backend.forward(sequence_batch(ids, block_tokens=backend.block_tokens))
 
 
 def test_without_kernels_onednn_serves_and_agrees_with_them(kernels, monkeypatch) -> None:
     model, ids = small_model("llama"), torch.arange(3, 50)
-    mine = logits(
-        face.choose_backend("auto", dtype="bfloat16", device=CPU), copy.deepcopy(model), ids
-    )
+    mine = logits(choose_backend("auto", dtype="bfloat16", device=CPU), copy.deepcopy(model), ids)
     monkeypatch.setattr(native, "load_kernels", refuse)
-    other = face.choose_backend("auto", dtype="bfloat16", device=CPU)
+    other = choose_backend("auto", dtype="bfloat16", device=CPU)
     assert other.name == "onednn bfloat16"
     assert "no C++ compiler" in other.notes[0]
     theirs = logits(other, model, ids)
@@ -48,13 +46,14 @@ def test_kernels_that_were_asked_for_and_cannot_run_are_an_error_with_the_reason
 ) -> None:
     monkeypatch.setattr(native, "load_kernels", refuse)
     with pytest.raises(Unsupported, match="no C\\+\\+ compiler"):
-        face.choose_backend("native", dtype="int4", device=CPU)
+        choose_backend("native", dtype="int4", device=CPU)
 
 
 def test_a_cpu_without_the_instructions_is_refused_by_name(monkeypatch) -> None:
-    monkeypatch.setattr(build, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    monkeypatch.setattr(isa, "cpu_features", lambda: frozenset({"avx2", "avx512_f"}))
+    monkeypatch.setenv("CHATSITE_ISA", "avx512")
     with pytest.raises(KernelsUnavailable, match="avx512_bf16"):
-        build.load_kernels.__wrapped__()
+        build.load_kernels()
 
 
 def test_sources_that_do_not_compile_are_a_reason_and_not_a_crash(tmp_path, monkeypatch) -> None:
@@ -62,4 +61,4 @@ def test_sources_that_do_not_compile_are_a_reason_and_not_a_crash(tmp_path, monk
     monkeypatch.setattr(build, "SOURCES", tmp_path)
     monkeypatch.setenv("CHATSITE_KERNELS", str(tmp_path / "cache"))
     with pytest.raises(KernelsUnavailable, match="did not compile"):
-        build.load_kernels.__wrapped__()
+        build._load.__wrapped__(isa.find("scalar"))

@@ -1,0 +1,270 @@
+"""The backend for NVIDIA GPUs: paged flash attention, and decode steps replayed as CUDA graphs.
+
+A decode step of a small model is hundreds of kernel launches; replaying them as one graph takes
+the host out of the step. Graphs are captured at load, one per bucket of rows; a batch is padded to
+the next bucket with rows that live in block 0. Prefill steps run eagerly. What a device or a torch
+release lacks is found by trying it, and the reason is kept in `notes`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.engine.backends.attention import AttentionCall
+from inference.engine.backends.reference_attention import attend_sequence
+from inference.engine.backends.step_batch import LayerSpec, StepBatch, StepCache
+from inference.engine.backends.torch_backend import TorchBackend
+from inference.engine.device import to_device
+
+log = logging.getLogger(__name__)
+
+BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+PAGE_TOKENS = (16, 32, 64, 128, 256)
+"""Page sizes to try, smallest first: small pages reuse more, some flash kernels want 256."""
+
+
+class CudaBackend(TorchBackend):
+    """TorchBackend with a faster attention and captured decode steps, where the device has them."""
+
+    def __init__(self, *, dtype: str, device: torch.device) -> None:
+        super().__init__(dtype=dtype, device=device)
+        self.name = f"cuda {dtype}"
+        self._flash: Callable[..., Any] | None = None
+        self._decodes: dict[int, CapturedDecode] = {}
+        self._max_context = 0
+
+    # --- loading --------------------------------------------------------------------------------
+
+    def prepare(self, model: nn.Module, layers: Sequence[LayerSpec]) -> nn.Module:
+        """See Backend. Chooses page size and attention by trying them on this device."""
+        super().prepare(model, layers)
+        self.notes = ()
+        why = self._why_not_flash(layers)
+        if why:
+            self.notes += (f"attention by SDPA over gathered pages: {why}",)
+        else:
+            self.name += ", paged flash attention"
+        return model
+
+    def warm_up(self, *, max_running: int, context_length: int) -> None:
+        """Capture the decode step for each bucket up to `max_running`; needs the pages."""
+        self._max_context = context_length
+        self._decodes.clear()
+        if self.device.type != "cuda" or self._flash is None:
+            return
+        buckets = [size for size in BUCKETS if size < max_running]
+        buckets.append(next((size for size in BUCKETS if size >= max_running), BUCKETS[-1]))
+        pool = torch.cuda.graph_pool_handle()
+        try:
+            for size in sorted(buckets, reverse=True):  # the largest first: others fit its memory
+                decode = CapturedDecode(self, size, context_length)
+                decode.capture(pool)
+                self._decodes[size] = decode
+        except Exception as error:
+            log.exception("decode steps can't be captured")
+            self._decodes.clear()
+            torch.cuda.synchronize(self.device)
+            self.notes += (f"no CUDA graphs: {error}",)
+        else:
+            self.name += ", cuda graphs"
+
+    def _why_not_flash(self, layers: Sequence[LayerSpec]) -> str:
+        """Find a paged attention and a page size that agree with the reference; or why not."""
+        if self.device.type != "cuda":
+            return "not on a GPU"
+        if self.dtype is torch.float32:
+            return "flash kernels take half precision"
+        for spec in layers:
+            if spec.softcap or spec.has_sinks:
+                return "soft caps and sinks are unknown to it"
+            if spec.key_dim != spec.value_dim or spec.key_dim > 256:
+                return "keys and values must have one width of at most 256"
+        try:
+            from torch.nn.attention.varlen import varlen_attn
+        except ImportError:
+            return "this torch has no varlen_attn"
+        if "block_table" not in inspect.signature(varlen_attn).parameters:
+            return "this torch's varlen_attn knows no pages"
+        reason = "no page size was accepted"
+        for tokens in PAGE_TOKENS:
+            try:
+                error = _flash_error(varlen_attn, layers[0], tokens, self.dtype, self.device)
+            except Exception as failure:  # a kernel raises on sizes that it doesn't take
+                reason = str(failure).splitlines()[0]
+                continue
+            if error < 0.02:
+                self._flash, self.block_tokens = varlen_attn, tokens
+                return ""
+            reason = f"it is {error:.1%} off the reference"
+        return reason
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def forward(self, batch: StepBatch) -> Tensor:
+        """See Backend. Replays a captured step where only decodes run."""
+        rows = len(batch.context_lens)
+        if batch.is_decode_only and len(batch.logits_at) == rows:
+            size = next((size for size in sorted(self._decodes) if size >= rows), None)
+            if size is not None:
+                return self._decodes[size].run(batch)
+        return super().forward(batch)
+
+    def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
+        """See Attention. Paged flash attention where it agrees, else as TorchBackend."""
+        if self._flash is None:
+            return super().attend(call, batch)
+        keys, values = self._keys[call.layer], self._values[call.layer]
+        keys.index_copy_(0, batch.slots, call.key)
+        values.index_copy_(0, batch.slots, call.value)
+        starts, used, longest = self._lengths(batch)
+        pages = (-1, self.block_tokens, *keys.shape[1:])
+        out: Tensor = self._flash(
+            call.query.contiguous(),
+            keys.view(pages),
+            values.view(pages),
+            starts,
+            None,
+            longest,
+            batch.block_table.shape[1] * self.block_tokens,
+            scale=call.scale,
+            window_size=(call.window - 1 if call.window else -1, 0),
+            enable_gqa=call.query.shape[1] != call.key.shape[1],
+            seqused_k=used,
+            block_table=batch.block_table,
+            num_splits=1,  # one order of sums, whatever else is in the batch
+        )
+        return out
+
+    def _lengths(self, batch: StepBatch) -> tuple[Tensor, Tensor, int]:
+        """Query starts (R + 1) and context lengths (R) int32 on the device, and the longest query.
+
+        Put there once per step; a captured step brings its own.
+        """
+        if batch.cache.lengths is None:
+            starts = batch.query_starts
+            batch.cache.lengths = (
+                to_device(starts, torch.int32, self.device),
+                to_device(batch.context_lens, torch.int32, self.device),
+                max(b - a for a, b in itertools.pairwise(starts)),
+            )
+        return batch.cache.lengths
+
+
+class CapturedDecode:
+    """One decode step of `rows` sequences with fixed buffers, to be filled and replayed.
+
+    Rows without a sequence stand at position 0 of block 0, whose content is never read.
+    """
+
+    def __init__(self, backend: TorchBackend, rows: int, context_length: int) -> None:
+        device, size = backend.device, backend.block_tokens
+        self._backend = backend
+        self.rows = rows
+        at = torch.arange(rows, device=device)
+        # Ids, positions and slots are one tensor, so that a step is one copy beside the table's.
+        self._numbers = torch.zeros(3, rows, dtype=torch.int64, device=device)
+        self._used = torch.ones(rows, dtype=torch.int32, device=device)
+        self._table = torch.zeros(
+            rows, -(-context_length // size), dtype=torch.int32, device=device
+        )
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._logits: Tensor | None = None
+        self.batch = StepBatch(
+            token_ids=self._numbers[0],
+            positions=self._numbers[1],
+            slots=self._numbers[2],
+            rows=at,
+            block_table=self._table,
+            logits_at=at,
+            query_starts=list(range(rows + 1)),
+            context_lens=[context_length] * rows,
+            cache=StepCache(
+                lengths=(
+                    torch.arange(rows + 1, dtype=torch.int32, device=device),
+                    self._used,
+                    1,
+                )
+            ),
+        )
+
+    def capture(self, pool: Any) -> None:
+        """Record the step. Run it a few times before, as lazy set-up must not be recorded."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                TorchBackend.forward(self._backend, self.batch)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            self._logits = TorchBackend.forward(self._backend, self.batch)
+        self._graph = graph
+
+    def fill(self, batch: StepBatch) -> None:
+        """Copy a batch's rows into the buffers; the rows left over point at block 0."""
+        n, width = len(batch.context_lens), batch.block_table.shape[1]
+        self._numbers[:, n:].zero_()
+        self._numbers[0, :n].copy_(batch.token_ids, non_blocking=True)
+        self._numbers[1, :n].copy_(batch.positions, non_blocking=True)
+        self._numbers[2, :n].copy_(batch.slots, non_blocking=True)
+        self._table[n:].zero_()
+        self._table[:n, :width].copy_(batch.block_table, non_blocking=True)
+        self._used[n:].fill_(1)
+        self._used[:n].copy_(batch.positions + 1, non_blocking=True)
+
+    def run(self, batch: StepBatch) -> Tensor:
+        """Logits (R, V) float32 of the batch's own rows. A copy: the next replay overwrites."""
+        self.fill(batch)
+        if self._graph is None:
+            logits = TorchBackend.forward(self._backend, self.batch)
+        else:
+            self._graph.replay()
+            assert self._logits is not None
+            logits = self._logits
+        return logits[: len(batch.context_lens)].clone()
+
+
+def _flash_error(
+    flash: Callable[..., Any],
+    spec: LayerSpec,
+    page_tokens: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> float:
+    """Relative error of paged flash attention on one small sequence, against the reference."""
+    length = 40
+    make = torch.Generator(device="cpu").manual_seed(0)
+    query, key, value = (
+        torch.randn(length, heads, spec.key_dim, generator=make).to(device, dtype)
+        for heads in (spec.query_heads, spec.kv_heads, spec.kv_heads)
+    )
+    blocks = -(-length // page_tokens)
+    shape = (blocks * page_tokens, spec.kv_heads, spec.key_dim)
+    pages = torch.zeros(2, *shape, dtype=dtype, device=device)
+    pages[0, :length], pages[1, :length] = key, value
+    table = torch.arange(blocks, dtype=torch.int32, device=device)[None]
+    out = flash(
+        query,
+        pages[0].view(blocks, page_tokens, *shape[1:]),
+        pages[1].view(blocks, page_tokens, *shape[1:]),
+        torch.tensor([0, length], dtype=torch.int32, device=device),
+        None,
+        length,
+        blocks * page_tokens,
+        scale=spec.scale,
+        window_size=(-1, 0),
+        enable_gqa=spec.query_heads != spec.kv_heads,
+        seqused_k=torch.tensor([length], dtype=torch.int32, device=device),
+        block_table=table,
+        num_splits=1,
+    )
+    call = AttentionCall(spec.index, query, key, value, scale=spec.scale)
+    expected = attend_sequence(call).float()
+    return float((out.float() - expected).norm() / expected.norm())

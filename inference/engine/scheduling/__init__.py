@@ -1,0 +1,1 @@
+"""Which requests run next: the queue, the blocks of keys and values, the pace of prefill."""

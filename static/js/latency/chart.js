@@ -1,0 +1,142 @@
+// A chart in an element: its axes, its size, its theme. Knows neither data nor page.
+//
+// Colours are read from CSS custom properties and again whenever the theme changes, because a
+// canvas doesn't follow them by itself.
+
+import { figureFormat } from "../figure-format.js";
+import uPlot from "../../vendor/uplot/uPlot.esm.js";
+
+/** @typedef {import("./types.js").ChartOptions} ChartOptions */
+/** @typedef {import("./types.js").Words} Words */
+
+const HEIGHT = 232;
+const language = document.documentElement.lang; // numbers as the page's own are written
+
+/**
+ * The value of a CSS custom property of the page, or an equivalent colour.
+ * @param {string} name
+ */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/**
+ * A duration, or "–" where there is no data.
+ * @param {number | null | undefined} ms
+ */
+export const durationOrDash = (ms) => (ms == null ? "–" : figureFormat.duration(ms));
+
+// uPlot's own table of tick formats, for a clock of 24 hours and days in ISO order:
+// [from this distance on, format, added when the year, month, day, hour, minute, second turns, mode]
+const CLOCK = [
+  [86400 * 365, "{YYYY}", null, null, null, null, null, null, 1],
+  [86400 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+];
+
+/**
+ * Ticks as the page's language writes them; of the form that uPlot asks for.
+ * @param {unknown} _plot
+ * @param {number[]} ticks
+ */
+export function localised(_plot, ticks) {
+  return ticks.map((value) => value.toLocaleString(language));
+}
+
+/**
+ * The range of an axis from zero to a little more than its largest value.
+ * @param {unknown} _plot
+ * @param {number} _min
+ * @param {number} max
+ */
+export const upTo = (_plot, _min, max) => [0, max > 0 ? max * 1.08 : 1];
+
+/** @param {{ x?: object, y?: object }} over */
+export function axes(over = {}) {
+  const stroke = colour("--quiet");
+  const grid = { stroke: colour("--line"), width: 1 };
+  const font = "11px system-ui, sans-serif";
+  const common = { stroke, grid, ticks: { show: false }, font };
+  return [
+    { ...common, grid: { show: false }, space: 70, values: CLOCK, ...over.x },
+    { ...common, size: 56, space: 36, values: localised, ...over.y },
+  ];
+}
+
+/** A chart that fills its element, follows its width and the theme, and takes new data. */
+/** @template Data */
+export class Chart {
+  #element;
+  #options;
+  #data;
+  /** @type {uPlot | null} */
+  #plot = null;
+
+  /**
+   * `options(data, words)` gives uPlot's; it's asked again for new data and for a new theme.
+   * `words` are the element's data attributes: the page's own, in its language.
+   * @param {HTMLElement} element
+   * @param {(data: Data, words: Words) => ChartOptions} options
+   * @param {Data} data
+   */
+  constructor(element, options, data) {
+    this.#element = element;
+    this.#options = options;
+    this.#data = data;
+    this.draw();
+    new ResizeObserver(() => this.#fit()).observe(element);
+    onThemeChange(() => this.draw());
+  }
+
+  /**
+   * Show other data; the picture keeps its place and its size.
+   * @param {Data} data
+   */
+  set data(data) {
+    this.#data = data;
+    this.draw();
+  }
+
+  draw() {
+    const { columns, ...options } = this.#options(this.#data, this.#element.dataset);
+    if (columns.slice(1).every((column) => column.every((v) => v === null))) {
+      this.#sayEmpty();
+      return;
+    }
+    const next = new uPlot(
+      { width: this.#width(), height: HEIGHT, legend: { live: true }, ...options },
+      columns,
+    );
+    this.#plot?.destroy();
+    this.#plot = next;
+    this.#element.replaceChildren(next.root);
+  }
+
+  /** Empty axes would read as zero: say it in the page's own words. */
+  #sayEmpty() {
+    this.#plot?.destroy();
+    this.#plot = null;
+    const text = document.createElement("p");
+    text.className = "empty";
+    text.textContent = this.#element.dataset.empty ?? "";
+    this.#element.replaceChildren(text);
+  }
+
+  #width() {
+    return Math.max(200, Math.floor(this.#element.getBoundingClientRect().width));
+  }
+
+  #fit() {
+    if (this.#plot && this.#plot.width !== this.#width()) {
+      this.#plot.setSize({ width: this.#width(), height: HEIGHT });
+    }
+  }
+}
+
+/** @param {() => void} act */
+function onThemeChange(act) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", act);
+}
+
