@@ -6,7 +6,9 @@ import datetime as dt
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
+from django.db import OperationalError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -97,7 +99,8 @@ def note_use(key: ApiKey) -> None:
     """Write `last_used_at`, at most once a minute: it isn't worth a write per request."""
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - USED_EVERY:
-        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        with suppress(OperationalError):  # a full disk: reading goes on
+            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 def _refused(message: str, *, code: str | None) -> ApiError:

@@ -16,7 +16,6 @@ import msgspec
 import pydantic_core
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from pydantic import ValidationError
@@ -27,11 +26,9 @@ from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.models import ApiKey
-from chatsite.api.schemas.body import (
-    Body,
-)
+from chatsite.api.schemas.body import Body
 from chatsite.catalog.models import LanguageModel
-from chatsite.errors import ChatError
+from chatsite.errors import ChatError, of_machine_error
 from chatsite.threads import API_POOL, in_pool
 from inference.contract import Stamp
 
@@ -111,12 +108,12 @@ class Endpoint:
             return with_id(error.response())
         except ChatError as error:
             return with_id(errors.of_chat_error(error).response())
-        except OperationalError:
-            logger.exception("%s %s: the database failed", self.method, self.path)
-            return with_id(errors.database_unavailable().response())
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
+            if (refusal := of_machine_error(error)) is not None:
+                logger.warning("%s %s: %s (%s)", self.method, self.path, refusal.code, error)
+                return with_id(errors.of_chat_error(refusal).response())
             logger.exception("%s %s failed", self.method, self.path)
             return with_id(errors.internal().response())
 
@@ -194,8 +191,7 @@ def with_id(response: AnyResponse) -> AnyResponse:
     if "x-request-id" not in response:
         response["x-request-id"] = uuid4().hex
     response["X-Content-Type-Options"] = "nosniff"
-    if "Cache-Control" not in response:
-        response["Cache-Control"] = "no-store"
+    response.setdefault("Cache-Control", "no-store")
     return response
 
 

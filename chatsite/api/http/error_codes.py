@@ -53,6 +53,5 @@ class ApiCode(StrEnum):
 
     # This site
     MODEL_UNREADABLE = "model_unreadable"
-    DATABASE_UNAVAILABLE = "database_unavailable"
     SLOW_READER = "slow_reader"
     INTERNAL_ERROR = "internal_error"

@@ -110,12 +110,6 @@ def unavailable(message: str, *, code: str, retry_after_s: int = 5) -> ApiError:
     return ApiError(503, message, kind=SERVER, code=code, headers=headers)
 
 
-def database_unavailable() -> ApiError:
-    """503: the database is locked, full or away; what was asked for has not begun."""
-    message = "The site's database can't be written to just now. Try again in a while."
-    return unavailable(message, code=ApiCode.DATABASE_UNAVAILABLE)
-
-
 def internal() -> ApiError:
     """500; what went wrong stands in the log."""
     message = "The server had an error while processing your request. Sorry about that!"

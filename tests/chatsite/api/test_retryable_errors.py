@@ -10,12 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
-from chatsite.api.http.error_responses import ApiError, database_unavailable, of_result
+from chatsite.api.http.error_responses import ApiError, of_chat_error, of_result
 from chatsite.api.schemas.text_completions import CompletionBody
 from chatsite.api.serving.choice import Choice, Piece
 from chatsite.api.serving.formats import CompletionFormat
 from chatsite.api.serving.responses import streamed_reply, whole_reply
+from chatsite.errors import of_machine_error
 from inference.contract import (
     Delta,
     ErrorCode,
@@ -87,7 +89,9 @@ def test_the_sites_own_trouble_may_be_tried_again(code):
 
 
 def test_a_locked_database_may_be_tried_again():
-    assert database_unavailable().response()["Retry-After"]
+    refusal = of_machine_error(OperationalError("database is locked"))
+    assert refusal is not None
+    assert of_chat_error(refusal).response()["Retry-After"]
 
 
 def test_a_worker_lost_before_anything_is_shown_is_the_status(text):
