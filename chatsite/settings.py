@@ -141,6 +141,7 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
 SIGN_UP = env.choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
 INVITATION_HOURS = env.whole_number("INVITATION_HOURS", 72, low=1)
+UNDO_MINUTES = env.whole_number("UNDO_MINUTES", 30, low=1)  # deleted conversations can be restored
 MAX_CONCURRENT_ANSWERS = env.whole_number("MAX_CONCURRENT_ANSWERS", 4, low=1)
 AXES_FAILURE_LIMIT = env.whole_number("SIGN_IN_TRIES", 8, low=1)
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
