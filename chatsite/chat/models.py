@@ -8,12 +8,17 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from inference.contract import FinishReason
 
 MAX_TITLE_CHARS = 120
+
+
+messages_created = Signal()
+"""Sent with `messages` after they were made in bulk."""
 
 
 class PresentConversations(models.Manager["Conversation"]):
@@ -66,14 +71,12 @@ class Conversation(models.Model):
         return self.title or str(_("New conversation"))
 
 
-class IndexedMessages(models.QuerySet["Message"]):
-    """Rows that are made in bulk send no signal, so they are put into the search index here."""
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Tells of rows that are made in bulk, for which Django sends no signal."""
 
     def bulk_create(self, objs: Iterable[Message], *args: Any, **kwargs: Any) -> list[Message]:
-        from chatsite.chat.search_index import index_new_messages
-
         made = super().bulk_create(objs, *args, **kwargs)
-        index_new_messages([m for m in made if m.text and m.state == Message.State.DONE])
+        messages_created.send(sender=Message, messages=made)
         return made
 
 
@@ -121,7 +124,7 @@ class Message(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects = IndexedMessages.as_manager()
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         ordering = ["created_at"]

@@ -93,13 +93,13 @@ def conversations_with(owner_id: int, term: Term) -> Q:
             " (SELECT DISTINCT (rowid / %s) * %s FROM chat_searchindex"
             "  WHERE chat_searchindex MATCH %s)"
         )
-        parameters: Sequence[object] = (DOCUMENTS, DOCUMENTS, _fts5([term], "AND", owner_id))
+        parameters: Sequence[object] = (DOCUMENTS, DOCUMENTS, _fts5(term, owner_id))
     else:
         query = (
             "SELECT DISTINCT conversation_id FROM chat_searchdocument"
             " WHERE owner_id = %s AND vector @@ to_tsquery('simple', %s)"
         )
-        parameters = (owner_id, _tsquery([term], "&"))
+        parameters = (owner_id, _tsquery(term))
     return Q(pk__in=RawSQL(query, tuple(parameters)))
 
 
@@ -112,50 +112,44 @@ class HitMessage:
 
 
 def hits_in(conversations: Sequence[UUID], terms: Sequence[Term]) -> dict[UUID, HitMessage]:
-    """Per conversation the first message that holds all terms, or else one of them."""
-    hits: dict[UUID, HitMessage] = {}
-    for operator in ("AND", "OR") if len(terms) > 1 else ("AND",):
-        left = [one for one in conversations if one not in hits]
-        if left and terms:
-            rows = _sqlite_hits if connection.vendor == "sqlite" else _postgresql_hits
-            for conversation, message, text in rows(left, terms, operator):
-                hits[conversation] = HitMessage(message, text)
-    return hits
+    """Per conversation the message that holds most of the terms, the first of several.
 
-
-def _sqlite_hits(
-    conversations: Sequence[UUID], terms: Sequence[Term], operator: str
-) -> Iterable[tuple[UUID, UUID, str]]:
-    """A look into the index per conversation, between its first and its last document."""
-    query = f"""
-        SELECT document.conversation_id, document.message_id, message.text
-        FROM (
-            SELECT (
-                SELECT rowid FROM chat_searchindex WHERE chat_searchindex MATCH %s
-                AND rowid BETWEEN title.id + 1 AND title.id + {DOCUMENTS - 1} LIMIT 1
-            ) AS hit
-            FROM chat_searchdocument AS title
-            WHERE title.message_id IS NULL
-            AND title.conversation_id IN ({", ".join(["%s"] * len(conversations))})
-        )
-        JOIN chat_searchdocument AS document ON document.id = hit
-        JOIN chat_message AS message ON message.id = document.message_id
+    Reads these conversations' own documents: to ask the index for each of them costs more, since
+    it gathers all hits of a word's beginning anew each time.
     """
+    if not conversations or not terms:
+        return {}
+    find = "instr" if connection.vendor == "sqlite" else "strpos"
+    has_term = f"CASE WHEN {find}(' ' || words || ' ', %s) > 0 THEN 1 ELSE 0 END"
+    query = f"""
+        SELECT best.conversation_id, message.id, message.text FROM (
+            SELECT conversation_id, message_id, ROW_NUMBER() OVER (
+                PARTITION BY conversation_id ORDER BY num_terms DESC, id
+            ) AS place
+            FROM (
+                SELECT id, conversation_id, message_id,
+                       {" + ".join([has_term] * len(terms))} AS num_terms
+                FROM chat_searchdocument
+                WHERE message_id IS NOT NULL
+                AND conversation_id IN ({", ".join(["%s"] * len(conversations))})
+            ) AS counted
+            WHERE num_terms > 0
+        ) AS best
+        JOIN chat_message AS message ON message.id = best.message_id
+        WHERE place = 1
+    """
+    written = [f" {' '.join(term.words)}{'' if term.is_prefix else ' '}" for term in terms]
+    ids = Message._meta.pk
+    parameters = [ids.get_db_prep_value(one, connection) for one in conversations]
     with connection.cursor() as cursor:
-        cursor.execute(query, [_fts5(terms, operator), *(one.hex for one in conversations)])
-        return [(UUID(one), UUID(message), text) for one, message, text in cursor.fetchall()]
+        cursor.execute(query, [*written, *parameters])
+        rows = cursor.fetchall()
+    return {_uuid(one): HitMessage(_uuid(message), text) for one, message, text in rows}
 
 
-def _postgresql_hits(
-    conversations: Sequence[UUID], terms: Sequence[Term], operator: str
-) -> Iterable[tuple[UUID, UUID, str]]:
-    found = SearchDocument.objects.extra(
-        where=["vector @@ to_tsquery('simple', %s)"],
-        params=[_tsquery(terms, "&" if operator == "AND" else "|")],
-    )
-    rows = found.filter(conversation__in=conversations, message__isnull=False)
-    first = rows.order_by("conversation_id", "id").distinct("conversation_id")
-    return first.values_list("conversation_id", "message_id", "message__text")
+def _uuid(value: UUID | str) -> UUID:
+    """SQLite gives an id as its digits."""
+    return value if isinstance(value, UUID) else UUID(value)
 
 
 def _title_document(conversation: Conversation, documents: type[SearchDocument]) -> SearchDocument:
@@ -192,19 +186,12 @@ def _documents_of(text: str) -> Iterator[str]:
         yield " ".join(words[start : start + MAX_WORDS])
 
 
-def _fts5(terms: Sequence[Term], operator: str, owner_id: int | None = None) -> str:
-    """The terms in FTS5's language. Words hold no quotation marks: they are letters and digits."""
-    written = [f'"{" ".join(term.words)}"{" *" if term.is_prefix else ""}' for term in terms]
-    joined = f" {operator} ".join(written)
-    return joined if owner_id is None else f'"{OWNER_MARK}{owner_id}" AND ({joined})'
+def _fts5(term: Term, owner_id: int) -> str:
+    """The term in FTS5's language. Words hold no quotation marks: they are letters and digits."""
+    words = " ".join(term.words)
+    return f'"{OWNER_MARK}{owner_id}" AND "{words}"{" *" if term.is_prefix else ""}'
 
 
-def _tsquery(terms: Sequence[Term], operator: str) -> str:
-    """The terms in PostgreSQL's language."""
-    written = []
-    for term in terms:
-        words = [f"'{word}'" for word in term.words]
-        if term.is_prefix:
-            words[-1] += ":*"
-        written.append(f"({' <-> '.join(words)})")
-    return f" {operator} ".join(written)
+def _tsquery(term: Term) -> str:
+    """The term in PostgreSQL's language."""
+    return " <-> ".join(f"'{word}'" for word in term.words) + (":*" if term.is_prefix else "")

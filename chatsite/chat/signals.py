@@ -15,8 +15,8 @@ from django.db import transaction
 from django.db.models.signals import post_save, pre_delete
 from django.dispatch import receiver
 
-from chatsite.chat.models import Conversation, Message
-from chatsite.chat.search_index import index_message, index_title
+from chatsite.chat.models import Conversation, Message, messages_created
+from chatsite.chat.search_index import index_message, index_new_messages, index_title
 from chatsite.errors import ChatError
 from chatsite.generation.submit import cancel
 
@@ -38,6 +38,11 @@ def index_saved_message(
     is_text = update_fields is None or "text" in update_fields
     if not raw and is_text and instance.state == Message.State.DONE:
         index_message(instance)
+
+
+@receiver(messages_created, sender=Message)
+def index_created_messages(messages: list[Message], **_: Any) -> None:
+    index_new_messages([m for m in messages if m.text and m.state == Message.State.DONE])
 
 
 @receiver(pre_delete, sender=Message)
