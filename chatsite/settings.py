@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from csp.constants import NONCE as CSP_NONCE
 from csp.constants import NONE as CSP_NONE
 from csp.constants import SELF as CSP_SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -79,9 +80,10 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chatsite.server.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "chatsite.server.reader_zone.reader_zone",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -152,10 +154,11 @@ AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
 
-# What the browser is told: nothing inline, nothing foreign, no eval.
+# What the browser is told: nothing inline but the import map, nothing foreign, no eval.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [CSP_SELF],
+        "script-src": [CSP_SELF, CSP_NONCE],  # the nonce is the import map's, where there is one
         "img-src": [CSP_SELF, "data:"],
         "object-src": [CSP_NONE],
         "base-uri": [CSP_NONE],
@@ -182,6 +185,11 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "chatsite.server.static_files.HashedStorage"},
+}
+STATIC_CACHE = Path(env.text("CHATSITE_STATIC") or DATA_DIR / "static")  # compressed copies
 WHITENOISE_USE_FINDERS = True  # served where they lie: nothing to collect, nothing stale
 WHITENOISE_AUTOREFRESH = env.boolean("DEBUG", False)
 LOCALE_PATHS = [BASE_DIR / "locale"]

@@ -1,8 +1,8 @@
 """Makes each page speak the times of its reader's zone.
 
 The browser names its zone in a cookie (static/js/zone.js, on every page); it is active while the
-request is answered, so that times in templates, date filters and "today" agree with the clock on the
-reader's wall. Without the cookie, or with one that names no zone, times are UTC.
+request is answered, so that times in templates, date filters and "today" agree with the reader's
+clock. Without the cookie, or with one that names no zone, times are UTC.
 """
 
 from __future__ import annotations
