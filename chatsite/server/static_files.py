@@ -1,8 +1,8 @@
 """Static files under names that hold a hash of their content: browsers keep them, compressed.
 
 Nothing is collected by hand. Each process reads the files where they lie and computes their names;
-what must differ from the source (style sheets, whose url() point to hashed names) and the compressed
-copies are written once per content into STATIC_CACHE, by the web process as it starts.
+what must differ from the source (style sheets, whose url() point to hashed names) and the
+compressed copies are written once per content into STATIC_CACHE, by the web process as it starts.
 
 JavaScript modules keep their imports as written: the page's import map (`import_map`) leads each of
 them to its hashed name.

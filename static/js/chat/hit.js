@@ -17,6 +17,8 @@ export class Hit {
   #thread;
   /** @type {Found | null} */
   #expected = null;
+  /** @type {MutationObserver | null} the message on show is drawn anew when more of it is known */
+  #redrawn = null;
 
   /**
    * @param {HTMLElement} scroller
@@ -33,6 +35,7 @@ export class Hit {
    */
   expect(found) {
     this.#expected = found;
+    this.#redrawn?.disconnect();
     CSS.highlights?.delete("hit");
   }
 
@@ -74,12 +77,24 @@ export class Hit {
    */
   #mark(element, words) {
     const content = element.querySelector(".content") ?? element;
-    const ranges = rangesIn(content, patternOf(words));
-    CSS.highlights?.set("hit", new Highlight(...ranges));
+    const pattern = patternOf(words);
+    const ranges = highlight(content, pattern);
+    this.#redrawn = new MutationObserver(() => highlight(content, pattern));
+    this.#redrawn.observe(content, { childList: true, characterData: true, subtree: true });
     const { top, height } = this.#scroller.getBoundingClientRect();
     const at = (ranges[0] ?? element).getBoundingClientRect().top;
     this.#scroller.scrollBy({ top: at - top - height / 3, behavior: "instant" });
   }
+}
+
+/**
+ * @param {Element} content
+ * @param {RegExp | null} pattern
+ */
+function highlight(content, pattern) {
+  const ranges = rangesIn(content, pattern);
+  CSS.highlights?.set("hit", new Highlight(...ranges));
+  return ranges;
 }
 
 /**
