@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from csp.constants import NONCE as CSP_NONCE
 from csp.constants import NONE as CSP_NONE
 from csp.constants import SELF as CSP_SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -103,10 +104,11 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chatsite.server.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "chatsite.server.private_pages.PrivatePages",
     "django.middleware.locale.LocaleMiddleware",
+    "chatsite.server.reader_zone.reader_zone",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -170,6 +172,7 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
 SIGN_UP = env.choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
 INVITATION_HOURS = env.whole_number("INVITATION_HOURS", 72, low=1)
+UNDO_MINUTES = env.whole_number("UNDO_MINUTES", 30, low=1)  # deleted conversations can be restored
 MAX_CONCURRENT_ANSWERS = env.whole_number("MAX_CONCURRENT_ANSWERS", 4, low=1)
 RESUME_INTERRUPTED = env.boolean("RESUME_INTERRUPTED", True)  # when a worker is back
 AXES_FAILURE_LIMIT = env.whole_number("SIGN_IN_TRIES", 8, low=1)  # of a name from an address
@@ -185,10 +188,11 @@ AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
 
-# What the browser is told: nothing inline, nothing foreign, no eval.
+# What the browser is told: nothing inline but the import map, nothing foreign, no eval.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [CSP_SELF],
+        "script-src": [CSP_SELF, CSP_NONCE],  # the nonce is the import map's, where there is one
         "img-src": [CSP_SELF, "data:"],
         "object-src": [CSP_NONE],
         "base-uri": [CSP_NONE],
@@ -217,6 +221,11 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "chatsite.server.static_files.HashedStorage"},
+}
+STATIC_CACHE = Path(env.text("CHATSITE_STATIC") or DATA_DIR / "static")  # compressed copies
 WHITENOISE_USE_FINDERS = True  # served where they lie: nothing to collect, nothing stale
 WHITENOISE_AUTOREFRESH = env.boolean("DEBUG", False)
 LOCALE_PATHS = [BASE_DIR / "locale"]
@@ -248,6 +257,9 @@ API_MAX_BODY_BYTES = env.whole_number("API_MAX_BODY_BYTES", 8_000_000, low=1000)
 API_MAX_UNFINISHED = env.whole_number(
     "API_MAX_UNFINISHED", 256, low=1
 )  # of one owner's keys together
+API_CORS_ORIGINS = [  # pages of these sites may call the API; "*": of any
+    origin.lower().rstrip("/") for origin in env.words("API_CORS_ORIGINS", [])
+]
 API_HEARTBEAT_S = env.whole_number("API_HEARTBEAT_S", 10, low=1)  # a stream is silent no longer
 DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
 MAX_BODY_S = env.whole_number("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then

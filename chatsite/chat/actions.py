@@ -174,14 +174,6 @@ def rename_conversation(user: User, conversation_id: UUID, title: str) -> Conver
     return conversation
 
 
-def delete_conversation(user: User, conversation_id: UUID) -> None:
-    """Delete with all messages. A running answer is stopped (signals.py)."""
-    conversation = own_conversation(user, conversation_id)
-    with transaction.atomic():
-        conversation.delete()
-        notify.conversation_changed(user.id, conversation_id, deleted=True)
-
-
 def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversation:
     """Make the branch that ends in this message the one that is shown."""
     leaf = own_message(user, message_id, conversation_id=conversation_id)

@@ -71,6 +71,7 @@ def _wanted() -> Iterator[Message]:
         state=Message.State.DONE,
         finish_reason=FinishReason.INTERRUPTED,
         conversation__active_leaf=F("pk"),
+        conversation__deleted_at=None,
         author__is_active=True,
     ).select_related("author")
     for message in messages[:MAX_AT_ONCE]:

@@ -325,8 +325,8 @@ def refusal(site: Up, person: httpx.Client) -> str:
     """The code with which a question is refused; "" when it is taken."""
     cookies = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
     url = site.url.replace("http", "ws") + "/ws/chat/"
-    frame = {"type": "send", **new_ids("send"), "text": "Hello?"}
     with connect(url, origin=site.url, additional_headers={"Cookie": cookies}) as socket:  # type: ignore[arg-type]
+        frame = {"type": "send", **new_ids("send"), "text": "Hello?"}
         socket.send(json.dumps(frame))
         while True:
             said = json.loads(socket.recv(timeout=60))
