@@ -112,7 +112,7 @@ def test_a_deletion_is_the_sites_and_can_be_undone_after_a_reload(visit):
     expect(page.locator("tbody", has_text="Delete me.")).to_have_count(0)
     assert deleted_at(alice, identity)
     page.goto("/")
-    expect(page.locator("#undo")).to_contain_text("“Delete me.” is deleted.")
+    expect(page.locator("#undo")).to_contain_text("Deleted “Delete me.”")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".conversation", has_text="Delete me.")).to_be_visible()
     expect(page.locator("#welcome")).to_be_visible()  # one stays where one was
