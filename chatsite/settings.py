@@ -80,7 +80,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "chatsite.server.static_files.StaticFilesMiddleware",
+    "chatsite.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "chatsite.server.reader_zone.reader_zone",
@@ -187,7 +187,7 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "chatsite.server.static_files.HashedStorage"},
+    "staticfiles": {"BACKEND": "chatsite.static_files.HashedStorage"},
 }
 STATIC_CACHE = Path(env.text("CHATSITE_STATIC") or DATA_DIR / "static")  # compressed copies
 WHITENOISE_USE_FINDERS = True  # served where they lie: nothing to collect, nothing stale
