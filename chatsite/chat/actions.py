@@ -132,6 +132,8 @@ def continue_answer(
     if (known := _already(user, request_id)) is not None:
         return known
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
+    if answer.state != Message.State.DONE:  # it goes on already: by itself, or from another page
+        return Accepted(answer.conversation, [answer])
     if not answer.is_continuable:
         raise ChatError(ErrorCode.NOT_CONTINUABLE)
     model = choose_model(answer.model_slug)
