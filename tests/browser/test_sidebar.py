@@ -302,8 +302,8 @@ def test_a_hit_in_a_branch_that_is_not_shown_is_shown(visit, tree):
 def test_history_leads_to_the_message_too(visit, tree):
     page = visit().page
     page.goto("/history/?q=wombat")
-    page.locator(".history-table .title > a").first.click()
-    page.wait_for_url("**/c/*/*", timeout=20_000)
+    page.locator(".history-table tbody .title > a").first.click()
+    page.wait_for_url("**/c/**", timeout=20_000)
     hit = page.locator(".message", has_text="the Wombat stands here")
     expect(hit).to_be_in_viewport()
     page.wait_for_function(f"({HIGHLIGHTED})().length > 0")
