@@ -104,7 +104,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "chatsite.server.static_files.StaticFilesMiddleware",
+    "chatsite.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "chatsite.server.private_pages.PrivatePages",
     "django.middleware.locale.LocaleMiddleware",
@@ -223,7 +223,7 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "chatsite.server.static_files.HashedStorage"},
+    "staticfiles": {"BACKEND": "chatsite.static_files.HashedStorage"},
 }
 STATIC_CACHE = Path(env.text("CHATSITE_STATIC") or DATA_DIR / "static")  # compressed copies
 WHITENOISE_USE_FINDERS = True  # served where they lie: nothing to collect, nothing stale

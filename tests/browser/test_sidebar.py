@@ -112,7 +112,7 @@ def test_a_deletion_is_the_sites_and_can_be_undone_after_a_reload(visit):
     expect(page.locator("tbody", has_text="Delete me.")).to_have_count(0)
     assert deleted_at(alice, identity)
     page.goto("/")
-    expect(page.locator("#undo")).to_contain_text("“Delete me.” is deleted.")
+    expect(page.locator("#undo")).to_contain_text("Deleted “Delete me.”")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".conversation", has_text="Delete me.")).to_be_visible()
     expect(page.locator("#welcome")).to_be_visible()  # one stays where one was
@@ -302,8 +302,8 @@ def test_a_hit_in_a_branch_that_is_not_shown_is_shown(visit, tree):
 def test_history_leads_to_the_message_too(visit, tree):
     page = visit().page
     page.goto("/history/?q=wombat")
-    page.locator(".history-table .title > a").first.click()
-    page.wait_for_url("**/c/*/*", timeout=20_000)
+    page.locator(".history-table tbody .title > a").first.click()
+    page.wait_for_url("**/c/**", timeout=20_000)
     hit = page.locator(".message", has_text="the Wombat stands here")
     expect(hit).to_be_in_viewport()
     page.wait_for_function(f"({HIGHLIGHTED})().length > 0")

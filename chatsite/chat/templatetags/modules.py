@@ -11,7 +11,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from chatsite.server.static_files import files, module_graph
+from chatsite.static_files import files, module_graph
 
 register = template.Library()
 

@@ -203,12 +203,12 @@ def test_what_was_deleted_together_comes_back_together_and_one_stays_where_one_w
     at_page = f"{URL}?sort=title"
     client.post(f"{URL}delete/", {"conversation": chosen[:2], "next": at_page})
     page = client.get(at_page)
-    assert "2 conversations are deleted." in page.content.decode()
+    assert "Deleted 2 conversations" in page.content.decode()
     moment = page.context["deletion"].at
     undone = client.post(f"{URL}restore/", {"at": moment, "next": at_page})
     assert undone["Location"] == at_page
     assert len(titles(client.get(URL))) == 3
-    assert "deleted" not in client.get(URL).content.decode()
+    assert "history-undo" not in client.get(URL).content.decode()
 
 
 def test_all_that_match_are_deleted_and_nothing_else(alice, bob, signed_in):

@@ -12,7 +12,7 @@ from django.templatetags.static import static
 from django.test import Client
 
 from chatsite.accounts.models import User
-from chatsite.server.static_files import brotli, files, module_graph
+from chatsite.static_files import brotli, files, module_graph
 
 FOREVER = "immutable"
 
