@@ -19,8 +19,7 @@ const COLOURS = { RETURN_DOM_FRAGMENT: true, ALLOWED_TAGS: ["span"], ALLOWED_ATT
  */
 export function codeBlock(text, language, { isGrowing }) {
   const figure = copyOfTemplate("code-template");
-  const name = nameOf(language);
-  part(figure, "span").textContent = name || translate("text");
+  part(figure, "span").textContent = language?.trim() || translate("text");
   const code = part(figure, "code");
   showCode(figure, text, language, { isGrowing });
   const button = part(figure, "[data-do=copy-code]");
@@ -59,7 +58,10 @@ export function showCode(figure, text, language, { isGrowing }) {
   const name = nameOf(language);
   if (isGrowing || code.firstElementChild || text.length >= MAX_HIGHLIGHTED || !hljs.getLanguage(name)) return;
   const html = hljs.highlight(text, { language: name, ignoreIllegals: true }).value;
-  keepSelection(code, () => code.replaceChildren(DOMPurify.sanitize(html, COLOURS)));
+  keepSelection(code, () => {
+    code.replaceChildren(DOMPurify.sanitize(html, COLOURS));
+    code.normalize();
+  });
 }
 
 /** @param {string | undefined} language */

@@ -112,21 +112,21 @@ const REFERENCE =
 
 /**
  * Take the definitions of links from the beginning of a paragraph; returns the text that is shown.
- * One that nothing refers to is shown.
+ * One that nothing refers to is shown: as far as the source tells, unless it is known to be `unused`.
  * @param {string} text
- * @param {Map<string, Reference>} references
- * @param {string} source
+ * @param {{ references: Map<string, Reference>, unused: Set<string>, source: string }} definitions
  */
-export function withoutReferences(text, references, source) {
+export function withoutReferences(text, { references, unused, source }) {
   let shown = "";
   let rest = text;
   for (let match; (match = REFERENCE.exec(rest)); rest = rest.slice(match[0].length)) {
     const label = labelOf(match[1]);
     const href = match[2].replace(/^<|>$/g, "");
     if (!references.has(label)) references.set(label, { href, title: match[3]?.slice(1, -1) ?? "" });
-    if (!source.toLowerCase().replaceAll(`[${label}]:`, "").includes(`[${label}]`)) shown += match[0];
+    const isUsed = !unused.has(label) && source.toLowerCase().replaceAll(`[${label}]:`, "").includes(`[${label}]`);
+    if (!isUsed) shown += match[0];
   }
-  return shown + rest;
+  return (shown + rest).trimEnd();
 }
 
 /** @param {string} label */

@@ -22,12 +22,19 @@ export class BlockParser {
   notes = new Set();
   /** The whole text, as far as it is known: it says which definitions are used. */
   source = "";
+  /** @type {Set<string>} labels of references that a link was made of */
+  used = new Set();
   /** @type {Block[]} from the document to the innermost open block */
   #path = [this.document];
   #line = 0;
   /** What is left of the line that is being read, and the column it begins at. */
   #rest = "";
   #column = 0;
+
+  /** @param {Set<string>} unused labels of references that are known to be used nowhere */
+  constructor(unused = new Set()) {
+    this.unused = unused;
+  }
 
   /** The innermost open block. */
   get tip() {
@@ -85,7 +92,7 @@ export class BlockParser {
       if (!isLazy || opened !== matched || isBlank) this.#closeFrom(opened);
       if (!isBlank || this.tip.type === "code") this.#add();
     }
-    if (details) this.#closeFrom(this.#path.indexOf(details));
+    if (details) this.#close(details);
   }
 
   /** How many of the open blocks this line goes on with; null when that is all it does. */
@@ -338,7 +345,7 @@ export class BlockParser {
       this.#rest = text;
       this.#add();
     }
-    if (isEnd) this.#closeFrom(this.#path.indexOf(details));
+    if (isEnd) this.#close(details);
   }
 
   /** @param {Block} math */
@@ -393,6 +400,15 @@ export class BlockParser {
   }
 
   /**
+   * End a block, if it is still open.
+   * @param {Block} block
+   */
+  #close(block) {
+    const depth = this.#path.indexOf(block);
+    if (depth > 0) this.#closeFrom(depth);
+  }
+
+  /**
    * @param {number} depth
    * @param {boolean} isWhole a formula that has its end
    */
@@ -402,7 +418,7 @@ export class BlockParser {
       block.version = ++clock;
       if (block.type === "math" && !isWhole) block.type = "paragraph";
       if (block.type === "paragraph" && block.text[0] === "[") {
-        block.text = is.withoutReferences(block.text, this.references, this.source);
+        block.text = is.withoutReferences(block.text, this);
       }
     }
   }

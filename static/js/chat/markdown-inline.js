@@ -11,7 +11,7 @@ import { asText, closeOpen, flanking, isMark, paired } from "./markdown-emphasis
 /** @typedef {{ tag: string, attributes?: Record<string, string>, children: Inline[], math?: import("./math-marks.js").Formula }} InlineElement */
 /** @typedef {string | InlineElement} Inline */
 /** @typedef {import("./markdown-emphasis.js").Part} Part */
-/** @typedef {{ references: Map<string, import("./markdown-block.js").Reference>, notes: Set<string> }} Definitions */
+/** @typedef {{ references: Map<string, import("./markdown-block.js").Reference>, used: Set<string>, notes: Set<string> }} Definitions */
 /** @typedef {{ index: number, at: number, isImage: boolean, isActive: boolean }} Bracket */
 
 /** How far the two marks of a pair may be from each other. */
@@ -237,6 +237,7 @@ class Reader {
       this.#parts.push("]");
       return;
     }
+    if (target.label && isSafe(target.href)) this.#definitions.used.add(target.label);
     const inner = merged(paired(this.#parts.slice(bracket.index + 1), REACH));
     this.#cutTo(bracket.index);
     if (!isSafe(target.href)) {
@@ -263,15 +264,16 @@ class Reader {
       const found = this.#exec(TARGET);
       if (found) {
         this.#at += found[0].length;
-        return { href: decoded(unescaped(found[1] ?? found[2] ?? "")), title: decoded(unescaped(found[3] ?? found[4] ?? found[5] ?? "")) };
+        return { label: "", href: decoded(unescaped(found[1] ?? found[2] ?? "")), title: decoded(unescaped(found[3] ?? found[4] ?? found[5] ?? "")) };
       }
       if (this.#isGrowing && rest < 2000 && !this.#text.slice(this.#at).includes("\n") && isOpenTarget(this.#text.slice(this.#at))) return undefined;
     }
     const second = this.#text[this.#at] === "[" ? /^\[((?:\\.|[^\]\\[]){0,200})\]/.exec(this.#text.slice(this.#at, this.#at + 210)) : null;
-    const reference = this.#definitions.references.get(labelOf(second?.[1] || label));
+    const name = labelOf(second?.[1] || label);
+    const reference = this.#definitions.references.get(name);
     if (reference) {
       if (second) this.#at += second[0].length;
-      return { href: decoded(reference.href), title: decoded(reference.title) };
+      return { label: name, href: decoded(reference.href), title: decoded(reference.title) };
     }
     return this.#isGrowing && !rest ? undefined : null;
   }

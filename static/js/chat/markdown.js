@@ -51,29 +51,61 @@ export class MarkdownView {
    * @param {string} text
    */
   render(text, { isGrowing = false } = {}) {
-    // The whole text is read again at its end: what is defined there may be used before.
-    if (!isGrowing || !text.startsWith(this.#text)) [this.#parser, this.#read] = [new BlockParser(), 0];
+    if (isGrowing) this.#showGrowing(text);
+    else this.#showWhole(text);
+  }
+
+  /** @param {string} text */
+  #showGrowing(text) {
+    if (!text.startsWith(this.#text)) this.#begin();
+    this.#readLines(text);
     const parser = this.#parser;
-    [this.#text, parser.source] = [text, text];
-    for (let end; (end = text.indexOf("\n", this.#read)) >= 0; this.#read = end + 1) {
-      parser.feed(text.slice(this.#read, end).replace(/\r$/, "").replaceAll("\0", "\ufffd"));
-    }
-    const line = text.slice(this.#read).replaceAll("\0", "\ufffd");
-    if (!isGrowing) {
-      if (line) parser.feed(line);
-      parser.end();
-      this.#root.normalize();
-      this.#showAll({ isWhole: true });
-      [this.#parser, this.#read] = [new BlockParser(), 0];
-      return;
-    }
-    const isCode = parser.tip.type === "code";
-    const isHeld = isCode ? FENCE_TO_COME.test(line) : MARKER.test(line) || FENCE.test(line);
+    const line = lineOf(text.slice(this.#read));
+    const isHeld = parser.tip.type === "code" ? FENCE_TO_COME.test(line) : MARKER.test(line) || FENCE.test(line);
     if (!line || isHeld) return this.#showAll({ isTentative: false });
     const mark = parser.mark();
     parser.feed(line);
     this.#showAll({ isTentative: true });
     parser.goBack(mark);
+  }
+
+  /**
+   * The whole text is read again at its end: what is defined there may be used before.
+   * @param {string} text
+   */
+  #showWhole(text) {
+    this.#root.normalize();
+    const { references, used } = this.#showOnce(text, new Set());
+    const unused = new Set([...references.keys()].filter((label) => !used.has(label)));
+    if (unused.size) this.#showOnce(text, unused);
+    this.#begin();
+  }
+
+  /**
+   * @param {string} text
+   * @param {Set<string>} unused
+   */
+  #showOnce(text, unused) {
+    this.#begin(unused);
+    this.#readLines(text);
+    const line = lineOf(text.slice(this.#read));
+    if (line) this.#parser.feed(line);
+    this.#parser.end();
+    this.#showAll({ isWhole: true });
+    return this.#parser;
+  }
+
+  #begin(unused = new Set()) {
+    this.#parser = new BlockParser(unused);
+    [this.#text, this.#read] = ["", 0];
+  }
+
+  /** @param {string} text */
+  #readLines(text) {
+    [this.#text, this.#parser.source] = [text, text];
+    for (let end; (end = text.indexOf("\n", this.#read)) >= 0; this.#read = end + 1) {
+      this.#parser.feed(lineOf(text.slice(this.#read, end)));
+    }
   }
 
   /** @param {{ isTentative?: boolean, isWhole?: boolean }} how `isTentative`: the last line is half there */
@@ -94,6 +126,9 @@ export class MarkdownView {
     }
   }
 }
+
+/** @param {string} line as it was written */
+const lineOf = (line) => line.replace(/\r$/, "").replaceAll("\0", "\ufffd");
 
 /** @typedef {{ growing: Block | null, isWhole: boolean, definitions: BlockParser }} Page */
 
