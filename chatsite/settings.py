@@ -1,4 +1,4 @@
-"""Settings of the site, all from environment variables; README.md lists them."""
+"""Settings of the site, all from environment variables (docs/configuration.md)."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ Percentiles are nearest-rank: the smallest value with at least p % of all values
 each is a value that was measured. They are taken from the values themselves, never from other
 percentiles. A figure over no requests is None, which pages show as "no data".
 
-Two queries, each over one covering index, and nothing kept. What the figures mean is measures.md's
-matter; how they look is left to dashboards.
+Two queries, each over one covering index, and nothing kept. What the figures mean is in
+docs/measures.md (Many requests); how they look is left to dashboards.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ EVERYWHERE = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class SiteOptions:
-    """Where and what to run; from settings and environment (README.md)."""
+    """Where and what to run; from settings and environment (docs/configuration.md)."""
 
     data: Path
     host: str

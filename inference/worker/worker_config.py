@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from inference import env
@@ -28,8 +27,9 @@ class WorkerSettings:
     @classmethod
     def from_env(cls) -> WorkerSettings:
         default = cls()
+        model = env.given("CHATSITE_MODEL")
         return cls(
-            model=os.environ.get("CHATSITE_MODEL", default.model),
+            model=default.model if model is None else model,
             dtype=env.text("CHATSITE_DTYPE", default.dtype),
             device=env.text("CHATSITE_DEVICE", default.device),
             backend=env.text("CHATSITE_BACKEND", default.backend),

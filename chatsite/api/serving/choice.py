@@ -169,7 +169,7 @@ class Choice:
         return self.result.cached_tokens if self.result else 0
 
     def timings(self) -> ChoiceTimings:
-        """This site's own figures, by the arithmetic of the records (measures.md)."""
+        """This site's own figures, by the arithmetic of the records (docs/measures.md)."""
         figures = figures_of(self.request.received, self.transcript.timelines)
 
         def ms(value: float | None) -> float | None:

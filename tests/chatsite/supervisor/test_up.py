@@ -25,6 +25,8 @@ from tests.support.frames import new_ids
 
 ROOT = Path(__file__).resolve().parents[3]
 
+pytestmark = pytest.mark.slow
+
 
 class Up:
     """A site that `manage.py up` runs in a folder of its own."""
