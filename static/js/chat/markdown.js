@@ -3,6 +3,7 @@
 // in it: blocks, items, rows and sentences that are complete keep their nodes.
 
 import { codeBlock, showCode } from "./code-block.js";
+import { copyFormulas } from "./copied-text.js";
 import { BlockParser } from "./markdown-blocks.js";
 import { showInline } from "./markdown-elements.js";
 import { parseInline } from "./markdown-inline.js";
@@ -44,6 +45,7 @@ export class MarkdownView {
   constructor(root) {
     this.#root = root;
     root.addEventListener("click", (event) => this.#followNote(event));
+    root.addEventListener("copy", copyFormulas);
   }
 
   /**

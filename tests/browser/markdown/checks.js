@@ -42,7 +42,7 @@ async function lostWords(texts) {
       for (const { value } of element.attributes) seen += ` ${value}`;
       seen += ` ${element.localName} ${element.start ?? ""}`;
     }
-    const source = text.replace(/&(?:#\w+|\w+);/g, " ");
+    const source = text.replace(/&(?:#\w+|\w+);|[-*+] \[[xX]\]/g, " ");
     const lost = (source.match(/[\p{L}\p{N}]+/gu) ?? []).filter((word) => !/^\d{1,9}$/.test(word) && !seen.toLowerCase().includes(word.toLowerCase()));
     if (lost.length) bad.push([text, lost]);
   }
