@@ -2,7 +2,7 @@
 
 Shows an answer of each kind that grows by 24 characters a frame, as a quick model's does, in a
 Chromium in front of the chat's own scripts and styles (no server, no model), and prints the CPU time
-of a frame: its whole task, and how much of it was script and layout. Beside it stand the nodes that
+of a frame: its whole task, and how much of it was layout with styles. Beside it stand the nodes that
 a frame added, took away or changed, which no other load on the machine alters.
 
     python bench/markdown_stream.py [--frames 30] [--kinds list,table] [--kilobytes 2,8,64]
@@ -80,13 +80,13 @@ def main() -> None:
     parser.add_argument("--kilobytes", default="2,8,16,32,64")
     options = parser.parse_args()
     sizes = [int(size) for size in options.kilobytes.split(",")]
-    print("ms of the main thread a frame (script + layout) | nodes changed a frame")
+    print("ms of the main thread a frame (of it layout) | nodes changed a frame")
     with chat_page() as page:
         for kind in options.kinds.split(","):
             for size in sizes:
-                task, script, layout, nodes = measure(page, kind, size * 1024, options.frames)
+                task, layout, nodes = measure(page, kind, size * 1024, options.frames)
                 print(
-                    f"{kind:12} {size:3} KB  {task:6.2f} ({script:.2f} + {layout:.2f}) | {nodes:.1f}",
+                    f"{kind:12} {size:3} KB  {task:6.2f} ({layout:.2f}) | {nodes:.1f}",
                     flush=True,
                 )
 
@@ -96,8 +96,8 @@ def text_of(kind: str, length: int) -> str:
     return BEGINNINGS.get(kind, "") + KINDS[kind] * (length // len(KINDS[kind]) + 1)
 
 
-def measure(page: Page, kind: str, length: int, frames: int) -> tuple[float, float, float, float]:
-    """CPU milliseconds a frame (whole task, script, layout with styles), and nodes changed."""
+def measure(page: Page, kind: str, length: int, frames: int) -> tuple[float, float, float]:
+    """CPU milliseconds a frame (whole task, layout with styles), and nodes changed."""
     step = 24
     page.evaluate(GROW, [text_of(kind, length + frames * step), length, frames, step])
     session = page.context.new_cdp_session(page)
@@ -112,7 +112,6 @@ def measure(page: Page, kind: str, length: int, frames: int) -> tuple[float, flo
 
     return (
         spent("TaskDuration"),
-        spent("ScriptDuration"),
         spent("LayoutDuration", "RecalcStyleDuration"),
         nodes,
     )

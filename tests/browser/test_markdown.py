@@ -381,3 +381,42 @@ def test_what_is_selected_and_copied_is_what_was_written(sheet):
         }"""
     )
     assert copied == "Before\n\nmake up\n\nThe sum is $a^2 + b^2$ and\n\n$$\nx\n$$\n\nAfter"
+
+
+MONSTROUS = {
+    "quotes": "> " * 30_000,
+    "items": "- " * 30_000,
+    "numbers": "1. " * 20_000,
+    "stars": "*a " * 10_000 + "a* " * 10_000,
+    "mixed stars": "a**b*c_d__" * 6_000,
+    "brackets": "[" * 30_000 + "]" * 30_000,
+    "links": "[](" * 20_000,
+    "ticks": "".join("`" * (1 + n % 40) + "a" for n in range(3_000)),
+    "dollars": "$a " * 20_000,
+    "formulas": "\\(" * 20_000 + "\\[" * 10_000,
+    "tags": "<a " * 20_000 + "<sub>" * 5_000,
+    "spaces": "# a" + " " * 60_000 + "b",
+    "address": "https://a.b/" + ")" * 50_000,
+    "mail": "a." * 30_000 + "@",
+    "entities": "&amp" * 15_000,
+    "bars": "|" * 30_000 + "\n" + "|-" * 15_000,
+    "details": "<details>" * 6_000,
+}
+
+
+@pytest.mark.parametrize("kind", MONSTROUS)
+def test_no_text_makes_the_page_hang(sheet, kind):
+    """Within seconds, grown and whole, where a bad pattern would take minutes or all of the stack."""
+    sheet.set_default_timeout(60_000)
+    took = sheet.evaluate(
+        """async (text) => {
+            const { MarkdownView } = await import("/static/js/chat/markdown.js");
+            const view = new MarkdownView(document.createElement("div"));
+            const begun = performance.now();
+            for (let part = 1; part <= 4; part++) view.render(text.slice(0, (text.length * part) / 4), { isGrowing: true });
+            view.render(text);
+            return performance.now() - begun;
+        }""",
+        MONSTROUS[kind],
+    )
+    assert took < 15_000

@@ -2,8 +2,8 @@
 
 /** @typedef {"document" | "quote" | "list" | "item" | "note" | "details" | "summary" | "paragraph" | "heading" | "code" | "math" | "html" | "rule" | "table" | "row"} BlockType */
 
-export const FENCE = /^(`{3,}(?=[^`]*$)|~{3,})[ \t]*(.*?)[ \t]*$/;
-export const HEADING = /^(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$/;
+export const FENCE = /^(`{3,}(?=[^`]*$)|~{3,})(.*)$/;
+export const HEADING = /^(#{1,6})(?=[ \t]|$)(.*)$/;
 export const RULE = /^(?:(?:-[ \t]*){3,}|(?:_[ \t]*){3,}|(?:\*[ \t]*){3,})$/;
 export const UNDERLINE = /^(?:=+|-+)[ \t]*$/;
 export const ITEM = /^(?:([-*+])|(\d{1,9})([.)]))(?=[ \t]|$)/;
@@ -70,6 +70,17 @@ export function endOfMath(line) {
 }
 
 /**
+ * The words of a heading's line, without the marks that may end it.
+ * @param {string} line what follows the marks that begin it
+ */
+export function wordsOfHeading(line) {
+  const text = line.trim();
+  let end = text.length;
+  while (text[end - 1] === "#") end--;
+  return end === 0 || /[ \t]/.test(text[end - 1]) ? text.slice(0, end).trimEnd() : text;
+}
+
+/**
  * How the columns of a table are aligned, if this is the line below its head.
  * @param {string} line
  */
@@ -108,7 +119,7 @@ function parted(line) {
 /** @typedef {{ href: string, title: string }} Reference */
 
 const REFERENCE =
-  /^\[((?!\^)(?:\\.|[^\]\\])+)\]:[ \t]*\n?[ \t]*(<[^>\n]*>|[^\s<]\S*)(?:[ \t]+("[^"\n]*"|'[^'\n]*'|\([^)\n]*\)))?[ \t]*(?:\n|$)/;
+  /^\[((?!\^)(?:\\.|[^\]\\])+)\]:[ \t]*\n?[ \t]*(<[^>\n]*>|[^\s<]\S*)(?:(?:[ \t]*\n[ \t]*|[ \t]+)("[^"]*"|'[^']*'|\([^)]*\)))?[ \t]*(?:\n|$)/;
 
 /**
  * Take the definitions of links from the beginning of a paragraph; returns the text that is shown.

@@ -12,6 +12,9 @@ const CONTAINERS = new Set(["document", "quote", "item", "note", "details"]);
 /** Lines that go on with one of these may also begin another block. */
 const INTERRUPTED = new Set([...CONTAINERS, "list", "paragraph", "table"]);
 
+/** How many blocks may stand in each other; deeper ones are text. */
+const DEEPEST = 60;
+
 let clock = 0;
 
 export class BlockParser {
@@ -159,7 +162,8 @@ export class BlockParser {
         this.#drop(4);
         return this.#open(matched, "code");
       }
-      const opened = this.#beginContainer(matched, text) ?? this.#beginLeaf(matched, container, text);
+      const isDeep = matched > DEEPEST;
+      const opened = (isDeep ? undefined : this.#beginContainer(matched, text)) ?? this.#beginLeaf(matched, container, text);
       if (opened === undefined) return matched;
       if (opened === null) return null;
       matched = opened;
@@ -235,8 +239,8 @@ export class BlockParser {
   #beginLeaf(matched, container, text) {
     const isTip = container.type === "paragraph" && matched === this.#path.length;
     const heading = is.HEADING.exec(text);
-    if (heading) return this.#whole(matched, "heading", heading[2] ?? "", heading[1].length);
-    if (isTip && is.UNDERLINE.test(text)) {
+    if (heading) return this.#whole(matched, "heading", is.wordsOfHeading(heading[2]), heading[1].length);
+    if (isTip && is.UNDERLINE.test(text) && this.#takeReferences(container)) {
       [container.type, container.depth] = ["heading", text[0] === "=" ? 1 : 2];
       this.#noteLine();
       this.#closeFrom(matched - 1);
@@ -249,7 +253,7 @@ export class BlockParser {
     if (fence) {
       const indent = this.#indent();
       this.#open(matched, "code");
-      [this.tip.marker, this.tip.info, this.tip.padding] = [fence[1], fence[2], indent];
+      [this.tip.marker, this.tip.info, this.tip.padding] = [fence[1], fence[2].trim(), indent];
       return null;
     }
     if (container.type === "details" && !container.children.length && is.SUMMARY.test(text)) {
@@ -369,7 +373,7 @@ export class BlockParser {
     const fence = this.#indent() <= 3 ? is.FENCE.exec(this.#rest.trimStart()) : null;
     if (!fence || fence[1][0] !== code.marker[0]) return false;
     const isMarkdown = /^(?:markdown|md|mdx)\b/i.test(code.info);
-    if (fence[2]) {
+    if (fence[2].trim()) {
       if (isMarkdown) code.depth++;
       return false;
     }
@@ -417,10 +421,17 @@ export class BlockParser {
       block.isOpen = false;
       block.version = ++clock;
       if (block.type === "math" && !isWhole) block.type = "paragraph";
-      if (block.type === "paragraph" && block.text[0] === "[") {
-        block.text = is.withoutReferences(block.text, this);
-      }
+      if (block.type === "paragraph") this.#takeReferences(block);
     }
+  }
+
+  /**
+   * Take the definitions from the beginning of a paragraph; returns the text that is left.
+   * @param {Block} paragraph
+   */
+  #takeReferences(paragraph) {
+    if (paragraph.text[0] === "[") paragraph.text = is.withoutReferences(paragraph.text, this);
+    return paragraph.text;
   }
 
   #noteLine() {

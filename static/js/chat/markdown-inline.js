@@ -249,7 +249,11 @@ class Reader {
       this.#parts.push(anchor(target.href, [words || target.href], target.title)); // not loaded
       return;
     }
-    this.#parts.push(anchor(target.href, inner, target.title));
+    // A picture within a link is its words: links don't hold links.
+    const children = merged(inner.flatMap((node) => (typeof node === "object" && node.tag === "a" ? node.children : [node])));
+    const picture = inner.find((node) => typeof node === "object" && node.tag === "a");
+    const title = target.title || (typeof picture === "object" && picture.attributes?.href) || "";
+    this.#parts.push(anchor(target.href, children, title));
     for (const open of this.#brackets) if (!open.isImage) open.isActive = false;
   }
 

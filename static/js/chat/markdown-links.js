@@ -1,7 +1,7 @@
 // Where links may lead, and what is a link without any mark.
 
 const BARE = /(?:https?:\/\/|www\.(?=[A-Za-z0-9]))[^\s<>`"]+/iy;
-const ADDRESS = /[A-Za-z0-9][A-Za-z0-9.+_-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]*[A-Za-z0-9])+(?![\w-])/y;
+const ADDRESS = /[A-Za-z0-9][A-Za-z0-9.+_-]{0,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]*[A-Za-z0-9])+(?![\w-])/y;
 const SAFE = /^(?:https?:|mailto:|#)/i;
 
 /**
@@ -34,13 +34,19 @@ export function bareLink(text, at, before, hasAddress) {
 
 /** @param {string} link */
 function trimmed(link) {
-  for (;;) {
-    const before = link.length;
-    link = link.replace(/(?:[?!.,:;*_~'$\]}|\\]+|&[A-Za-z0-9]+;)$/, "");
-    const over = count(link, ")") - count(link, "(");
-    if (over > 0 && link.endsWith(")")) link = link.slice(0, -1);
-    if (link.length === before) return link;
+  let over = count(link, ")") - count(link, "(");
+  let end = link.length;
+  for (; end > 0; end--) {
+    const last = link[end - 1];
+    if (last === ")") {
+      if (over <= 0) break;
+      over--;
+    } else if (last === ";") {
+      const entity = /&[A-Za-z0-9]{1,31};$/.exec(link.slice(Math.max(0, end - 33), end));
+      if (entity) end -= entity[0].length - 1;
+    } else if (!/[?!.,:*_~'$\]}|\\]/.test(last)) break;
   }
+  return link.slice(0, end);
 }
 
 /**

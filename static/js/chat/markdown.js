@@ -63,8 +63,7 @@ export class MarkdownView {
     this.#readLines(text);
     const parser = this.#parser;
     const line = lineOf(text.slice(this.#read));
-    const isHeld = parser.tip.type === "code" ? FENCE_TO_COME.test(line) : MARKER.test(line) || FENCE.test(line);
-    if (!line || isHeld) return this.#showAll({ isTentative: false });
+    if (!line || isHeld(line, parser.tip)) return this.#showAll({ isTentative: false });
     const mark = parser.mark();
     parser.feed(line);
     this.#showAll({ isTentative: true });
@@ -127,6 +126,16 @@ export class MarkdownView {
       if (note instanceof HTMLElement && note.dataset.note === link.dataset.note) note.scrollIntoView({ block: "nearest" });
     }
   }
+}
+
+/**
+ * Whether the line that is being written says too little to be shown.
+ * @param {string} line
+ * @param {Block} tip what it may go on with
+ */
+function isHeld(line, { type }) {
+  if (line.length > 200) return false;
+  return type === "code" ? FENCE_TO_COME.test(line) : MARKER.test(line) || FENCE.test(line);
 }
 
 /** @param {string} line as it was written */

@@ -7,8 +7,8 @@ import { ENVIRONMENT } from "./markdown-block.js";
 
 const DISPLAY = /\$\$([^$]+?)\$\$/y;
 const INLINE = /\$((?:\\[^\n]|[^$\\\n])+?)\$(?![\p{L}\p{N}_/{$])/uy;
-const BRACKETS = /\\\(([^\n]+?)\\\)|\\\[([^]+?)\\\]/y;
-const BEGIN = new RegExp(`${ENVIRONMENT}[^]*?\\\\end\\{\\1\\}`, "y");
+const BRACKETS = /\\\(([^\n]{1,1000}?)\\\)|\\\[([^]{1,5000}?)\\\]/y;
+const BEGIN = new RegExp(`${ENVIRONMENT}[^]{0,5000}?\\\\end\\{\\1\\}`, "y");
 const TEX = /[\\^_{}=<>]/;
 
 /**
