@@ -1,6 +1,5 @@
 // A block of code: its language, a copy button, colours once it is complete.
 
-import DOMPurify from "../../vendor/dompurify/purify.js";
 import hljs from "../../vendor/highlight/highlight.js";
 import { copyOfTemplate, part } from "../dom.js";
 import { copyText } from "./browser.js";
@@ -8,8 +7,6 @@ import { translate } from "./i18n.js";
 
 const MAX_HIGHLIGHTED = 40_000;
 const COPIED_MS = 1500;
-/** @type {import("../../vendor/dompurify/purify.js").Rules} */
-const COLOURS = { RETURN_DOM_FRAGMENT: true, ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"] };
 
 /**
  * The figure for this code; its colours wait until it has stopped growing.
@@ -57,11 +54,25 @@ export function showCode(figure, text, language, { isGrowing }) {
   }
   const name = nameOf(language);
   if (isGrowing || code.firstElementChild || text.length >= MAX_HIGHLIGHTED || !hljs.getLanguage(name)) return;
-  const html = hljs.highlight(text, { language: name, ignoreIllegals: true }).value;
+  const { rootNode } = hljs.highlight(text, { language: name, ignoreIllegals: true })._emitter;
   keepSelection(code, () => {
-    code.replaceChildren(DOMPurify.sanitize(html, COLOURS));
+    code.replaceChildren(...rootNode.children.map(coloured));
     code.normalize();
   });
+}
+
+/**
+ * A part of code with its colour: "title.function" is of the class hljs-title.
+ * @param {import("../../vendor/highlight/highlight.js").Part} part
+ * @returns {string | HTMLElement | DocumentFragment}
+ */
+function coloured(part) {
+  if (typeof part === "string") return part;
+  const isColour = part.scope && !part.scope.includes(":");
+  const element = isColour ? document.createElement("span") : document.createDocumentFragment();
+  if (element instanceof HTMLElement) element.className = `hljs-${part.scope?.split(".")[0]}`;
+  element.append(...part.children.map(coloured));
+  return element;
 }
 
 /** @param {string | undefined} language */
@@ -73,6 +84,7 @@ const nameOf = (language) => (language ?? "").trim().split(/[\s{,]/)[0].slice(0,
  * @param {() => void} change
  */
 function keepSelection(root, change) {
+  if (!root.isConnected) return change(); // nothing of it is selected; asking would lay out the page
   const selection = getSelection();
   const { anchorNode, anchorOffset, focusNode, focusOffset } = selection ?? {};
   const anchor = offsetIn(root, anchorNode, anchorOffset);
