@@ -1,8 +1,18 @@
-"""Answers as they are rendered: nothing that a model writes runs, and nothing flickers."""
+"""Answers as they are rendered: nothing that a model writes runs, and nothing flickers.
+
+What each text of the dialect (docs/markdown.md) looks like is in markdown/*.txt: a case has a name, a
+source and what is seen.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+HERE = Path(__file__).parent / "markdown"
 
 HOSTILE = [
     "<script>window.ran = 1</script>",
@@ -143,6 +153,15 @@ def check_that_it_only_grows(result: dict[str, Any]) -> None:
     assert result["same"]
 
 
+@pytest.fixture
+def sheet(visit) -> Page:
+    """The chat's page with the checks of markdown/*.js."""
+    page: Page = visit().page
+    for name in ("outline.js", "checks.js"):
+        page.evaluate((HERE / name).read_text())
+    return page
+
+
 def test_growing_keeps_the_nodes_of_what_is_complete(visit):
     page = visit().page
     kept = page.evaluate(
@@ -160,3 +179,244 @@ def test_growing_keeps_the_nodes_of_what_is_complete(visit):
         }"""
     )
     assert kept == [True, True]
+
+
+def cases() -> list[Any]:
+    """(source, seen) of every case there is, named."""
+    found = []
+    for path in sorted(HERE.glob("*.txt")):
+        parts = path.read_text().split("%%%% ")[1:]
+        for named, seen in zip(parts[::2], parts[1::2], strict=True):
+            name, _, source = named.partition("\n")
+            found.append(
+                pytest.param(source.rstrip("\n"), seen.removeprefix("seen\n").strip("\n"), id=name)
+            )
+    return found
+
+
+def test_each_text_is_seen_as_the_dialect_says(sheet):
+    wrong = {}
+    for case in cases():
+        source, seen = case.values
+        got = sheet.evaluate(OUTLINE, source)
+        if got.strip("\n") != seen:
+            wrong[case.id] = got
+    assert wrong == {}
+
+
+OUTLINE = """
+async (text) => {
+    const { MarkdownView } = await import("/static/js/chat/markdown.js");
+    await import("/static/vendor/katex/katex.min.js");
+    const root = document.createElement("div");
+    root.className = "content";
+    document.getElementById("thread").append(root);
+    new MarkdownView(root).render(text);
+    await new Promise((then) => setTimeout(then, 0));
+    const seen = outline(root);
+    root.remove();
+    return seen;
+}
+"""
+
+
+def test_a_text_that_grows_by_characters_ends_as_the_whole_text(sheet):
+    texts = [case.values[0] for case in cases()] + FINE + HOSTILE
+    assert sheet.evaluate("(texts) => grownDiffers(texts)", texts) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_made_up_texts_end_as_the_whole_text_and_lose_no_word(sheet, seed):
+    assert sheet.evaluate("(seed) => grownDiffers(madeUp(seed, 120), 2)", seed) == []
+    assert sheet.evaluate("(seed) => lostWords(madeUp(seed, 400))", seed) == []
+
+
+def test_no_word_of_a_case_is_lost(sheet):
+    texts = [case.values[0] for case in cases()] + FINE + HOSTILE
+    assert sheet.evaluate("(texts) => lostWords(texts)", texts) == []
+
+
+LONG = {
+    "list": "- An item with **some** words in it, and `code`.\n",
+    "nested list": "- An item\n  - with a *smaller* one\n",
+    "loose list": "1. An item\n\n   with a paragraph\n\n",
+    "table": "| name | 1,024.00 | some **more** words |\n",
+    "paragraph": "A sentence with **bold**, `code`, $x^2$ and [a link](https://example.com/). ",
+    "chinese": "这是**一句**话，里面有`代码`。",
+    "lines": "A line with *some* words\n",
+    "quote": "> A line of a quote\n",
+    "code": "total = total + 1\n",
+    "mixed": "## A heading\n\nSome *words*.\n\n- one\n- two\n\n```py\nprint(1)\n```\n\n",
+}
+BEGINNINGS = {"table": "| a | b | c |\n|---|--:|---|\n", "code": "```python\n"}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_what_a_frame_changes_is_independent_of_the_length(sheet, kind):
+    """24 characters more, in a short and in a long block: about as many nodes change, a handful."""
+    text = BEGINNINGS.get(kind, "") + LONG[kind] * (66_000 // len(LONG[kind]))
+    short, long = (
+        sheet.evaluate("([text, length]) => changesPerPiece(text, length)", [text, length])
+        for length in (2_000, 64_000)
+    )
+    assert long <= max(short, 8) * 2
+    assert long <= 40
+
+
+SELECT = """
+async ([text, at, word]) => {
+    const { MarkdownView } = await import("/static/js/chat/markdown.js");
+    const root = document.createElement("div");
+    root.className = "content";
+    document.getElementById("thread").append(root);
+    const view = new MarkdownView(root);
+    view.render(text.slice(0, at), { isGrowing: true });
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode() && !walker.currentNode.data.includes(word));
+    const start = walker.currentNode.data.indexOf(word);
+    getSelection().setBaseAndExtent(walker.currentNode, start, walker.currentNode, start + word.length);
+    const seen = new Set();
+    for (; at <= text.length; at += 7) {
+        view.render(text.slice(0, at), { isGrowing: true });
+        seen.add(getSelection().toString());
+    }
+    view.render(text);
+    seen.add(getSelection().toString());
+    root.remove();
+    return [...seen];
+}
+"""
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_a_selection_survives_until_the_answer_has_ended(sheet, kind):
+    """A word of the first item, row, sentence or line; the block and those after it grow."""
+    word = {"chinese": "里面有", "code": "total + 1", "table": "more words", "quote": "line"}
+    chosen = word.get(kind, "Select")
+    first = LONG[kind].replace("some **more** words", "more words")
+    first = first if kind in word else first.replace("A", "Select A", 1)
+    text = (
+        BEGINNINGS.get(kind, "")
+        + first
+        + LONG[kind] * (3_000 // len(LONG[kind]))
+        + "\n\n```\n\nEnd."
+    )
+    at = len(BEGINNINGS.get(kind, "")) + len(first)
+    assert sheet.evaluate(SELECT, [text, at, chosen]) == [chosen]
+
+
+def show(page: Page, text: str) -> None:
+    """Put an answer into the thread, drawn."""
+    page.evaluate(
+        """async (text) => {
+            const { MarkdownView } = await import("/static/js/chat/markdown.js");
+            await import("/static/vendor/katex/katex.min.js");
+            document.getElementById("welcome").hidden = true;
+            const root = document.createElement("div");
+            root.className = "content";
+            root.id = "shown";
+            document.getElementById("thread").append(root);
+            new MarkdownView(root).render(text);
+            await document.fonts.load('16px "STIX Two Math"');
+            await new Promise((then) => requestAnimationFrame(() => setTimeout(then, 50)));
+        }""",
+        text,
+    )
+
+
+def test_brackets_of_a_formula_stretch(sheet):
+    show(sheet, "$$\\left( \\frac{\\frac{a}{b}}{\\frac{c}{d}} \\right)$$")
+    heights = sheet.evaluate(
+        """() => [...document.querySelectorAll("#shown mo, #shown mfrac")]
+            .map((part) => part.getBoundingClientRect().height)"""
+    )
+    assert sheet.evaluate("""document.fonts.check('16px "STIX Two Math"')""")
+    bracket, fraction = heights[0], heights[1]
+    assert bracket > 0.8 * fraction > 30
+
+
+def test_a_wide_formula_and_a_wide_table_can_be_reached_by_keys(visit):
+    page = visit(viewport={"width": 390, "height": 844}).page
+    wide = " + ".join(f"a_{{{n}}}" for n in range(40))
+    show(
+        page,
+        f"$${wide}$$\n\n$$x$$\n\n| a | b |\n|---|---|\n| {'many words ' * 9} | {'more ' * 9} |",
+    )
+    facts = page.evaluate(
+        """() => [...document.querySelectorAll("#shown > .math, #shown > .table")]
+            .map((part) => [part.scrollWidth > part.clientWidth, part.tabIndex])"""
+    )
+    assert facts == [[True, 0], [False, -1], [True, 0]]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    widths = page.evaluate(
+        "() => [...document.querySelectorAll('#shown td')].map((cell) => cell.offsetWidth)"
+    )
+    assert min(widths) > 140  # several words a line, not one
+
+
+def test_long_code_keeps_its_head_on_view_and_can_be_wrapped(sheet):
+    show(sheet, "```py\n" + "x = 1\n" * 100 + "y" * 300 + "\n```")
+    pre = sheet.locator("#shown pre")
+    assert pre.evaluate("(pre) => pre.scrollWidth > pre.clientWidth")
+    sheet.get_by_role("button", name="Wrap").click()
+    assert pre.evaluate("(pre) => pre.scrollWidth <= pre.clientWidth")
+    sheet.locator("#scroller").evaluate("(scroller) => (scroller.scrollTop = 1000)")
+    head, scroller = (
+        sheet.locator(part).bounding_box() for part in ("#shown figcaption", "#scroller")
+    )
+    assert head and scroller and abs(head["y"] - scroller["y"]) < 30
+
+
+def test_what_is_selected_and_copied_is_what_was_written(sheet):
+    show(
+        sheet, "Before\n\n```bash\nmake up\n```\n\nThe sum is $a^2 + b^2$ and\n\n$$\nx\n$$\n\nAfter"
+    )
+    copied = sheet.evaluate(
+        """() => {
+            const shown = document.getElementById("shown");
+            getSelection().selectAllChildren(shown);
+            const data = new DataTransfer();
+            shown.dispatchEvent(new ClipboardEvent("copy", { clipboardData: data, bubbles: true, cancelable: true }));
+            return data.getData("text/plain");
+        }"""
+    )
+    assert copied == "Before\n\nmake up\n\nThe sum is $a^2 + b^2$ and\n\n$$\nx\n$$\n\nAfter"
+
+
+MONSTROUS = {
+    "quotes": "> " * 30_000,
+    "items": "- " * 30_000,
+    "numbers": "1. " * 20_000,
+    "stars": "*a " * 10_000 + "a* " * 10_000,
+    "mixed stars": "a**b*c_d__" * 6_000,
+    "brackets": "[" * 30_000 + "]" * 30_000,
+    "links": "[](" * 20_000,
+    "ticks": "".join("`" * (1 + n % 40) + "a" for n in range(3_000)),
+    "dollars": "$a " * 20_000,
+    "formulas": "\\(" * 20_000 + "\\[" * 10_000,
+    "tags": "<a " * 20_000 + "<sub>" * 5_000,
+    "spaces": "# a" + " " * 60_000 + "b",
+    "address": "https://a.b/" + ")" * 50_000,
+    "mail": "a." * 30_000 + "@",
+    "entities": "&amp" * 15_000,
+    "bars": "|" * 30_000 + "\n" + "|-" * 15_000,
+    "details": "<details>" * 6_000,
+}
+
+
+@pytest.mark.parametrize("kind", MONSTROUS)
+def test_no_text_makes_the_page_hang(sheet, kind):
+    """Within seconds, grown and whole, where a bad pattern would take minutes or all of the stack."""
+    sheet.set_default_timeout(60_000)
+    took = sheet.evaluate(
+        """async (text) => {
+            const { MarkdownView } = await import("/static/js/chat/markdown.js");
+            const view = new MarkdownView(document.createElement("div"));
+            const begun = performance.now();
+            for (let part = 1; part <= 4; part++) view.render(text.slice(0, (text.length * part) / 4), { isGrowing: true });
+            view.render(text);
+            return performance.now() - begun;
+        }""",
+        MONSTROUS[kind],
+    )
+    assert took < 15_000

@@ -1,78 +1,73 @@
-// Mathematics between dollar signs or TeX's own brackets, drawn as MathML by KaTeX. The library is
-// fetched when the first formula is on the page; until then, and if it fails, the source stands.
+// Formulas, drawn as MathML by KaTeX. The library is fetched when the first formula is on the page;
+// until then, and where it can't draw one, the source stands as it was written.
 
-import { escaped } from "./html.js";
+/** @typedef {import("./math-marks.js").Formula} Formula */
 
-const BLOCK = /^ {0,3}(?:\$\$([\s\S]+?)\$\$|\\\[([\s\S]+?)\\\])[ \t]*(?:\n|$)/;
-const INLINE = /^(?:\$\$([^$\n]+?)\$\$|\\\(([^\n]+?)\\\)|\\\[([^\n]+?)\\\]|\$(?![\s$])((?:\\.|[^$\\\n])*?(?:\\.|[^\s$\\\n]))\$(?!\d))/;
 const LIMITS = { output: "mathml", throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200 };
 const MAX_TEX = 5000;
 const STYLED = /\\(?:fcolorbox|pmb)\b/; // drawn by style attributes, which the policy forbids
 
 /** @type {typeof globalThis.katex | null} */
 let katex = null;
-
-/** @type {import("../../vendor/marked/marked.js").Extension[]} */
-export const mathExtensions = [
-  {
-    name: "mathBlock",
-    level: "block",
-    start: (source) => source.match(/^ {0,3}(?:\$\$|\\\[)/m)?.index,
-    tokenizer: (source) => tokenOf("mathBlock", BLOCK.exec(source), true),
-    renderer: elementOf,
-  },
-  {
-    name: "mathInline",
-    level: "inline",
-    start: (source) => source.match(/\$|\\[([]/)?.index,
-    tokenizer: (source) => tokenOf("mathInline", INLINE.exec(source), false),
-    renderer: elementOf,
-  },
-];
-
-/**
- * @param {string} type
- * @param {RegExpExecArray | null} match
- * @param {boolean} isBlock
- */
-function tokenOf(type, match, isBlock) {
-  if (!match) return undefined;
-  const tex = match.slice(1).find((part) => part !== undefined);
-  return { type, raw: match[0], tex, isDisplay: isBlock || /^(?:\$\$|\\\[)/.test(match[0]) };
-}
-
-/** @param {{ raw: string, tex: string, isDisplay: boolean }} token */
-function elementOf({ raw, tex, isDisplay }) {
-  const source = escaped(tex.length > MAX_TEX ? raw : tex.trim());
-  return `<span class="math${isDisplay ? " display" : ""}">${source}</span>`;
-}
-
-/**
- * Draw the formulas of this block, at once when the library is there.
- * @param {HTMLElement} block
- */
-export function drawMath(block) {
-  const formulas = block.querySelectorAll(".math");
-  if (!formulas.length) return;
-  if (katex) formulas.forEach(draw);
-  else library().then(() => formulas.forEach(draw), () => {});
-}
-
 /** @type {Promise<unknown> | null} */
 let loading = null;
+/** @type {WeakMap<Element, Formula>} */
+const formulas = new WeakMap();
+
+// A formula that is wider than its column can be reached and moved by keys.
+const width = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth + 1) target.setAttribute("tabindex", "0");
+    else target.removeAttribute("tabindex");
+  }
+});
+
+/**
+ * An element that shows this formula, at once when the library is there.
+ * @param {Formula} formula
+ */
+export function mathElement(formula) {
+  const element = document.createElement("span");
+  element.className = formula.isDisplay ? "math display" : "math";
+  element.dir = "ltr";
+  element.textContent = formula.raw;
+  formulas.set(element, formula);
+  if (formula.isDisplay) width.observe(element);
+  if (katex) draw(element, formula);
+  else library().then(() => draw(element, formula), () => {});
+  return element;
+}
+
+/**
+ * Whether this element shows this formula.
+ * @param {Node} element
+ * @param {Formula} formula
+ */
+export function showsFormula(element, { raw, isDisplay }) {
+  const shown = element instanceof Element ? formulas.get(element) : undefined;
+  return shown?.raw === raw && shown.isDisplay === isDisplay;
+}
+
+/**
+ * The source of the formula that this element shows.
+ * @param {Element} element
+ */
+export const sourceOf = (element) => formulas.get(element)?.raw ?? element.textContent;
 
 function library() {
   loading ??= import("../../vendor/katex/katex.min.js").then(() => (katex = globalThis.katex));
   return loading;
 }
 
-/** @param {Element} element */
-function draw(element) {
-  const tex = element.textContent;
-  if (!katex || STYLED.test(tex)) return;
+/**
+ * @param {Element} element
+ * @param {Formula} formula
+ */
+function draw(element, { raw, tex, isDisplay }) {
+  if (!katex || STYLED.test(tex) || tex.length > MAX_TEX) return;
   try {
-    katex.render(tex, element, { ...LIMITS, displayMode: element.classList.contains("display") });
+    katex.render(tex, element, { ...LIMITS, displayMode: isDisplay });
   } catch {
-    element.textContent = tex;
+    element.textContent = raw;
   }
 }

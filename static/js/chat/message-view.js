@@ -4,6 +4,7 @@ import { around, copyOfTemplate, part } from "../dom.js";
 import { figureFormat } from "../figure-format.js";
 import { MarkdownView } from "./markdown.js";
 import { page } from "./page.js";
+import { showQuestion } from "./question-text.js";
 import { drawWaterfall, figuresLine } from "./waterfall.js";
 import { tokens, translate, when } from "./i18n.js";
 
@@ -105,7 +106,7 @@ export class MessageView {
     waiting.get(this.element)?.();
     const content = part(this.element, ".content");
     if (!this.#markdown) {
-      content.textContent = message.text;
+      showQuestion(content, message.text);
     } else if (isDone) {
       const isFresh = this.#growingText === null && !content.firstChild;
       this.#growingText = null;

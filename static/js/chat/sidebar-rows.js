@@ -57,6 +57,7 @@ export function editTitle(row, title) {
   const link = part(row, "a");
   const field = document.createElement("input");
   field.value = title;
+  field.dir = "auto";
   field.maxLength = page.limits.title_chars;
   field.setAttribute("aria-label", translate("title_label"));
   link.hidden = true;
