@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chatsite import figure_format
-from chatsite.generation.models import Generation, LabelSet
+from chatsite.generation.models import ANY, Generation, LabelSet
 from inference.contract import ErrorCode
 
 if TYPE_CHECKING:  # generic to the type checker alone
@@ -56,7 +56,7 @@ class LabelFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         values = LabelSet.objects.order_by().values_list(self.parameter_name, flat=True).distinct()
         chosen = request.GET.get(self.parameter_name or "", "")
-        return [(value, value) for value in sorted({*values, chosen} - {""})]
+        return [(value, value) for value in sorted({*values, chosen} - {"", ANY})]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Generation]

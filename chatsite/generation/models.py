@@ -15,14 +15,14 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from chatsite.generation.rollup_models import LabelSet, RollUp, RollUpProgress
+from chatsite.generation.rollup_models import ANY, LabelSet, RollUp, RollUpProgress
 
 if TYPE_CHECKING:  # generic to the type checker alone
     GenerationQuerySetBase = models.QuerySet["Generation"]
 else:
     GenerationQuerySetBase = models.QuerySet
 
-__all__ = ["Attempt", "Generation", "LabelSet", "RollUp", "RollUpProgress"]
+__all__ = ["ANY", "Attempt", "Generation", "LabelSet", "RollUp", "RollUpProgress"]
 
 
 class GenerationQuerySet(GenerationQuerySetBase):

@@ -9,8 +9,16 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
+ANY = "*"
+"""The worker and the API key of a brief label set."""
+
+
 class LabelSet(models.Model):
-    """What requests of one roll-up have in common. Few hundred rows, never changed."""
+    """What requests of one roll-up have in common. Few hundred rows, never changed.
+
+    Every request is in two: in one of its own worker and API key, and in a brief one of any, which
+    boards read that don't ask for these, since there are several times fewer of them.
+    """
 
     model_slug = models.CharField(max_length=63)
     preset_slug = models.CharField(max_length=63, blank=True)

@@ -7,6 +7,8 @@ import random
 import uuid
 from typing import Any
 
+from django.db.models import F
+
 from chatsite.accounts.models import User
 from chatsite.chat.models import Conversation, Message
 from chatsite.generation.models import Attempt, Generation
@@ -50,6 +52,8 @@ def write_conversations(
         for talk in made:
             talk.conversation.active_leaf = talk.messages[-1]
         Conversation.objects.bulk_update([talk.conversation for talk in made], ["active_leaf"])
+        ids = [g.pk for talk in made for g in talk.generations]  # as if it had been then
+        Generation.objects.filter(pk__in=ids).update(changed_at=F("stored_at"))
 
 
 class _Talk:

@@ -37,7 +37,7 @@ DEFINITIONS = {
     "error share": _("Failed and interrupted requests among those that have ended."),
     "percentiles": _(
         "Nearest-rank: the smallest measured value that at least p % of requests don't exceed. "
-        "Exact over up to 50,000 requests in the time shown; over more they come from sketches and "
+        "Exact over up to 20,000 requests in the time shown; over more they come from sketches and "
         "are within 1 % of the exact one. Never averaged from other percentiles. p99 over fewer "
         "than 1,000 requests is marked ≈: it rests on fewer than ten of them."
     ),

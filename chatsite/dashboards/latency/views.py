@@ -36,7 +36,7 @@ from chatsite.dashboards.latency.one_request import page_data
 from chatsite.dashboards.staff_pages import render_in_admin, staff_page
 from chatsite.dashboards.workers.served import unserved_models
 from chatsite.generation import stats
-from chatsite.generation.models import Generation, LabelSet
+from chatsite.generation.models import ANY, Generation, LabelSet
 
 VIEW = "metrics.view_generation"
 READ = "chat.view_conversation"
@@ -152,7 +152,7 @@ def _choices(
 def _seen(label: str, chosen: str) -> list[str]:
     """Values of a label to filter by: those that roll-ups have, and the chosen one."""
     values = LabelSet.objects.order_by().values_list(label, flat=True).distinct()
-    return sorted({value for value in (*values, chosen) if value})
+    return sorted({*values, chosen} - {"", ANY})
 
 
 def index_summary(user: User | AnonymousUser) -> dict[str, Any] | None:

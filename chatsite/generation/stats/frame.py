@@ -6,12 +6,13 @@ An entry is either one request or one roll-up. Times are in µs; what an entry l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from chatsite.generation.models import ANY
 from chatsite.generation.stats import sketch
 from chatsite.generation.stats.sketch import Floats, Ints
 
@@ -87,6 +88,10 @@ class Frame:
     def is_exact(self) -> bool:
         """Whether all values are measured ones, none a bin."""
         return all(figure.values is not None for figure in self.figures.values())
+
+    def brief(self) -> Frame:
+        """The same entries under labels of any worker and any API key."""
+        return replace(self, labels=[la._replace(worker=ANY, api_key=ANY) for la in self.labels])
 
     def sum_of(self, name: str) -> Floats:
         column: Floats = self.sums[:, SUMS.index(name)]

@@ -32,6 +32,7 @@ OVERLAP = dt.timedelta(minutes=2)
 """Rows changed so shortly before a run may have been committed after it looked: the next run looks
 at them again, and until then boards read them from the rows.
 """
+ID_LIMIT = 10**9  # of label sets: there are some hundred
 MINUTES_KEPT_S = 2 * DAY
 PRUNE_AFTER_S = HOUR
 """Minutes that aren't used any more stay so long, for boards that just began to read them."""
@@ -110,13 +111,13 @@ def _rows(stretch: Stretch) -> Frame:
 
 
 def _hours(stretch: Stretch) -> Frame:
-    rows = roll_ups_of(HOUR, [stretch])
-    return frame.of_roll_ups(rows, label_sets(LabelSet.objects.all()), width_s=HOUR)
+    names = label_sets(is_brief=False)
+    return frame.of_roll_ups(roll_ups_of(HOUR, [stretch], names.keys()), names, width_s=HOUR)
 
 
 def _replace(width: int, stretch: Stretch, entries: Frame) -> int:
     """Write the roll-ups of that width in a stretch of time; `entries` are all its requests."""
-    made = _made(width, entries)
+    made = _made(width, entries) + _made(width, entries.brief())
     with transaction.atomic():
         since, until = stretch
         RollUp.objects.filter(width_s=width, start_s__gte=since, start_s__lt=until).delete()
@@ -127,11 +128,8 @@ def _replace(width: int, stretch: Stretch, entries: Frame) -> int:
 def _made(width: int, entries: Frame) -> list[RollUp]:
     if not len(entries):
         return []
-    ids = np.array(_ids(entries.labels), np.int64)
-    places = len(ids)
-    pair, owner = np.unique(
-        entries.start_s // width * places + entries.label, return_inverse=True
-    )
+    ids = np.array(_ids(entries.labels), np.int64)[entries.label]
+    pair, owner = np.unique(entries.start_s // width * ID_LIMIT + ids, return_inverse=True)
     units = len(pair)
     sums = np.column_stack([np.bincount(owner, column, units) for column in entries.sums.T])
     columns: dict[str, list[float]] = {}
@@ -149,7 +147,7 @@ def _made(width: int, entries: Frame) -> list[RollUp]:
     }
     values = zip(*columns.values(), *sketches.values(), strict=True)
     names = (*columns, *sketches)
-    starts, labels = (pair // places * width).tolist(), ids[pair % places].tolist()
+    starts, labels = (pair // ID_LIMIT * width).tolist(), (pair % ID_LIMIT).tolist()
     return [
         RollUp(width_s=width, start_s=start, labels_id=label, **dict(zip(names, row, strict=True)))
         for start, label, row in zip(starts, labels, values, strict=True)
@@ -158,7 +156,8 @@ def _made(width: int, entries: Frame) -> list[RollUp]:
 
 def _ids(labels: list[Labels]) -> list[int]:
     """The ids of these label sets' rows, made where they weren't there."""
-    known = {names: label_id for label_id, names in label_sets(LabelSet.objects.all()).items()}
+    sets = label_sets(is_brief=False) | label_sets(is_brief=True)
+    known = {names: label_id for label_id, names in sets.items()}
     new = [names for names in labels if names not in known]
     if new:
         LabelSet.objects.bulk_create(
