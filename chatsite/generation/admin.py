@@ -41,6 +41,11 @@ class BoundedPaginator(PaginatorBase):
         rows: QuerySet[Generation] = self.object_list  # type: ignore[assignment]
         return rows.order_by()[:MOST_COUNTED].count()
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be rows that weren't counted."""
+        return self.count >= MOST_COUNTED
+
     def page(self, number: int | str) -> Any:
         """The page, of which only its own rows are read whole."""
         page = super().page(number)

@@ -35,6 +35,8 @@ ROLL_UP_COLUMNS = (
 CHUNK = 5_000
 """Rows fetched at once: Django's hundred cost as much again."""
 
+MOST_QUERIES = 12
+"""For more stretches than that, all between the first and the last is read, and sorted out here."""
 MOST_KEPT = 12
 _kept: dict[tuple[Any, ...], Frame] = {}
 _kept_lock = threading.Lock()
@@ -111,18 +113,16 @@ def roll_ups_of(
     width: int, stretches: list[plan.Stretch], label_ids: Collection[int]
 ) -> list[tuple[Any, ...]]:
     """ROLL_UP_COLUMNS of the roll-ups of that width and these labels in ascending stretches."""
-    if not stretches:
-        return []
-    rows = RollUp.objects.filter(
-        width_s=width,
-        start_s__gte=stretches[0][0],
-        start_s__lt=stretches[-1][1],
-        labels_id__in=label_ids,
-    ).values_list(*ROLL_UP_COLUMNS)
-    found = list(rows.iterator(CHUNK))
-    if len(stretches) > 1:
+    if len(stretches) > MOST_QUERIES:
         starts = {start for a, b in stretches for start in range(a, b, width)}
-        found = [row for row in found if row[0] in starts]
+        whole = [(stretches[0][0], stretches[-1][1])]
+        return [row for row in roll_ups_of(width, whole, label_ids) if row[0] in starts]
+    found: list[tuple[Any, ...]] = []
+    for since, until in stretches:
+        rows = RollUp.objects.filter(
+            width_s=width, start_s__gte=since, start_s__lt=until, labels_id__in=label_ids
+        )
+        found += rows.values_list(*ROLL_UP_COLUMNS).iterator(CHUNK)
     return found
 
 

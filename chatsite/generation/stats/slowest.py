@@ -28,7 +28,7 @@ def slowest(selection: Selection, entries: Frame, *, count: int) -> list[UUID]:
     latencies = np.sort(latencies[latencies > 0])[::-1]
     if not len(latencies):
         return []
-    enough = latencies[min(count, len(latencies)) - 1]
+    enough = latencies[count - 1] if len(latencies) >= count else 1.0
     opened = np.flatnonzero(entries.largest["latency"] >= enough)
     stretches = zip(
         entries.start_s[opened].tolist(), entries.width_s[opened].tolist(), strict=True
