@@ -74,8 +74,11 @@ def measure(requests: int, rounds: int) -> None:
     client.get(BOARD)  # what is loaded once
     used = 0.0
     print(f"{requests:,} requests over 30 days, {connection.vendor}, median of {rounds}")
-    print(f"{'':58} {'cold':>18} {'refresh':>18}\n{'':58} {'CPU':>9}{'wall':>9} {'CPU':>9}{'wall':>9}")
+    print(
+        f"{'':58} {'cold':>18} {'refresh':>18}\n{'':58} {'CPU':>9}{'wall':>9} {'CPU':>9}{'wall':>9}"
+    )
     for path, query in ASKED:
+
         def ask(path: str = path, query: str = query) -> None:
             assert client.get(f"{path}?{query}").status_code == 200
 
@@ -89,7 +92,9 @@ def measure(requests: int, rounds: int) -> None:
 
         cold_cpu, cold_wall = timed(cold, rounds)
         again_cpu, again_wall = timed(refresh, rounds)
-        print(f"{path + '?' + query:58} {cold_cpu:8.0f} {cold_wall:8.0f}  {again_cpu:8.0f} {again_wall:8.0f}  ms")
+        print(
+            f"{path + '?' + query:58} {cold_cpu:8.0f} {cold_wall:8.0f}  {again_cpu:8.0f} {again_wall:8.0f}  ms"
+        )
         used = max(used, cold_wall / 1000 if path == BOARD else cold_cpu / 300)
     first = asyncio.run(first_byte(admin, rounds))
     print(f"{'/admin/latency/requests.csv?range=30d, first byte':58} {'':8} {first:8.0f}  ms")

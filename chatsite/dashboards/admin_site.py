@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 
 
 class ChatsiteAdmin(admin.AdminSite):
-    """Django's, without its sidebar and "View site" (the site's own navigation stands in the header).
+    """Django's, without its sidebar and "View site": the site's own navigation is in the header.
 
     Somebody who hasn't signed in is sent to the sign-in page whatever the address, so that staff
     can come in; a signed-in person who isn't staff gets a 404 from an address that exists and from
@@ -22,7 +21,7 @@ class ChatsiteAdmin(admin.AdminSite):
     enable_nav_sidebar = False
     site_url = None
 
-    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Django's, for staff and for those who may turn out to be staff."""
         for_staff = super().admin_view(view, cacheable)
 

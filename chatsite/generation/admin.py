@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
@@ -59,14 +60,20 @@ class LabelFilter(admin.SimpleListFilter):
     """Filters by one label; offers the values that roll-ups have, and the chosen one."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        values = LabelSet.objects.order_by().values_list(self.parameter_name, flat=True).distinct()
+        values = (
+            LabelSet.objects.order_by().values_list(self.parameter_name or "", flat=True).distinct()
+        )
         chosen = request.GET.get(self.parameter_name or "", "")
         return [(value, value) for value in sorted({*values, chosen} - {"", ANY})]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Generation]
     ) -> QuerySet[Generation]:
-        return queryset.filter(**{self.parameter_name or "": self.value()}) if self.value() else queryset
+        return (
+            queryset.filter(**{self.parameter_name or "": self.value()})
+            if self.value()
+            else queryset
+        )
 
 
 class ModelFilter(LabelFilter):
@@ -96,10 +103,13 @@ class GenerationAdmin(GenerationAdminBase):
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
+    show_facets = admin.ShowFacets.NEVER
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
-        return super().get_queryset(request).defer(
-            "token_offsets_us", "sampling", "received_stamp", "accepted_request"
+        return (
+            super()
+            .get_queryset(request)
+            .defer("token_offsets_us", "sampling", "received_stamp", "accepted_request")
         )
 
     def get_search_results(
@@ -115,6 +125,12 @@ class GenerationAdmin(GenerationAdminBase):
             is_code = term in set(ErrorCode)
             found = Q(error_code=term) if is_code else Q(worker=term)
         return queryset.filter(found), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Django's, without "Show all" behind the search field."""
+        changes = super().get_changelist_instance(request)
+        changes.full_result_count = changes.result_count
+        return changes
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

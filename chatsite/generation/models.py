@@ -7,7 +7,7 @@ ttft = queue + prefill and latency = ttft + decode + recovery. NULL is "never re
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -17,15 +17,10 @@ from django.utils.translation import gettext_lazy as _
 
 from chatsite.generation.rollup_models import ANY, LabelSet, RollUp, RollUpProgress
 
-if TYPE_CHECKING:  # generic to the type checker alone
-    GenerationQuerySetBase = models.QuerySet["Generation"]
-else:
-    GenerationQuerySetBase = models.QuerySet
-
 __all__ = ["ANY", "Attempt", "Generation", "LabelSet", "RollUp", "RollUpProgress"]
 
 
-class GenerationQuerySet(GenerationQuerySetBase):
+class GenerationQuerySet(models.QuerySet["Generation"]):
     """Notes when rows were changed, so that roll-ups know which minutes to add up again."""
 
     def update(self, **values: Any) -> int:

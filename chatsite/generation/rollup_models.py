@@ -1,13 +1,12 @@
 """The tables of roll-ups: many requests added up by time and by label set.
 
-They hold nothing that the requests' own rows don't; stats/roll_up.py makes them and makes them anew.
+They hold nothing that the requests' own rows don't; stats/roll_up.py makes them, also anew.
 """
 
 from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-
 
 ANY = "*"
 """The worker and the API key of a brief label set."""
@@ -91,7 +90,7 @@ class RollUp(models.Model):
 class RollUpProgress(models.Model):
     """How far the roll-ups are right; one row, or none before the first run.
 
-    Every unit that ends by `until_s` is there and holds all that was changed before `changed_until`.
+    Every unit that ends by `until_s` is there and holds all that changed before `changed_until`.
     Units of a minute are kept from `minutes_from_s` on.
     """
 
@@ -99,7 +98,8 @@ class RollUpProgress(models.Model):
     changed_until = models.DateTimeField()
     minutes_from_s = models.PositiveBigIntegerField()
     written = models.JSONField(
-        default=dict, help_text=_("By width the run, in µs of Unix time, that last wrote such ones.")
+        default=dict,
+        help_text=_("By width the run, in µs of Unix time, that last wrote such ones."),
     )
 
     class Meta:

@@ -136,7 +136,7 @@ def _attempt_row(
 
 
 PAINT_SLACK_US = 5_000_000
-"""A browser's clock starts when the question is sent; so long may its way to the site have taken."""
+"""A browser's clock starts when a question is sent; so long may its way to the site have taken."""
 
 
 def record_paint(
@@ -154,10 +154,9 @@ def record_paint(
     if row is None:
         return False
     passed_us = (timezone.now() - row.received_at) / dt.timedelta(microseconds=1)
-    is_possible = (
-        (row.ttft_us or 0) <= first_paint_us <= last_paint_us
-        and (row.latency_us or 0) <= last_paint_us <= passed_us + PAINT_SLACK_US
-    )
+    is_possible = (row.ttft_us or 0) <= first_paint_us <= last_paint_us and (
+        row.latency_us or 0
+    ) <= last_paint_us <= passed_us + PAINT_SLACK_US
     if not is_possible:
         reported.update(is_paint_refused=True)
         return False

@@ -21,8 +21,8 @@ from chatsite.celery import app
 from chatsite.generation.checkpoints import Checkpoints
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import UNFINISHED, mark_running
-from chatsite.generation.store import end_without_worker, store
 from chatsite.generation.stats import roll_up as roll_ups
+from chatsite.generation.store import end_without_worker, store
 from chatsite.generation.submit import pending_requests, submit_or_wait
 from inference import client
 from inference.contract import ErrorCode, FinishReason, RequestState

@@ -44,7 +44,9 @@ def write_requests(count: int, *, days: int, until: dt.datetime, cast: Cast, see
     received = _moments(rng, count, days, until)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute("PRAGMA cache_size = -262144")  # ids are random: keep their index at hand
+            cursor.execute(
+                "PRAGMA cache_size = -262144"
+            )  # ids are random: keep their index at hand
     for start in range(0, count, BATCH):
         _insert(_columns(rng, received[start : start + BATCH], cast))
 

@@ -176,9 +176,7 @@ def _piece(
         )
     ordered = rows.order_by("-received_at", "-request_id").values_list(*EXPORT_COLUMNS)
     found = list(ordered[:ROWS_AT_ONCE])
-    lines = _lines(
-        [_ms(v) if us else v for v, us in zip(row, IN_US, strict=True)] for row in found
-    )
+    lines = _lines([_ms(v) if us else v for v, us in zip(row, IN_US, strict=True)] for row in found)
     is_more = len(found) == ROWS_AT_ONCE
     return lines, (found[-1][1], found[-1][0]) if is_more else None
 

@@ -138,5 +138,5 @@ def parse(query: QueryDict, *, now: dt.datetime | None = None) -> tuple[Filters,
 
 
 def bucket_s(seconds: float) -> int:
-    """The narrowest slice that gives at most MOST_BUCKETS of them."""
-    return next((w for w in BUCKETS_S if seconds / w <= MOST_BUCKETS), BUCKETS_S[-1])
+    """The narrowest slice that gives at most MOST_BUCKETS of them; a moment more doesn't count."""
+    return next((w for w in BUCKETS_S if int(seconds) // w <= MOST_BUCKETS), BUCKETS_S[-1])

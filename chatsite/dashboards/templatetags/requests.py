@@ -12,7 +12,7 @@ register = template.Library()
 
 @register.filter
 def state_words(state: str) -> str:
-    """"stop" → "finished"."""
+    """ "stop" → "finished"."""
     try:
         return str(Generation.State(state).label)
     except ValueError:

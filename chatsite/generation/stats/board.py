@@ -93,7 +93,8 @@ class _Tally:
 
     @classmethod
     def of(cls, entries: Frame, owner: Ints, owners: int) -> _Tally:
-        sums = np.column_stack([np.bincount(owner, column, owners) for column in entries.sums.T])
+        columns = [np.bincount(owner, column, owners) for column in entries.sums.T]
+        sums = np.column_stack(columns).astype(np.float64)
         tally = cls(sums, {}, {}, {})
         for name in FIGURES:
             figure = entries.figures[name]
@@ -107,7 +108,7 @@ class _Tally:
         return tally
 
     def sum_of(self, name: str, at: int) -> int:
-        return round(self.sums[at, SUMS.index(name)].item())
+        return round(float(self.sums[at, SUMS.index(name)]))
 
     def requests(self, at: int) -> int:
         return self.sum_of("requests", at)

@@ -139,7 +139,8 @@ def of_requests(rows: Sequence[tuple[Any, ...]], *, width_s: int) -> Frame:
     places: dict[tuple[str, ...], int] = {}
     label = [places.setdefault(labels, len(places)) for labels in zip(*texts, strict=True)]
     q, t, d, v, p, s, n = (
-        np.array(column, np.float64) for column in (queue, ttft, decode, latency, tpot, seen, tokens)
+        np.array(column, np.float64)
+        for column in (queue, ttft, decode, latency, tpot, seen, tokens)
     )
     ended, has_paint = ~np.isnan(v), ~np.isnan(s) & ~np.isnan(v)
     columns = {

@@ -132,7 +132,7 @@ def _made(width: int, entries: Frame) -> list[RollUp]:
     pair, owner = np.unique(entries.start_s // width * ID_LIMIT + ids, return_inverse=True)
     units = len(pair)
     sums = np.column_stack([np.bincount(owner, column, units) for column in entries.sums.T])
-    columns: dict[str, list[float]] = {}
+    columns: dict[str, list[Any]] = {}
     for name, column in zip(SUMS, sums.T, strict=True):
         columns[name] = column.tolist() if name == "tpot_us" else column.astype(np.int64).tolist()
     for name in LARGEST:

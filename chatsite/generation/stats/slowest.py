@@ -30,9 +30,7 @@ def slowest(selection: Selection, entries: Frame, *, count: int) -> list[UUID]:
         return []
     enough = latencies[count - 1] if len(latencies) >= count else 1.0
     opened = np.flatnonzero(entries.largest["latency"] >= enough)
-    stretches = zip(
-        entries.start_s[opened].tolist(), entries.width_s[opened].tolist(), strict=True
-    )
+    stretches = zip(entries.start_s[opened].tolist(), entries.width_s[opened].tolist(), strict=True)
     found: set[tuple[Any, UUID]] = set()
     for start, width in sorted(set(stretches)):
         since = max(selection.since, plan.moment(start))

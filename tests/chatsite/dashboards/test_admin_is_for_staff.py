@@ -37,7 +37,12 @@ def filled(written: str) -> str:
 def admin_addresses() -> list[str]:
     found = [url for url in addresses(get_resolver()) if url.startswith("/admin")]
     assert len(found) > 60
-    return [*found, "/admin/nothing-like-it/", "/admin/latency/nothing.csv", "/admin/metrics/nothing/"]
+    return [
+        *found,
+        "/admin/nothing-like-it/",
+        "/admin/latency/nothing.csv",
+        "/admin/metrics/nothing/",
+    ]
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

@@ -183,7 +183,12 @@ async def test_the_csv_of_requests_is_streamed_piece_by_piece(monkeypatch):
 
 def test_a_wrong_value_leaves_the_charts_their_data(dana, signed_in):
     client = signed_in(dana)
-    for query in ("range=abc", "since=foo&model=m", "since=2026-11-03&until=2026-11-02", "state=nope"):
+    for query in (
+        "range=abc",
+        "since=foo&model=m",
+        "since=2026-11-03&until=2026-11-02",
+        "state=nope",
+    ):
         page = client.get(f"{URL}?{query}").content.decode()
         url = html.unescape(re.search(r'data-url="([^"]*)"', page)[1])
         assert client.get(url).status_code == 200, query
@@ -209,9 +214,13 @@ def test_slices_that_are_not_whole_are_named(dana, signed_in):
 
 
 def test_states_are_said_in_one_vocabulary(dana, signed_in):
-    store(rows.generation(), rows.generation(random.Random(2), state="length"), rows.failed(random.Random(3)))
+    store(
+        rows.generation(),
+        rows.generation(random.Random(2), state="length"),
+        rows.failed(random.Random(3)),
+    )
     page = signed_in(dana).get(URL).content.decode()
-    table = page[page.index('data-live="newest"'):]
+    table = page[page.index('data-live="newest"') :]
     for words in ("finished", "cut at max tokens", "failed</span> <code>expired</code>"):
         assert words in table
     assert ">stop<" not in page and ">length<" not in page

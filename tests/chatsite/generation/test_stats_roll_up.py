@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_a_plan_covers_every_moment_once(since, length, slice_s, until_s, stale)
             parts.append((a, b))
     parts.sort()
     assert parts[0][0] == begin.timestamp() and parts[-1][1] == end.timestamp()
-    assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(parts))
 
 
 # --- equal to SQL ---------------------------------------------------------------------------------
@@ -196,7 +197,9 @@ def test_a_row_that_changes_or_comes_late_is_seen_at_once_and_after_the_next_run
 
 def kept() -> list[tuple]:
     columns = [f.attname for f in RollUp._meta.concrete_fields if f.name not in ("id", "labels")]
-    found = RollUp.objects.values_list("labels__model_slug", "labels__state", "labels__worker", *columns)
+    found = RollUp.objects.values_list(
+        "labels__model_slug", "labels__state", "labels__worker", *columns
+    )
     return sorted(tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in found)
 
 

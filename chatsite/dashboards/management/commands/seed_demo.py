@@ -28,15 +28,21 @@ class Command(BaseCommand):
         parser.add_argument("--requests", type=int, default=10_000)
         parser.add_argument("--days", type=int, default=30, help="how far back they reach")
         parser.add_argument("--conversations", type=int, default=1_000)
-        parser.add_argument("--owner", help="whose conversations; the first administrator's if not given")
-        parser.add_argument("--seed", type=int, default=7, help="the same figures for the same seed")
+        parser.add_argument(
+            "--owner", help="whose conversations; the first administrator's if not given"
+        )
+        parser.add_argument(
+            "--seed", type=int, default=7, help="the same figures for the same seed"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Requests, conversations, roll-ups, and how long each took."""
         owner = self._owner(options["owner"])
         people = [User.objects.get_or_create(username=name)[0] for name in PEOPLE]
         models = list(LanguageModel.objects.order_by("-is_default").values_list("slug", flat=True))
-        presets = list(SamplingPreset.objects.order_by("-is_default").values_list("slug", flat=True))
+        presets = list(
+            SamplingPreset.objects.order_by("-is_default").values_list("slug", flat=True)
+        )
         models += [slug for slug in ("qwen3-0.6b",) if slug not in models]
         presets = presets or [""]
         days, now, seed = options["days"], timezone.now(), options["seed"]
@@ -54,11 +60,15 @@ class Command(BaseCommand):
         self._say(f"{roll_up.rebuild():,} roll-ups", began)
 
     def _owner(self, name: str | None) -> User:
-        owner = User.objects.filter(
-            **({"username": name} if name else {"is_superuser": True})
-        ).order_by("pk").first()
+        owner = (
+            User.objects.filter(**({"username": name} if name else {"is_superuser": True}))
+            .order_by("pk")
+            .first()
+        )
         if owner is None:
-            raise CommandError("There is nobody of that name." if name else "Make an administrator first.")
+            raise CommandError(
+                "There is nobody of that name." if name else "Make an administrator first."
+            )
         return owner
 
     def _say(self, what: str, began: float) -> None:
