@@ -63,7 +63,7 @@ class LabelFilter(admin.SimpleListFilter):
         values = (
             LabelSet.objects.order_by().values_list(self.parameter_name or "", flat=True).distinct()
         )
-        chosen = request.GET.get(self.parameter_name or "", "")
+        chosen = request.GET.get(label, "")
         return [(value, value) for value in sorted({*values, chosen} - {"", ANY})]
 
     def queryset(

@@ -33,6 +33,7 @@ def programs() -> Path | None:
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.skipif(
         programs() is None or find_spec("psycopg") is None,
         reason="no PostgreSQL server or no psycopg; apt install postgresql, chatsite[postgres]",
@@ -76,6 +77,6 @@ def test_roll_ups_on_postgresql(postgres_url: str) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", TESTS],
         cwd=ROOT, env=os.environ | {"DATABASE_URL": postgres_url},
-        capture_output=True, text=True, check=False, timeout=280,
+        capture_output=True, text=True, check=False, timeout=580,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
