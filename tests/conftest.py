@@ -1,6 +1,7 @@
 """Fixtures of all tests: a real Redis, the real model, the whole site. See environment.py too.
 
-Property tests draw the same examples in every run; `--hypothesis-profile=explore` draws new ones.
+Property tests draw the same examples in every run; `--hypothesis-profile=explore` draws new ones,
+`quick` (make test-fast) fewer.
 """
 
 from __future__ import annotations
@@ -18,8 +19,18 @@ from tests.support.redis import RedisServer
 from tests.support.stack import Stack
 
 hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("quick", derandomize=True, max_examples=20)
 hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("same")
+
+
+MARK_OF_FIXTURE = {"default_model_dir": "model", "browser": "browser"}
+"""The fixtures, asked for directly or by another one, that keep a test out of `make test-fast`."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    for name in MARK_OF_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
+        item.add_marker(MARK_OF_FIXTURE[name])
 
 
 @pytest.hookimpl(trylast=True)

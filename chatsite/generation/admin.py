@@ -60,9 +60,8 @@ class LabelFilter(admin.SimpleListFilter):
     """Filters by one label; offers the values that roll-ups have, and the chosen one."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        values = (
-            LabelSet.objects.order_by().values_list(self.parameter_name or "", flat=True).distinct()
-        )
+        label = self.parameter_name or ""
+        values = LabelSet.objects.order_by().values_list(label, flat=True).distinct()
         chosen = request.GET.get(label, "")
         return [(value, value) for value in sorted({*values, chosen} - {"", ANY})]
 

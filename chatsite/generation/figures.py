@@ -1,4 +1,4 @@
-"""From stamps to figures: the arithmetic of measures.md, and nothing else.
+"""From stamps to figures: the arithmetic of docs/measures.md (One request), and nothing else.
 
 Every moment becomes whole microseconds since `received` first, and every figure is a difference of
 those, so that ttft = queue + prefill and latency = ttft + decode + recovery hold exactly.

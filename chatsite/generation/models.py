@@ -80,7 +80,7 @@ class Generation(models.Model):
         help_text=_("The request as it was accepted, in its wire form; empty once it has ended."),
     )
 
-    # Stamps (docs/measures.md). The browser's are durations on its own clock, from its own `sent`.
+    # docs/measures.md, Stamps. The browser's are durations on its own clock, from its own `sent`.
     received_at = models.DateTimeField(db_index=True)
     received_stamp = models.JSONField(default=dict, help_text=_("Both clocks of `received`."))
     submitted_us = models.PositiveBigIntegerField(null=True, help_text=_("received → submitted"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from inference import env
 from inference.contract import Event, GenerationRequest, Result, SamplingParams, Stamp
 from inference.models.prepare import ensure_default_model
 from inference.text import DEFAULT_SLUG, ModelFolderError, model_folder, models_dir
@@ -59,7 +60,7 @@ def find_model(name: str) -> Path:
             return ensure_default_model(print_status)
         if not SLUG.fullmatch(name) or not (models_dir() / name).is_dir():
             parent = str(Path(name).expanduser().resolve().parent)
-            known = os.environ.get("CHATSITE_MODEL_FOLDERS")
+            known = env.text("CHATSITE_MODEL_FOLDERS")
             os.environ["CHATSITE_MODEL_FOLDERS"] = (
                 os.pathsep.join((known, parent)) if known else parent
             )

@@ -112,7 +112,7 @@ class Result:
     device: str = ""
     model_revision: str = ""
     dtype: str = ""
-    tpot_floor_us: float | None = None  # what the hardware allows at batch 1 (docs/measures.md)
+    tpot_floor_us: float | None = None  # docs/measures.md, What the hardware allows
     prefill_floor_us: float | None = None
     seed: int | None = None
     echo: tuple[TokenLogprobs, ...] = ()

@@ -1,7 +1,7 @@
 """Where model folders are, and which path may be opened as one.
 
 A model is named by its slug, a folder under the models folder, or by the path of a folder that lies
-in an allowed one. Standard library alone: web, worker and command line all ask here.
+in an allowed one. Loads nothing large: web, worker and command line all ask here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from inference import env
 
 DEFAULT_SLUG = "smollm2-135m-instruct"
 SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -22,9 +24,9 @@ class ModelFolderError(ValueError):
 
 def models_dir() -> Path:
     """The folder of model folders: CHATSITE_MODELS, or `models` in CHATSITE_DATA, or var/models."""
-    if own := os.environ.get("CHATSITE_MODELS"):
+    if own := env.text("CHATSITE_MODELS"):
         return Path(own)
-    return Path(os.environ.get("CHATSITE_DATA") or REPOSITORY / "var") / "models"
+    return Path(env.text("CHATSITE_DATA") or REPOSITORY / "var") / "models"
 
 
 def allowed_folders() -> tuple[Path, ...]:
@@ -32,7 +34,7 @@ def allowed_folders() -> tuple[Path, ...]:
 
     CHATSITE_MODEL_FOLDERS lists further ones, separated as in PATH.
     """
-    more = os.environ.get("CHATSITE_MODEL_FOLDERS", "")
+    more = env.text("CHATSITE_MODEL_FOLDERS")
     return (models_dir(), *(Path(item) for item in more.split(os.pathsep) if item))
 
 

@@ -15,12 +15,6 @@ from tests.support.stack import Stack
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tests/browser/" in item.nodeid:
-            item.add_marker(pytest.mark.browser)
-
-
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     """Ends with these tests: while it runs, its event loop runs in the main thread of the tests."""

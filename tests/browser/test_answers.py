@@ -270,6 +270,7 @@ def test_an_answer_to_a_trimmed_conversation_says_how_much_was_left_out(visit, s
         "last.conversation.save()\n"
     )
     alice.reload()
+    expect(alice.page.locator(".message.assistant")).to_have_count(5)  # all of them are there
     alice.ask_and_wait("And now?")
     trimmed = alice.answer().locator(".trimmed")
     expect(trimmed).to_be_visible()

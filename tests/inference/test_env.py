@@ -13,6 +13,16 @@ from inference import env
 NAME = "CHATSITE_TEST_VARIABLE"
 
 
+@pytest.fixture(autouse=True)
+def _a_variable_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(env, "VARIABLES", env.VARIABLES | {NAME})
+
+
+def test_a_variable_that_is_not_named_can_not_be_read() -> None:
+    with pytest.raises(LookupError, match="CHATSITE_OTHER"):
+        env.text("CHATSITE_OTHER")
+
+
 @pytest.mark.parametrize(
     ("value", "read", "expected"),
     [

@@ -13,6 +13,7 @@ import { page } from "./page.js";
  * @property {import("./composer.js").Composer} composer
  * @property {import("./sidebar.js").Sidebar} sidebar
  * @property {import("./unfinished-answers.js").UnfinishedAnswers} answers
+ * @property {import("./hit.js").Hit} hit
  */
 
 export class ConversationController {
@@ -149,7 +150,7 @@ export class ConversationController {
       answers.showAsked(this.conversation);
       for (const message of messages) answers.follow(message);
       this.draw();
-      if (isFresh) scroll.jump();
+      if (isFresh && !this.#parts.hit.show(this)) scroll.jump();
     } catch (error) {
       if (error instanceof HttpError && error.status === 404 && this.id === id) location.replace("/");
       else if (isFresh) composer.note(translate("load_failed"));

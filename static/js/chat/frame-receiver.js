@@ -108,8 +108,10 @@ export class FrameReceiver {
   }
 
   /** @param {import("./types.js").Refused} frame */
-  #refused({ request, text }) {
-    const frame = request ? this.#answers.takeBack(request, this.#conversation) : undefined;
+  #refused({ request, code, text }) {
+    let frame = request ? this.#answers.takeBack(request, this.#conversation) : undefined;
+    // The conversation is gone, perhaps deleted in another tab: the text waits in the new chat.
+    if (frame?.type === "send" && code === "not_found") frame = { ...frame, conversation: null };
     this.#controller.takeBack(frame);
     if (frame || !request) this.#composer.note(text); // not of an answer that isn't there any more
   }

@@ -7,6 +7,7 @@ import { copyText } from "./browser.js";
 import { Composer } from "./composer.js";
 import { ConversationController } from "./conversation-controller.js";
 import { FrameReceiver } from "./frame-receiver.js";
+import { Hit } from "./hit.js";
 import { post } from "./http.js";
 import { translate } from "./i18n.js";
 import { Outbox } from "./outbox.js";
@@ -14,6 +15,7 @@ import { page } from "./page.js";
 import { RegenerateMenu } from "./regenerate-menu.js";
 import { ScrollFollower } from "./scroll-follower.js";
 import { listenToShortcuts, showShortcuts } from "./shortcuts.js";
+import { sendEarly } from "./send-early.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
 import { Thread } from "./thread.js";
@@ -28,6 +30,7 @@ class ChatPage {
   #connection = byId("connection");
   #scroll = new ScrollFollower(byId("scroller"), byId("to-end"));
   #thread = new Thread(byId("thread"), this.#scroll, (action, message, button) => this.#act(action, message, button));
+  #hit = new Hit(byId("scroller"), this.#thread);
   #menu = new RegenerateMenu(page);
   #composer = new Composer({
     person: page.user.name,
@@ -40,7 +43,10 @@ class ChatPage {
   });
   /** @type {Sidebar} */
   #sidebar = new Sidebar({
-    open: (id) => this.#controller.open(id),
+    open: (id, found) => {
+      this.#hit.expect(found);
+      this.#controller.open(id);
+    },
     deleted: (id) => id === this.#controller.id && this.#controller.open(null),
     failed: () => this.#composer.note(translate("action_failed")),
   });
@@ -58,6 +64,7 @@ class ChatPage {
     composer: this.#composer,
     sidebar: this.#sidebar,
     answers: this.#answers,
+    hit: this.#hit,
   });
   #receiver = new FrameReceiver({
     controller: this.#controller,
@@ -98,6 +105,7 @@ class ChatPage {
       End: () => this.#scroll.jump(),
       Slash: showShortcuts,
     });
+    this.#hit.expectFromAddress(page.conversation);
     this.#controller.open(page.conversation, false);
   }
 
@@ -242,3 +250,4 @@ function flash(button) {
 }
 
 new ChatPage();
+sendEarly();

@@ -1,7 +1,7 @@
 """Generated requests, conversations and people for tests, screenshots and timings.
 
 Figures are drawn from distributions like those of a small model on a CPU and obey the identities of
-measures.md; nothing here is a measurement.
+docs/measures.md (One request); nothing here is a measurement.
 """
 
 from __future__ import annotations

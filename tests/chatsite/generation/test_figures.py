@@ -1,4 +1,4 @@
-"""The identities of measures.md, for any timeline a request can have."""
+"""The sums of docs/measures.md (One request), for any timeline a request can have."""
 
 from __future__ import annotations
 

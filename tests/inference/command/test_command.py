@@ -27,6 +27,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("default_model_dir")
 def test_bench_prints_one_object_per_width(
     prompts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,6 +46,7 @@ def test_bench_prints_one_object_per_width(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("default_model_dir")
 def test_chat_answers_what_is_piped_in() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "inference", "chat", "--dtype", "fp32", "--max-tokens", "4",
@@ -59,6 +61,7 @@ def test_chat_answers_what_is_piped_in() -> None:
     assert done.stderr.count("TTFT") == 2
 
 
+@pytest.mark.usefixtures("default_model_dir")
 def test_info_says_what_the_model_is_made_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -114,6 +114,7 @@ def test_the_first_event_of_a_request_is_its_admission(runner):
     assert first.mono_ns == result.admitted.mono_ns
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -11,6 +11,8 @@ from inference.engine.backends.probe import probe_layers
 
 from .conftest import generate, prompt_of, small_model
 
+pytestmark = pytest.mark.slow
+
 ALTERNATING = ["sliding_attention", "full_attention"] * 2
 EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}
 

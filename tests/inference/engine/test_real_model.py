@@ -16,10 +16,7 @@ from .conftest import Bench, generate
 ROOT = Path(__file__).parents[3]
 FOLDER = Path(os.environ.get("CHATSITE_MODELS", ROOT / "var/models")) / "smollm2-135m-instruct"
 
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "model.safetensors").exists(),
-    reason="the default model is not prepared: python -m inference.models.prepare",
-)
+pytestmark = pytest.mark.usefixtures("default_model_dir")
 
 QUESTIONS = [
     "What is the capital of France?",

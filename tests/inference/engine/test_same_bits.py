@@ -52,6 +52,7 @@ def answer(engine: Bench, request_id: str) -> tuple[list[int], list[TokenLogprob
     return tokens, [lp for delta in engine.listener.deltas(request_id) for lp in delta.logprobs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
 def test_tokens_and_logprobs_are_the_same_bits_however_served(wide, bench, dtype):
     settings: dict[str, Any] = {"dtype": dtype, "backend": "native", "threads": 2}

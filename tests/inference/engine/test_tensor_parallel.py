@@ -22,9 +22,12 @@ from inference.engine.loader import ModelLoader, TextArtifacts
 from inference.engine.parallel import tp_group
 from tests.inference.engine.conftest import Bench, generate, prompt_of, small_model
 
-pytestmark = pytest.mark.skipif(
-    torch.cuda.is_available(), reason="where there are GPUs, parts go there: see tests/gpu"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        torch.cuda.is_available(), reason="where there are GPUs, parts go there: see tests/gpu"
+    ),
+]
 
 PROMPTS = [prompt_of(n, seed=n) for n in (5, 190, 40, 11)]
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from inference.models.describe import describe, part_of, revision
 from inference.models.headers import BadWeights, read_gguf, tensors_of, weight_files
-from inference.models.prepare import ensure_default_model
 
 
 def test_the_parts_add_up_to_the_model(small: Path) -> None:
@@ -33,8 +32,8 @@ def test_the_parts_add_up_to_the_model(small: Path) -> None:
     assert found["bytes"] == (small / "model.safetensors").stat().st_size
 
 
-def test_the_default_model_says_that_it_was_quantised_before() -> None:
-    found = describe(ensure_default_model())
+def test_the_default_model_says_that_it_was_quantised_before(default_model_dir: Path) -> None:
+    found = describe(default_model_dir)
     assert found["parameters"] == 134_515_008
     assert found["tied_head"]
     assert found["quantised_before_as"] == "Q4_1"
@@ -49,6 +48,7 @@ def test_a_gguf_is_described_from_its_header() -> None:
     assert tensors["token_embd.weight"].shape == (49152, 576)
 
 
+@pytest.mark.usefixtures("default_model_dir")
 def test_describing_needs_no_torch() -> None:
     code = (
         "import sys; from inference.models.describe import describe;"

@@ -18,7 +18,6 @@ from tokenizers import (
     trainers,
 )
 
-from inference.models.prepare import ensure_default_model
 from inference.text import TextModel, load_text
 
 TRAINING = [
@@ -49,8 +48,8 @@ CONCATENATED = (
 
 
 @pytest.fixture(scope="session")
-def default_folder() -> Path:
-    return ensure_default_model()
+def default_folder(default_model_dir: Path) -> Path:
+    return default_model_dir
 
 
 @pytest.fixture(scope="session")

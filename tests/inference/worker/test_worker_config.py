@@ -32,6 +32,7 @@ def test_an_empty_model_means_none_until_told(monkeypatch: pytest.MonkeyPatch) -
     assert WorkerSettings.from_env().model == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("live_redis")
 def test_a_worker_whose_model_is_not_there_ends_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch,

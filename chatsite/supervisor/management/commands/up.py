@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from chatsite.accounts.invitations import first_administrator_link
-from chatsite.supervisor.preflight import CannotStart
+from chatsite.supervisor.pidfile import CannotStart
 from chatsite.supervisor.site import EVERYWHERE, Site, SiteOptions
+from inference import env
 
 
 class Command(BaseCommand):
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             host=settings.HOST,
             port=settings.PORT,
             model=settings.CHATSITE_MODEL,
-            redis_url=os.environ.get("REDIS_URL") or None,
+            redis_url=settings.GIVEN_REDIS_URL or None,
             public_url=settings.PUBLIC_URL,
         )
         try:
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if link := first_administrator_link(self.site_options.url):
             yield "No administrator yet. This link makes one, once:"
             yield link
-        if self.site_options.host in EVERYWHERE and not os.environ.get("ALLOWED_HOSTS"):
+        if self.site_options.host in EVERYWHERE and not env.text("ALLOWED_HOSTS"):
             yield (
                 "Other machines are answered only by a name in ALLOWED_HOSTS, "
                 "such as ALLOWED_HOSTS=chat.example.org,localhost"
