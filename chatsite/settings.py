@@ -85,7 +85,7 @@ CHATSITE_MODEL = env.text("CHATSITE_MODEL", "smollm2-135m-instruct")
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "chatsite.dashboards.admin_app.ChatsiteAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -218,6 +218,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]  # no half-translated pages: Django itself speaks many more
 TIME_ZONE = "UTC"
 USE_I18N = True
+FORMAT_MODULE_PATH = ["chatsite.formats"]
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]

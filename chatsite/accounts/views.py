@@ -11,9 +11,8 @@ from django.contrib.auth import login
 from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.signals import user_login_failed
 from django.contrib.auth.views import LoginView, PasswordChangeView, redirect_to_login
-from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
@@ -73,9 +72,9 @@ class ChangePassword(PasswordChangeView):
 
 
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    """Admins sign in on the site's page. A signed-in person without the right to gets 403."""
+    """Admins sign in on the site's page. To a signed-in person who isn't staff there is none."""
     if request.user.is_authenticated and not request.user.is_staff:
-        raise PermissionDenied
+        raise Http404
     return redirect_to_login(request.GET.get("next") or "/admin/")
 
 

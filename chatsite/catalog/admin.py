@@ -120,7 +120,7 @@ class LanguageModelAdmin(EntryAdmin):
     @admin.display(description=_("workers"))
     def on_workers(self, model: LanguageModel) -> str:
         """The workers that have it loaded."""
-        context = {"workers": model_summary.workers_of(model.slug)}
+        context = {"workers": model_summary.workers_of(model.slug), "slug": model.slug}
         return render_to_string("admin/catalog/on_workers.html", context)
 
 

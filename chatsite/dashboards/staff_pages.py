@@ -16,7 +16,7 @@ View = Callable[..., HttpResponseBase]
 
 def staff_page(permission: str) -> Callable[[View], View]:
     """Open to staff with that permission. Other staff get 403 for any id, so the reply doesn't
-    reveal what exists; everybody else is sent to the sign-in page.
+    reveal what exists; for everybody else see admin_site.py.
     """
 
     def decorate(view: View) -> View:

@@ -7,11 +7,24 @@ ttft = queue + prefill and latency = ttft + decode + recovery. NULL is "never re
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from chatsite.generation.rollup_models import ANY, LabelSet, RollUp, RollUpProgress
+
+__all__ = ["ANY", "Attempt", "Generation", "LabelSet", "RollUp", "RollUpProgress"]
+
+
+class GenerationQuerySet(models.QuerySet["Generation"]):
+    """Notes when rows were changed, so that roll-ups know which minutes to add up again."""
+
+    def update(self, **values: Any) -> int:
+        return super().update(**({"changed_at": timezone.now()} | values))
 
 
 class Generation(models.Model):
@@ -73,6 +86,9 @@ class Generation(models.Model):
     submitted_us = models.PositiveBigIntegerField(null=True, help_text=_("received → submitted"))
     started_us = models.PositiveBigIntegerField(null=True, help_text=_("received → started"))
     stored_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(
+        auto_now=True, db_index=True, help_text=_("When this row was last written.")
+    )
     is_exact = models.BooleanField(
         default=True, help_text=_("One monotonic clock timed all of it.")
     )
@@ -89,6 +105,9 @@ class Generation(models.Model):
     itl_max_us = models.PositiveBigIntegerField(null=True)
     user_ttft_us = models.PositiveBigIntegerField(null=True)
     user_latency_us = models.PositiveBigIntegerField(null=True)
+    is_paint_refused = models.BooleanField(
+        default=False, help_text=_("A browser reported stamps that can't be.")
+    )
 
     prompt_tokens = models.PositiveIntegerField(null=True)
     cached_tokens = models.PositiveIntegerField(null=True)
@@ -104,6 +123,8 @@ class Generation(models.Model):
         default=list, help_text=_("Of each token sampled for this request: received → sampled.")
     )
 
+    objects = GenerationQuerySet.as_manager()
+
     class Meta:
         ordering = ["-received_at"]
         indexes = [
@@ -111,7 +132,12 @@ class Generation(models.Model):
             models.Index(fields=["model_slug", "received_at"]),
             models.Index(fields=["user", "received_at"]),
             models.Index(name="generation_api_key", fields=["api_key", "received_at"]),
-            models.Index(  # covers stats.board, which so never reads the wide rows themselves
+            models.Index(
+                name="generation_paint_refused",
+                fields=["received_at"],
+                condition=Q(is_paint_refused=True),
+            ),
+            models.Index(  # covers stats, which so never reads the wide rows themselves
                 name="generation_board",
                 fields=[
                     "received_at",
@@ -120,6 +146,8 @@ class Generation(models.Model):
                     "source",
                     "state",
                     "error_code",
+                    "worker",
+                    "api_key",
                     "queue_us",
                     "ttft_us",
                     "decode_us",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from chatsite.disk_space import require_space
@@ -109,6 +109,7 @@ def close_generation(
     )
     if not closed:
         return False
+    refuse_impossible_paint(generation.request_id)
     Attempt.objects.bulk_create(
         [_attempt_row(generation, received, a, result) for a in attempts], ignore_conflicts=True
     )
@@ -137,17 +138,40 @@ def _attempt_row(
     )
 
 
+PAINT_SLACK_US = 5_000_000
+"""A browser's clock starts when a question is sent; so long may its way to the site have taken."""
+
+
 def record_paint(
     *, user_id: int, request_id: UUID, first_paint_us: int, last_paint_us: int
 ) -> bool:
-    """Keep the browser's own stamps, the first time they come, for one's own request only."""
-    if last_paint_us < first_paint_us:
-        return False
-    return bool(
-        Generation.objects.filter(
-            request_id=request_id, user_id=user_id, user_ttft_us__isnull=True
-        ).update(user_ttft_us=first_paint_us, user_latency_us=last_paint_us)
+    """Keep the browser's own stamps, the first time they come, for one's own request only.
+
+    Stamps that can't be are refused and counted: a first paint after the last, one before the token
+    that it shows, more time than has passed since the question was received.
+    """
+    reported = Generation.objects.filter(
+        request_id=request_id, user_id=user_id, user_ttft_us__isnull=True
     )
+    row = reported.only("received_at", "ttft_us", "latency_us").first()
+    if row is None:
+        return False
+    passed_us = (timezone.now() - row.received_at) / dt.timedelta(microseconds=1)
+    is_possible = (row.ttft_us or 0) <= first_paint_us <= last_paint_us and (
+        row.latency_us or 0
+    ) <= last_paint_us <= passed_us + PAINT_SLACK_US
+    if not is_possible:
+        reported.update(is_paint_refused=True)
+        return False
+    return bool(reported.update(user_ttft_us=first_paint_us, user_latency_us=last_paint_us))
+
+
+def refuse_impossible_paint(request_id: UUID) -> None:
+    """Take away stamps that came before the request was stored, where its figures belie them."""
+    Generation.objects.filter(
+        Q(user_latency_us__lt=F("latency_us")) | Q(user_ttft_us__lt=F("ttft_us")),
+        request_id=request_id,
+    ).update(user_ttft_us=None, user_latency_us=None, is_paint_refused=True)
 
 
 def figures_ms(generation: Generation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 `store_result` is sent by the worker whose request has ended. Everything else is `reconcile`, once a
 second: whatever a lost message, a dead worker or an absent Redis left undone is done here.
+`roll_up` adds up requests for the boards once a minute.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from chatsite.celery import app
 from chatsite.generation.checkpoints import Checkpoints
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import UNFINISHED, mark_running
+from chatsite.generation.stats import roll_up as roll_ups
 from chatsite.generation.store import end_without_worker, store
 from chatsite.generation.submit import pending_requests, submit_or_wait
 from inference import client
@@ -32,6 +34,10 @@ RECONCILE_LOCK_S = 5
 """A light worker that dies while it reconciles keeps the next one out for so long."""
 UNKNOWN_AFTER = dt.timedelta(seconds=15)
 """A request of that age that Redis doesn't know has been lost, and isn't just being submitted."""
+
+ROLL_UP_EVERY_S = 60
+ROLL_UP_LOCK_S = 600
+"""The first run over a million requests takes longer than a minute on a busy machine."""
 
 checkpoints = Checkpoints()
 
@@ -59,6 +65,17 @@ def reconcile() -> None:
         logger.warning("%s; looking again in %g s", error, client.LOOK_EVERY_S)
     except (OperationalError, InterfaceError) as error:
         logger.warning("the database can't be used (%s); looking again", error)
+
+
+@shared_task(name="chatsite.generation.roll_up", expires=ROLL_UP_EVERY_S)
+def roll_up() -> None:
+    """Add up the requests of the newest minutes, and of those that have changed."""
+    try:
+        with client.one_at_a_time("roll-up", seconds=ROLL_UP_LOCK_S) as is_mine:
+            if is_mine:
+                roll_ups.roll_up()
+    except client.RedisUnavailable:
+        logger.warning("Redis is away; rolling up again in %g s", ROLL_UP_EVERY_S)
 
 
 def store_finished() -> None:
@@ -121,3 +138,4 @@ def _logging_failure_of(request_id: str) -> Iterator[None]:
 @app.on_after_finalize.connect
 def _schedule(sender: Celery, **_kwargs: Any) -> None:
     sender.add_periodic_task(client.LOOK_EVERY_S, reconcile.s(), name="reconcile requests")
+    sender.add_periodic_task(ROLL_UP_EVERY_S, roll_up.s(), name="roll up requests")

@@ -36,9 +36,14 @@ DEFINITIONS = {
     ),
     "error share": _("Failed and interrupted requests among those that have ended."),
     "percentiles": _(
-        "Exact, nearest-rank: the smallest measured value that at least p % of requests don't "
-        "exceed. Taken from the requests themselves, never averaged from other percentiles. p99 "
-        "over fewer than 1,000 requests is marked ≈: it rests on fewer than ten of them."
+        "Nearest-rank: the smallest measured value that at least p % of requests don't exceed. "
+        "Exact over up to 20,000 requests in the time shown; over more they come from sketches and "
+        "are within 1 % of the exact one. Never averaged from other percentiles. p99 over fewer "
+        "than 1,000 requests is marked ≈: it rests on fewer than ten of them."
+    ),
+    "browser reports refused": _(
+        "A browser's stamps are kept only where they can be: the first paint not after the last, "
+        "no paint before its token, and no more time than has passed since the question came."
     ),
     "no data": _("No request shown has this figure. It isn't zero."),
     "elsewhere": _(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from django import forms
-from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.generation.models import Generation
+from chatsite.generation.stats import Selection
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -26,6 +27,7 @@ RANGES = {
     "all": (_("all time"), None),
 }
 DEFAULT_RANGE = "24h"
+LABELS = ("model", "preset", "source", "state", "worker", "api_key")
 
 BUCKETS_S = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
 MOST_BUCKETS = 120
@@ -49,8 +51,8 @@ class FilterForm(forms.Form):
     range = forms.ChoiceField(
         label=_("Time"), required=False, choices=[(k, label) for k, (label, _d) in RANGES.items()]
     )
-    since = Moment(_("From"))
-    until = Moment(_("To"))
+    since = Moment(_("From (UTC)"))
+    until = Moment(_("To (UTC)"))
     model = forms.CharField(label=_("Model"), required=False, max_length=63)
     preset = forms.CharField(label=_("Preset"), required=False, max_length=63)
     source = forms.ChoiceField(
@@ -59,6 +61,9 @@ class FilterForm(forms.Form):
     state = forms.ChoiceField(
         label=_("State"), required=False, choices=[("", _("all")), *Generation.State.choices]
     )
+
+    worker = forms.CharField(label=_("Worker"), required=False, max_length=100)
+    api_key = forms.CharField(label=_("API key"), required=False, max_length=16)
 
     def clean(self) -> dict[str, object]:
         cleaned = super().clean() or self.cleaned_data
@@ -79,23 +84,38 @@ class Filters:
     preset: str = ""
     source: str = ""
     state: str = ""
+    worker: str = ""
+    api_key: str = ""
 
-    def rows(self) -> QuerySet[Generation]:
-        """The requests that match."""
-        rows = Generation.objects.all()
-        if self.since is not None:
-            rows = rows.filter(received_at__gte=self.since)
-        if self.until is not None:
-            rows = rows.filter(received_at__lt=self.until)
-        if self.model:
-            rows = rows.filter(model_slug=self.model)
-        if self.preset:
-            rows = rows.filter(preset_slug=self.preset)
-        if self.source:
-            rows = rows.filter(source=self.source)
-        if self.state:
-            rows = rows.filter(state=self.state)
-        return rows
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that are asked for."""
+        return {name: value for name in LABELS if (value := getattr(self, name))}
+
+    @property
+    def query(self) -> str:
+        """These filters as a query string; whatever was wrong is not in it."""
+        asked = dict(self.labels)
+        if self.range == "custom":
+            for name in ("since", "until"):
+                if moment := getattr(self, name):
+                    asked[name] = moment.astimezone(dt.UTC).strftime(MOMENTS[0])
+        else:
+            asked = {"range": self.range, **asked}
+        return urlencode(asked)
+
+    def selection(self, *, first: dt.datetime | None, now: dt.datetime) -> Selection | None:
+        """What they select at this moment, when `first` is when the first request was received.
+
+        None before there is one. No time from before it or in the future is looked at.
+        """
+        if first is None:
+            return None
+        until = min(self.until or now, now)
+        since = self.since or first
+        if self.range == "custom":
+            since = max(since, first)
+        return Selection(since=min(since, until), until=until, **self.labels)
 
 
 def parse(query: QueryDict, *, now: dt.datetime | None = None) -> tuple[Filters, FilterForm]:
@@ -118,5 +138,5 @@ def parse(query: QueryDict, *, now: dt.datetime | None = None) -> tuple[Filters,
 
 
 def bucket_s(seconds: float) -> int:
-    """The narrowest slice that gives at most MOST_BUCKETS of them."""
-    return next((w for w in BUCKETS_S if seconds / w <= MOST_BUCKETS), BUCKETS_S[-1])
+    """The narrowest slice that gives at most MOST_BUCKETS of them; a moment more doesn't count."""
+    return next((w for w in BUCKETS_S if int(seconds) // w <= MOST_BUCKETS), BUCKETS_S[-1])

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 
 from chatsite.dashboards.latency.definitions import DEFINITIONS
 from chatsite.dashboards.latency.waterfall import Waterfall, formula, waterfall
@@ -89,14 +90,14 @@ def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
     rows: list[tuple[str, str, StrOrPromise]] = [
         (name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times
     ]
+    tpot_floor, prefill_floor = best_floors(g)
     both_floors = (
-        (_("TPOT floor"), g.tpot_floor_us, g.tpot_us),
-        (_("prefill floor"), g.prefill_floor_us, g.prefill_us),
+        (_("TPOT floor"), tpot_floor, g.tpot_us),
+        (_("prefill floor"), prefill_floor, g.prefill_us),
     )
     for name, floor, measured in both_floors:
-        rows.append((name, shown.exact_ms(floor), _("What the hardware allows, at batch 1.")))
-        reached = floor / measured if floor and measured else None
-        rows.append((_("%s / measured") % name, shown.percent(reached), _("The roofline.")))
+        rows.append((name, shown.exact_ms(floor), FLOOR_MEANING))
+        rows.append((_("%s / measured") % name, roofline(floor, measured), _("The roofline.")))
     rows += [
         (_("prompt tokens"), shown.count(g.prompt_tokens), ""),
         (_("cached tokens"), shown.count(g.cached_tokens), _("Keys and values were reused.")),
@@ -106,3 +107,35 @@ def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
         (_("attempts"), shown.count(g.attempts_used), ""),
     ]
     return rows
+
+
+FLOOR_MEANING = _lazy(
+    "What the hardware allows, at batch 1, by the best that recent requests on this device saw: a "
+    "worker measures it when it loads the model."
+)
+LOOKED_AT = 1_000
+
+
+def best_floors(generation: Generation) -> tuple[float | None, float | None]:
+    """The lowest floors of TPOT and prefill that requests like this one had on its device.
+
+    A floor that was measured while the machine was busy is too high; the lowest is the truest. The
+    prefill's depends on the prompt, so it is scaled as the floors of TPOT are.
+    """
+    own, prefill = generation.tpot_floor_us, generation.prefill_floor_us
+    if not own or not generation.device:
+        return own, prefill
+    recent = Generation.objects.filter(model_slug=generation.model_slug).order_by("-received_at")
+    seen = recent.values_list("device", "dtype", "tpot_floor_us")[:LOOKED_AT]
+    same = (generation.device, generation.dtype)
+    best = min([own, *(floor for *where, floor in seen if tuple(where) == same and floor)])
+    return best, prefill and prefill * best / own
+
+
+def roofline(floor: float | None, measured: float | None) -> str:
+    """The share of what the hardware allows. More than all of it is a wrong floor, and said so."""
+    if not floor or not measured:
+        return shown.percent(None)
+    if floor > measured:
+        return _("over 100 %: the floor was measured under load")
+    return shown.percent(floor / measured)

@@ -4,8 +4,7 @@ too.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -30,11 +30,13 @@ from chatsite.accounts.signed_in import signed_in_user
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Message
 from chatsite.dashboards.latency import board as boards
-from chatsite.dashboards.latency import filters
+from chatsite.dashboards.latency import exports, filters
 from chatsite.dashboards.latency.definitions import DEFINITIONS
 from chatsite.dashboards.latency.one_request import page_data
 from chatsite.dashboards.staff_pages import render_in_admin, staff_page
-from chatsite.generation.models import Generation
+from chatsite.dashboards.workers.served import unserved_models
+from chatsite.generation import stats
+from chatsite.generation.models import ANY, Generation, LabelSet
 
 VIEW = "metrics.view_generation"
 READ = "chat.view_conversation"
@@ -47,17 +49,21 @@ def board(request: HttpRequest) -> HttpResponse:
     """The page of the board."""
     asked, form = filters.parse(request.GET)
     shown = boards.show(asked)
+    groups = shown.board.groups
     context = {
         "title": _("Latency"),
         "form": form,
         "asked": asked,
         "shown": shown,
         "board": shown.board,
-        "models": _choices(LanguageModel, asked.model, (g.model for g in shown.board.groups)),
-        "presets": _choices(SamplingPreset, asked.preset, (g.preset for g in shown.board.groups)),
+        "models": _choices(LanguageModel, asked.model, (g.model for g in groups)),
+        "presets": _choices(SamplingPreset, asked.preset, (g.preset for g in groups)),
+        "workers": _seen("worker", asked.worker),
+        "api_keys": _seen("api_key", asked.api_key),
         "most_errors": max((count for _code, count in shown.board.errors), default=1),
         "definitions": DEFINITIONS,
-        "query": _clean(request.GET),
+        "query": asked.query,
+        "unserved": unserved_models(),
     }
     return render_in_admin(request, "admin/latency/board.html", context)
 
@@ -69,24 +75,29 @@ def data(request: HttpRequest) -> JsonResponse:
     asked, form = filters.parse(request.GET)
     if form.errors:
         return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
-    return JsonResponse(boards.as_json(boards.show(asked)))
+    return JsonResponse(exports.as_json(boards.show(asked)))
 
 
 @staff_page(VIEW)
 @require_GET
-def export(request: HttpRequest, table: str) -> JsonResponse | StreamingHttpResponse:
-    """One table as CSV, streamed, so that it may be long."""
+def export(request: HttpRequest, table: str) -> HttpResponse | StreamingHttpResponse:
+    """One table as CSV. Requests are streamed, since there may be a million of them."""
     if table not in TABLES:
         raise Http404
     asked, form = filters.parse(request.GET)
     if form.errors:
         return JsonResponse({"errors": form.errors.get_json_data()}, status=400)
-    writer = csv.writer(_Echo())
-    lines: Iterator[str] = (writer.writerow(r) for r in boards.csv_rows(boards.show(asked), table))
-    name = f'attachment; filename="latency-{table}.csv"'
-    return StreamingHttpResponse(
-        lines, content_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
-    )
+    kind = {
+        "content_type": "text/csv; charset=utf-8",
+        "headers": {"Content-Disposition": f'attachment; filename="latency-{table}.csv"'},
+    }
+    if table == "time":
+        return HttpResponse(exports.time_csv(boards.show(asked)), **kind)
+    if table == "models":
+        return HttpResponse(exports.models_csv(boards.show(asked)), **kind)
+    selection = asked.selection(first=stats.first_received(), now=timezone.now())
+    lines: AsyncIterator[str] = exports.requests_csv(selection)
+    return StreamingHttpResponse(lines, **kind)
 
 
 @require_GET
@@ -131,7 +142,7 @@ def conversation_url(user: User, generation: Generation) -> str:
 
 
 def _choices(
-    kind: type[LanguageModel | SamplingPreset], chosen: str, seen: Iterator[str]
+    kind: type[LanguageModel | SamplingPreset], chosen: str, seen: Iterable[str]
 ) -> list[tuple[str, str]]:
     """Slugs and names to filter by: those of the catalogue, those seen, and the chosen one."""
     names = dict(kind._default_manager.values_list("slug", "name"))
@@ -139,19 +150,10 @@ def _choices(
     return sorted((slug, names.get(slug, slug)) for slug in slugs)
 
 
-def _clean(query: QueryDict) -> str:
-    """The query string without empty parameters, for links that keep the filter."""
-    kept = query.copy()
-    for name in [name for name, value in kept.items() if not value]:
-        del kept[name]
-    return kept.urlencode()
-
-
-class _Echo:
-    """A file that gives back what is written to it: csv's way to stream."""
-
-    def write(self, line: str) -> str:
-        return line
+def _seen(label: str, chosen: str) -> list[str]:
+    """Values of a label to filter by: those that roll-ups have, and the chosen one."""
+    values = LabelSet.objects.order_by().values_list(label, flat=True).distinct()
+    return sorted({*values, chosen} - {"", ANY})
 
 
 def index_summary(user: User | AnonymousUser) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ const isOpenEnded = !new URLSearchParams(location.search).get("until");
  */
 const zoom = (from, to) => {
   const at = (/** @type {number} */ seconds) => new Date(seconds * 1000).toISOString().slice(0, 19);
-  const query = new URLSearchParams(location.search);
+  const query = new URLSearchParams(root.dataset.url?.split("?")[1]); // without what was wrong
   query.delete("range");
   query.set("since", at(Math.floor(from)));
   query.set("until", at(Math.ceil(to)));
@@ -45,24 +45,71 @@ async function refreshParts() {
 
 const isBusy = () => document.hidden || !document.getSelection()?.isCollapsed;
 
-const board = await fetchBoard();
-const charts = [
-  new Chart(byId("ttft-chart"), percentiles("ttft", zoom), board),
-  new Chart(byId("tpot-chart"), percentiles("tpot", zoom), board),
-  new Chart(byId("phases-chart"), phases(zoom), board),
+/** @typedef {import("./types.js").BoardData} BoardData */
+/** @type {[string, (board: BoardData, words: import("./types.js").Words) => import("./types.js").ChartOptions][]} */
+const shown = [
+  ["ttft-chart", percentiles("ttft", zoom)],
+  ["tpot-chart", percentiles("tpot", zoom)],
+  ["phases-chart", phases(zoom)],
 ];
-root.dataset.drawn = "true";
+/** @type {Map<string, Chart<BoardData>>} */
+const charts = new Map();
+
+/**
+ * Draw what there is, each chart for itself: one that fails says so and leaves the others alone.
+ * @param {BoardData} board
+ */
+function draw(board) {
+  for (const [id, options] of shown) {
+    const chart = charts.get(id);
+    try {
+      if (chart) chart.data = board;
+      else charts.set(id, new Chart(byId(id), options, board));
+    } catch (error) {
+      charts.delete(id);
+      say(byId(id), error);
+    }
+  }
+  root.dataset.drawn = "true";
+}
+
+/**
+ * Say in a chart's place why it isn't there, and that it is asked for again.
+ * @param {HTMLElement} element
+ * @param {unknown} error
+ */
+function say(element, error) {
+  const text = document.createElement("p");
+  text.className = "empty chart-failed";
+  const why = error instanceof Error ? error.message : String(error);
+  text.textContent = `${root.dataset.failed} ${why} ${root.dataset.retried}`;
+  element.replaceChildren(text);
+}
+
+/** Charts keep what they show when the site is away, and the page says since when. */
+let drawnAt = new Date();
+async function refreshCharts() {
+  try {
+    draw(await fetchBoard());
+    drawnAt = new Date();
+    byId("stale").textContent = "";
+  } catch (error) {
+    for (const [id] of shown) if (!charts.has(id)) say(byId(id), error);
+    if (charts.size) byId("stale").textContent = `${root.dataset.stale} ${drawnAt.toISOString().slice(11, 19)} UTC`;
+  }
+}
 
 const live = byId("live", HTMLInputElement);
 live.checked = isOpenEnded;
 live.disabled = !isOpenEnded;
+await refreshCharts();
 setInterval(async () => {
-  if (!live.checked || isBusy()) return;
-  try {
-    await refreshParts();
-    const next = await fetchBoard();
-    for (const chart of charts) chart.data = next;
-  } catch {
-    // The site is away for a moment: the page keeps what it has and asks again.
-  }
+  if (charts.size && (!live.checked || isBusy())) return; // charts that never came are asked for anyway
+  await refreshParts().catch(() => {});
+  await refreshCharts();
 }, REFRESH_MS);
+
+// A chosen filter applies at once; the button is for those without scripts, and for typed dates.
+for (const select of root.querySelectorAll(".filter-bar select")) {
+  select.addEventListener("change", () => select.closest("form")?.requestSubmit());
+}

@@ -33,8 +33,36 @@ function overTime(board, zoom) {
           zoom(from, plot.posToVal(plot.select.left + plot.select.width, "x"));
         },
       ],
+      drawClear: [(/** @type {uPlot} */ plot) => shadeUnfinished(plot, board)],
+      ready: [showNewest],
+      setCursor: [(/** @type {uPlot} */ plot) => plot.cursor.idx == null && showNewest(plot)],
     },
   };
+}
+
+/**
+ * Shade the slices of time that aren't whole, so that their fall isn't read as one.
+ * @param {uPlot} plot
+ * @param {BoardData} board
+ */
+function shadeUnfinished(plot, board) {
+  plot.ctx.save();
+  plot.ctx.fillStyle = colour("--unfinished");
+  for (const start of board.unfinished_s) {
+    const left = Math.max(plot.bbox.left, plot.valToPos(start, "x", true));
+    const right = Math.min(plot.bbox.left + plot.bbox.width, plot.valToPos(start + board.bucket_s, "x", true));
+    if (right > left) plot.ctx.fillRect(left, plot.bbox.top, right - left, plot.bbox.height);
+  }
+  plot.ctx.restore();
+}
+
+/**
+ * While nobody points at a slice the legend tells the newest one with data: there is no dead space.
+ * @param {uPlot} plot
+ */
+function showNewest(plot) {
+  const last = (plot.data[1] ?? []).findLastIndex((/** @type {number | null} */ value) => value != null);
+  if (last >= 0 && plot.legend.idx !== last) plot.setLegend({ idx: last });
 }
 
 const time = (/** @type {Words} */ words) => ({ label: words.time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}" });

@@ -3,6 +3,9 @@
 import { byId, part } from "../dom.js";
 import { axes, Chart, colour, durationOrDash, localised, upTo } from "./chart.js";
 
+/** Distances of ticks: there is no token 2.4. */
+const WHOLE = [1, 2, 5].flatMap((step) => [1, 10, 100, 1_000, 10_000, 100_000].map((power) => step * power)).sort((a, b) => a - b);
+
 if (document.getElementById("itl-chart")) {
   /** @type {import("./types.js").Column} */
   const gaps = JSON.parse(byId("itl", HTMLScriptElement).text).gaps_ms;
@@ -13,7 +16,7 @@ if (document.getElementById("itl-chart")) {
     (_, words) => ({
       scales: { x: { time: false }, y: { range: upTo } },
       cursor: { drag: { x: true, y: false } },
-      axes: axes({ x: { values: localised } }),
+      axes: axes({ x: { values: localised, incrs: WHOLE } }),
       series: [
         { label: words.token },
         {

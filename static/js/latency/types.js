@@ -3,9 +3,10 @@
 /** @typedef {(number | null)[]} Column */
 
 /**
- * @typedef {object} BoardData chatsite/dashboards/latency/board.py's as_json
+ * @typedef {object} BoardData chatsite/dashboards/latency/exports.py's as_json
  * @property {string} timezone
  * @property {number} bucket_s
+ * @property {number[]} unfinished_s starts of slices that aren't whole
  * @property {Record<string, Column> & { start_s: number[] }} series columns over time by name
  */
 

@@ -146,7 +146,7 @@ def test_its_owner_opens_it_and_nobody_else_learns_of_it(alice, bob, charlie, si
     asked = client.get(url(row))
     assert asked.status_code == 302
     assert "sign-in" in asked["location"]
-    assert signed_in(alice).get("/admin/latency/").status_code in (302, 403)
+    assert signed_in(alice).get("/admin/latency/").status_code == 404
 
 
 def test_words_are_for_who_may_read_them(charlie, dana, alice, signed_in):
@@ -214,3 +214,24 @@ def test_attempts_are_listed(dana, signed_in):
     assert Attempt.objects.filter(generation=row).count() == 2
     assert "worker_lost" in page
     assert "slot-2" in page
+
+
+@pytest.mark.parametrize(
+    ("floors", "said"),
+    [
+        ([40_000.0], "over 100 %: the floor was measured under load"),
+        ([40_000.0, 10_000.0], "50.0 %"),  # another request's worker saw a better bandwidth
+        ([15_000.0, 18_000.0], "75.0 %"),
+    ],
+)
+def test_the_roofline_is_never_above_100_per_cent(dana, signed_in, floors, said):
+    own, *others = (
+        rows.generation(random.Random(i), tpot_floor_us=floor, tpot_us=20_000.0)
+        for i, floor in enumerate(floors)
+    )
+    own.save(force_insert=True)
+    for other in others:
+        other.save(force_insert=True)
+    page = signed_in(dana).get(f"/admin/latency/requests/{own.pk}/").content.decode()
+    row = page[page.index("TPOT floor / measured") :]
+    assert said in row[: row.index("</tr>")]

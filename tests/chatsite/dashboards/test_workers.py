@@ -86,7 +86,7 @@ def test_redis_away_is_a_sentence_on_every_page_that_asks(redis, dana, signed_in
 
 def test_only_staff_with_the_permission_see_workers(redis, alice, charlie, signed_in):
     assert signed_in(charlie).get(URL).status_code == 403
-    assert signed_in(alice).get(URL).status_code == 302
+    assert signed_in(alice).get(URL).status_code == 404
 
 
 def test_the_first_page_leads_to_latency_and_workers(redis, dana, charlie, signed_in):

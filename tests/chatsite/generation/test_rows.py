@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatsite.accounts.models import User
 from chatsite.generation import rows as actions
 from chatsite.generation.figures import AttemptTimeline
 from chatsite.generation.models import Generation
@@ -84,3 +87,53 @@ def test_a_row_whose_figures_do_not_add_up_is_refused(
         with pytest.raises(IntegrityError), transaction.atomic():
             rows.update(**{name: None})
     assert Generation.objects.values().get(pk=row.pk)[name] == getattr(row, name)
+
+
+def painted(row: Generation, user: User, first_us: int, last_us: int) -> tuple[bool, Generation]:
+    kept = actions.record_paint(
+        user_id=user.pk, request_id=row.pk, first_paint_us=first_us, last_paint_us=last_us
+    )
+    return kept, Generation.objects.get(pk=row.pk)
+
+
+@pytest.mark.parametrize(
+    ("first_us", "last_us"),
+    [
+        (700_000, 600_000),  # the first after the last
+        (1, 1_000_000),  # before the first token was there
+        (600_000, 999_999),  # shorter than the latency
+        (600_000, 3_600_000_000),  # longer than has passed
+        (-1, 1_500_000),
+        (-90_000_000, -80_000_000),
+    ],
+)
+def test_a_browsers_stamps_that_cannot_be_are_refused_and_counted(alice, first_us, last_us):
+    row = of_alice(alice)
+    kept, row = painted(row, alice, first_us, last_us)
+    assert not kept
+    assert (row.user_ttft_us, row.user_latency_us, row.is_paint_refused) == (None, None, True)
+    kept, row = painted(row, alice, 600_000, 1_500_000)
+    assert kept and row.user_latency_us == 1_500_000
+
+
+def test_another_persons_stamps_change_nothing(alice, bob):
+    kept, row = painted(of_alice(alice), bob, 600_000, 10)
+    assert not kept and not row.is_paint_refused
+
+
+def of_alice(alice: User) -> Generation:
+    received = timezone.now() - dt.timedelta(seconds=30)
+    row = Generation(
+        user=alice, model_slug="m", received_at=received, state="stop", queue_us=100_000,
+        prefill_us=400_000, ttft_us=500_000, decode_us=500_000, recovery_us=0, latency_us=1_000_000,
+    )  # fmt: skip
+    row.save(force_insert=True)
+    return row
+
+
+def test_stamps_that_came_before_the_figures_are_held_against_them(alice):
+    row = of_alice(alice)
+    Generation.objects.filter(pk=row.pk).update(user_ttft_us=5, user_latency_us=10)
+    actions.refuse_impossible_paint(row.pk)
+    row.refresh_from_db()
+    assert (row.user_latency_us, row.is_paint_refused) == (None, True)
