@@ -38,11 +38,13 @@ export class UnfinishedAnswers {
 
   /**
    * Ask in this conversation: shown at once, sent now or when there is a connection.
+   * `editing`: the question that this is another version of.
    * @param {Ask} frame
    * @param {Conversation} conversation
+   * @param {import("./composer.js").Edited | null} editing
    */
-  ask(frame, conversation) {
-    this.#outbox.put(frame);
+  ask(frame, conversation, editing = null) {
+    this.#outbox.put(frame, editing);
     this.#show(frame, conversation, performance.now());
     this.#socket.send(frame);
   }
@@ -58,7 +60,19 @@ export class UnfinishedAnswers {
   }
 
   /**
-   * Ask that an answer stops. One that was not sent yet is taken back: its frame is returned.
+   * Send what tabs that are no more had not sent, and show what of it was asked here.
+   * @param {() => Conversation} opened
+   * @param {() => void} onShown
+   */
+  async adopt(opened, onShown) {
+    const frames = await this.#outbox.adopt();
+    for (const frame of frames) this.#socket.send(frame);
+    if (frames.length) this.showAsked(opened());
+    if (frames.length) onShown();
+  }
+
+  /**
+   * Ask that an answer stops. One that was not sent yet is taken back: its entry is returned.
    * @param {UnfinishedAnswer} answer
    * @param {Conversation} conversation
    */
@@ -71,15 +85,15 @@ export class UnfinishedAnswers {
   }
 
   /**
-   * The site has refused what was asked, or it is not wanted: hide it, and return its frame.
+   * The site has refused what was asked, or it is not wanted: hide it, and return its entry.
    * @param {string} request
    * @param {Conversation} conversation
    */
   takeBack(request, conversation) {
-    const frame = this.#outbox.take(request);
-    if (frame) hideAsked(frame, conversation);
+    const entry = this.#outbox.take(request);
+    if (entry) hideAsked(entry.frame, conversation);
     this.forget(request);
-    return frame;
+    return entry;
   }
 
   /**
@@ -87,10 +101,10 @@ export class UnfinishedAnswers {
    * @param {Conversation} conversation
    */
   takeBackLargest(conversation) {
-    const frame = this.#outbox.takeLargest();
-    if (frame) hideAsked(frame, conversation);
-    if (frame) this.forget(frame.request);
-    return frame;
+    const entry = this.#outbox.takeLargest();
+    if (entry) hideAsked(entry.frame, conversation);
+    if (entry) this.forget(entry.frame.request);
+    return entry;
   }
 
   // --- what the site says ----------------------------------------------------------------------
@@ -165,6 +179,11 @@ export class UnfinishedAnswers {
       }
       this.#touch(answer);
     }
+  }
+
+  /** Say anew how far each is. */
+  touchAll() {
+    for (const answer of this.#answers.values()) this.#touch(answer);
   }
 
   /** @param {import("./types.js").Phase} frame */
