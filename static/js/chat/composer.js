@@ -197,7 +197,9 @@ export class Composer {
   /** @param {Edited} message */
   edit({ id, parent, text = "" }) {
     this.note("");
+    const isKept = this.#drafts.get(this.#scope(id)) !== null;
     this.#enter({ id, parent, text });
+    if (!isKept) this.#adoptVersion(id, text);
     this.#text.focus();
     this.#text.setSelectionRange(this.#text.value.length, this.#text.value.length);
   }
@@ -273,6 +275,18 @@ export class Composer {
     this.#text.value = this.#drafts.get(this.#scope())?.text ?? editing?.text ?? "";
     this.#changed();
     this.#on.edits(editing?.id ?? null);
+  }
+
+  /**
+   * Go on with a version that another window left, unless one has begun to write here.
+   * @param {string} id
+   * @param {string} text
+   */
+  async #adoptVersion(id, text) {
+    const isUntouched = () => this.#editing?.id === id && this.#text.value === text;
+    this.#drafts.remove(this.#scope());
+    const adopted = await this.#drafts.adopt(this.#conversation, id);
+    if (adopted && isUntouched()) this.#set(adopted.draft.text);
   }
 
   /** @param {string | null} conversation */

@@ -68,13 +68,15 @@ export class Drafts {
 
   /**
    * Take over the newest text of this conversation that no window has before it. The scope it has
-   * here; null when there is none.
+   * here; null when there is none. With `message` only other versions of that question, also those
+   * that were left.
    * @param {string | null} conversation
+   * @param {string | null} message
    */
-  async adopt(conversation) {
-    if (!this.#free(conversation, new Set()).length) return null;
+  async adopt(conversation, message = null) {
+    if (!this.#free(conversation, message, new Set()).length) return null;
     const held = await this.#tabs.heldElsewhere();
-    const [newest] = this.#free(conversation, held);
+    const [newest] = this.#free(conversation, message, held);
     if (!newest) return null;
     const { key, scope, draft } = newest;
     if (this.get(scope)) return null;
@@ -103,11 +105,13 @@ export class Drafts {
   /**
    * Newest first.
    * @param {string | null} conversation
+   * @param {string | null} message
    * @param {Set<string>} held
    */
-  #free(conversation, held) {
+  #free(conversation, message, held) {
     const others = this.#all(conversation).filter(({ tab, key }) => tab !== this.#tabs.id && !held.has(key));
-    return others.filter(({ draft }) => draft.isOpen).sort((a, b) => b.draft.at - a.draft.at);
+    const wanted = others.filter(({ scope, draft }) => (message ? scope.message === message : draft.isOpen));
+    return wanted.sort((a, b) => b.draft.at - a.draft.at);
   }
 
   /** @param {string | null} conversation */

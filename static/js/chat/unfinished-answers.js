@@ -54,20 +54,24 @@ export class UnfinishedAnswers {
    * @param {Conversation} conversation
    */
   showAsked(conversation) {
-    for (const frame of this.#outbox.frames) {
-      if (isAskedIn(frame, conversation)) this.#show(frame, conversation, null);
-    }
+    const asked = this.#outbox.frames.filter((frame) => isAskedIn(frame, conversation));
+    const shown = conversation.id === null ? asked.slice(-1) : asked; // each begins a chat of its own
+    for (const frame of shown) this.#show(frame, conversation, null);
   }
 
   /**
-   * Send what tabs that are no more had not sent, and show what of it was asked here.
+   * Send what tabs that are no more had not sent, and show what of it was asked here. A new chat of
+   * theirs comes into the list when it is stored: the one that is open here is another.
    * @param {() => Conversation} opened
    * @param {() => void} onShown
    */
   async adopt(opened, onShown) {
     const frames = await this.#outbox.adopt();
     for (const frame of frames) this.#socket.send(frame);
-    if (frames.length) this.showAsked(opened());
+    for (const frame of frames) {
+      const isNew = frame.type === "send" && frame.conversation === null;
+      if (!isNew && isAskedIn(frame, opened())) this.#show(frame, opened(), null);
+    }
     if (frames.length) onShown();
   }
 
