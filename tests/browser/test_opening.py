@@ -40,7 +40,7 @@ def test_a_thousand_messages_open_at_once_and_older_ones_come_on_scrolling_up(vi
     row = page.locator(f'.conversation a[href="/c/{long_thread}/"]')
     expect(row).to_be_visible()
     session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def busy_s() -> float:
         found = session.send("Performance.getMetrics")["metrics"]
@@ -52,8 +52,8 @@ def test_a_thousand_messages_open_at_once_and_older_ones_come_on_scrolling_up(vi
     print(
         f"title {times['title']:.0f} ms, messages {times['messages']:.0f} ms, CPU {busy_ms:.0f} ms"
     )
-    assert times["title"] < 100 + busy_ms
-    assert busy_ms < 300  # of this page's own work: the machine may be busy with other things
+    assert times["title"] < 100
+    assert busy_ms < 300  # of the main thread's own time: the machine may be busy otherwise
     assert page.locator(".message").count() < 100
     expect(page.locator(".message").last).to_contain_text("Part 499")
 

@@ -4,7 +4,7 @@
 /** @typedef {import("./types.js").Message} Message */
 
 const WHOLE = 60; // messages that are shown without a window: the browser's own search finds all
-const AROUND_PX = 2000;
+const AROUND_PX = 1200;
 const USUAL_PX = 160;
 
 export class ThreadWindow {
