@@ -83,3 +83,4 @@ browser:
 	@scripts/ensure_chromium.sh
 
 -include bench/bench.mk
+-include tests/native/native.mk

@@ -5,6 +5,11 @@ import os
 import sys
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["down"]:
+        from chatsite.supervisor.down import down
+
+        print(down())
+        sys.exit()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

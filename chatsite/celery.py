@@ -2,7 +2,7 @@
 
 import os
 
-from celery import Celery
+from celery import Celery, signals
 from django.conf import settings
 
 from inference import client
@@ -18,3 +18,5 @@ app.conf.update(
     timezone="UTC",
 )
 app.autodiscover_tasks()
+for setup in (signals.after_setup_logger, signals.after_setup_task_logger):
+    setup.connect(client.quiet_outages)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from csp.constants import NONCE as CSP_NONCE
 from csp.constants import NONE as CSP_NONE
 from csp.constants import SELF as CSP_SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from chatsite.private_files import NotPrivate, keep_private
 from chatsite.secret_key import stored_secret_key
 from inference import env
 
@@ -41,16 +45,37 @@ def database_of(url: str, *, data_dir: Path) -> dict[str, Any]:
     }
 
 
+def own_redis_url(data_dir: Path) -> str:
+    """Where the Redis of the site that runs with this data folder listens; "" if none is noted."""
+    try:
+        return (data_dir / "run" / "redis_url").read_text()
+    except OSError:
+        return ""
+
+
+def networks_of(name: str, default: list[str]) -> list[IPv4Network | IPv6Network]:
+    """The networks that an environment variable names."""
+    try:
+        return [ip_network(word) for word in env.words(name, default)]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}.") from None
+
+
 DATA_DIR = Path(env.text("CHATSITE_DATA") or BASE_DIR / "var").resolve()
 try:
-    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations and keys: nobody else's
+    keep_private(DATA_DIR)
+except NotPrivate as error:
+    raise ImproperlyConfigured(f"CHATSITE_DATA: {error}") from None
 except OSError as error:
     raise ImproperlyConfigured(f"CHATSITE_DATA: {DATA_DIR}: {error.strerror}.") from None
+MIN_FREE_MB = env.whole_number("MIN_FREE_MB", 100, low=0)  # with less, no question is taken
 
 SECRET_KEY = env.text("SECRET_KEY") or stored_secret_key(DATA_DIR)
 DEBUG = env.boolean("DEBUG", False)
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [])
-REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+GIVEN_REDIS_URL = env.text("REDIS_URL")
+REDIS_URL = GIVEN_REDIS_URL or own_redis_url(DATA_DIR) or "redis://127.0.0.1:6379/0"
+os.environ["REDIS_URL"] = REDIS_URL  # inference/ reads it there
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.whole_number("PORT", 8000, low=1)
 PUBLIC_URL = env.text("PUBLIC_URL")  # where people find the site, when a proxy stands before it
@@ -79,9 +104,11 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "chatsite.server.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "chatsite.server.private_pages.PrivatePages",
     "django.middleware.locale.LocaleMiddleware",
+    "chatsite.server.reader_zone.reader_zone",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -112,8 +139,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # the other one raises out of the consumer and ends the socket.
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "max_connections": 1000}]},
+        "BACKEND": "chatsite.server.channel_layer.GroupChannelLayer",
+        "CONFIG": {
+            "hosts": [
+                {"address": REDIS_URL, "max_connections": 1000, "socket_connect_timeout": 1.0}
+            ]
+        },
     }
 }
 
@@ -141,20 +172,27 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
 SIGN_UP = env.choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
 INVITATION_HOURS = env.whole_number("INVITATION_HOURS", 72, low=1)
+UNDO_MINUTES = env.whole_number("UNDO_MINUTES", 30, low=1)  # deleted conversations can be restored
 MAX_CONCURRENT_ANSWERS = env.whole_number("MAX_CONCURRENT_ANSWERS", 4, low=1)
-AXES_FAILURE_LIMIT = env.whole_number("SIGN_IN_TRIES", 8, low=1)
+RESUME_INTERRUPTED = env.boolean("RESUME_INTERRUPTED", True)  # when a worker is back
+AXES_FAILURE_LIMIT = env.whole_number("SIGN_IN_TRIES", 8, low=1)  # of a name from an address
+SIGN_IN_TRIES_PER_NAME = env.whole_number("SIGN_IN_TRIES_PER_NAME", 24, low=1)
+SIGN_IN_TRIES_PER_ADDRESS = env.whole_number("SIGN_IN_TRIES_PER_ADDRESS", 32, low=1)
 AXES_COOLOFF_TIME = dt.timedelta(minutes=15)
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # an address alone may be a whole office
+AXES_HANDLER = "chatsite.accounts.throttle.SignInThrottle"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], ["username"], ["ip_address"]]
+AXES_SENSITIVE_PARAMETERS = ["old_password", "new_password1", "new_password2"]  # never stored
 AXES_CLIENT_IP_CALLABLE = "chatsite.accounts.addresses.client_address"
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
 
-# What the browser is told: nothing inline, nothing foreign, no eval.
+# What the browser is told: nothing inline but the import map, nothing foreign, no eval.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [CSP_SELF],
+        "script-src": [CSP_SELF, CSP_NONCE],  # the nonce is the import map's, where there is one
         "img-src": [CSP_SELF, "data:"],
         "object-src": [CSP_NONE],
         "base-uri": [CSP_NONE],
@@ -168,6 +206,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 BEHIND_TLS = env.boolean("BEHIND_TLS", False)
+# Whose X-Forwarded-For is believed: addresses or networks of the proxies before the site.
+TRUSTED_PROXIES = networks_of("TRUSTED_PROXIES", ["127.0.0.0/8", "::1"] if BEHIND_TLS else [])
 if BEHIND_TLS:  # a proxy terminates TLS and sets the header
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
@@ -181,6 +221,11 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "chatsite.server.static_files.HashedStorage"},
+}
+STATIC_CACHE = Path(env.text("CHATSITE_STATIC") or DATA_DIR / "static")  # compressed copies
 WHITENOISE_USE_FINDERS = True  # served where they lie: nothing to collect, nothing stale
 WHITENOISE_AUTOREFRESH = env.boolean("DEBUG", False)
 LOCALE_PATHS = [BASE_DIR / "locale"]
@@ -190,13 +235,20 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"outages": {"()": "inference.client.OneLinePerOutage"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "filters": ["outages"],
+        }
+    },
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
-        "axes": {"level": "WARNING"},
+        "axes": {"level": "ERROR"},  # accounts/throttle.py says it with the address
     },
 }
 
@@ -205,6 +257,9 @@ API_MAX_BODY_BYTES = env.whole_number("API_MAX_BODY_BYTES", 8_000_000, low=1000)
 API_MAX_UNFINISHED = env.whole_number(
     "API_MAX_UNFINISHED", 256, low=1
 )  # of one owner's keys together
+API_CORS_ORIGINS = [  # pages of these sites may call the API; "*": of any
+    origin.lower().rstrip("/") for origin in env.words("API_CORS_ORIGINS", [])
+]
 API_HEARTBEAT_S = env.whole_number("API_HEARTBEAT_S", 10, low=1)  # a stream is silent no longer
 DATA_UPLOAD_MAX_MEMORY_SIZE = API_MAX_BODY_BYTES + 1  # so that the API words its own refusal
 MAX_BODY_S = env.whole_number("MAX_BODY_S", 30, low=1)  # a request's body must have arrived by then

@@ -8,6 +8,7 @@ from chatsite.server import health
 
 admin.site.site_url = None  # the site's own navigation stands in the admin's header
 
+handler500 = "chatsite.server.failures.failed"
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("health", health.healthz),  # where clients of vLLM look before they begin

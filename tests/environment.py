@@ -20,6 +20,7 @@ os.environ["CHATSITE_DATA"] = str(DATA)
 os.environ["REDIS_URL"] = f"unix://{DATA}/redis/redis.sock?db=0"
 os.environ.setdefault("CHATSITE_MODELS", str(ROOT / "var" / "models"))
 os.environ.setdefault("CHATSITE_KERNELS", str(ROOT / "var" / "kernels"))  # built once for all runs
+os.environ.setdefault("CHATSITE_STATIC", str(ROOT / "var" / "static"))  # compressed once likewise
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's loop runs beside the ORM
 os.environ.setdefault("CHATSITE_RECOVER_WITHIN_S", "120")  # a busy machine starts slowly
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share the cores

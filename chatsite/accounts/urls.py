@@ -1,7 +1,7 @@
 """Coming in, going out, changing the password."""
 
 from django.contrib.auth import views as auth
-from django.urls import path, reverse_lazy
+from django.urls import path
 
 from chatsite.accounts import views
 
@@ -11,14 +11,7 @@ urlpatterns = [
     path("sign-out/", auth.LogoutView.as_view(), name="sign-out"),
     path("sign-up/", views.sign_up, name="sign-up"),
     path("invitation/<str:secret>/", views.accept_invitation, name="invitation"),
-    path(
-        "password/",
-        auth.PasswordChangeView.as_view(
-            template_name="accounts/password.html",
-            success_url=reverse_lazy("accounts:password-changed"),
-        ),
-        name="password",
-    ),
+    path("password/", views.ChangePassword.as_view(), name="password"),
     path(
         "password/changed/",
         auth.PasswordChangeDoneView.as_view(template_name="accounts/password_changed.html"),

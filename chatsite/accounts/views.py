@@ -1,17 +1,21 @@
-"""Signing in and up. Sign-out and password change are Django's own."""
+"""Signing in and up, and another password. Sign-out is Django's own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from axes.handlers.proxy import AxesProxyHandler
+from axes.helpers import get_lockout_response
 from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.forms import UserCreationForm
-from django.contrib.auth.views import LoginView, redirect_to_login
+from django.contrib.auth.signals import user_login_failed
+from django.contrib.auth.views import LoginView, PasswordChangeView, redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -44,6 +48,28 @@ class SignIn(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(may_sign_up=settings.SIGN_UP == "open", **kwargs)
+
+
+class ChangePassword(PasswordChangeView):
+    """Django's view; each wrong old password counts as a failed sign-in of that person."""
+
+    template_name = "accounts/password.html"
+    success_url = reverse_lazy("accounts:password-changed")
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        credentials = self._credentials()
+        if not AxesProxyHandler.is_allowed(request, credentials):
+            paused: HttpResponse = get_lockout_response(request, HttpResponse(), credentials)
+            return paused
+        return super().post(request, *args, **kwargs)
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        if "old_password" in form.errors:
+            user_login_failed.send(__name__, credentials=self._credentials(), request=self.request)
+        return super().form_invalid(form)
+
+    def _credentials(self) -> dict[str, Any]:
+        return {"username": self.request.user.get_username()}
 
 
 def admin_sign_in(request: HttpRequest) -> HttpResponse:

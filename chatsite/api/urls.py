@@ -70,8 +70,18 @@ ENDPOINTS = [
 ]
 
 
+NOT_YET = {
+    "responses": "/v1/responses isn't served yet: use /v1/chat/completions.",
+    "embeddings": "/v1/embeddings isn't served: no model here makes embeddings.",
+}
+"""What clients of OpenAI's API also ask for, and what they are told."""
+
+
 @csrf_exempt
 async def no_such_url(request: HttpRequest, rest: str) -> HttpResponse:
+    first = rest.partition("/")[0]
+    if (sentence := NOT_YET.get(first)) is not None:
+        return with_id(errors.not_served(sentence).response())
     return with_id(errors.no_such_url(request.method or "", request.path).response())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from chatsite.accounts.models import User
@@ -20,7 +21,8 @@ def own_conversation(user: User, conversation_id: UUID) -> Conversation:
 
 def own_message(user: User, message_id: UUID, **conditions: object) -> Message:
     message = (
-        Message.objects.filter(conversation__owner=user, id=message_id, **conditions)
+        _messages_of(user)
+        .filter(id=message_id, **conditions)
         .select_related("conversation", "parent")
         .first()
     )
@@ -30,11 +32,11 @@ def own_message(user: User, message_id: UUID, **conditions: object) -> Message:
 
 
 def own_answer_of(user: User, request_id: UUID) -> Message:
-    message = (
-        Message.objects.filter(conversation__owner=user, request_id=request_id)
-        .defer("token_ids")
-        .first()
-    )
+    message = _messages_of(user).filter(request_id=request_id).defer("token_ids").first()
     if message is None:
         raise NotFound(_("There is no such request."))
     return message
+
+
+def _messages_of(user: User) -> QuerySet[Message]:
+    return Message.objects.filter(conversation__owner=user, conversation__deleted_at=None)

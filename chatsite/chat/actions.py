@@ -162,6 +162,8 @@ def continue_answer(
     if (known := _already(user, request_id)) is not None:
         return known
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
+    if answer.state != Message.State.DONE:  # it goes on already: by itself, or from another page
+        return Accepted(answer.conversation, [answer])
     if not answer.is_continuable:
         raise ChatError(ErrorCode.NOT_CONTINUABLE)
     model = _model_to_continue(answer)
@@ -210,14 +212,6 @@ def rename_conversation(user: User, conversation_id: UUID, title: str) -> Conver
     conversation.save(update_fields=["title", "is_titled_by_owner"])
     notify.conversation_changed(user.id, conversation.id)
     return conversation
-
-
-def delete_conversation(user: User, conversation_id: UUID) -> None:
-    """Delete with all messages. A running answer is stopped (signals.py)."""
-    conversation = own_conversation(user, conversation_id)
-    with transaction.atomic():
-        conversation.delete()
-        notify.conversation_changed(user.id, conversation_id, deleted=True)
 
 
 def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversation:

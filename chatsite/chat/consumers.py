@@ -25,7 +25,7 @@ from chatsite.chat.access import own_answer_of
 from chatsite.chat.models import Message
 from chatsite.chat.notify import group_of
 from chatsite.chat.streaming import AnswerStreams, served_models
-from chatsite.errors import ChatError
+from chatsite.errors import ChatError, of_machine_error
 from chatsite.generation.rows import record_paint
 from chatsite.threads import in_thread
 from inference.contract import CloseCode, ErrorCode
@@ -36,6 +36,7 @@ FRAMES_PER_S = 20.0
 FRAMES_BURST = 60.0
 CHECK_EVERY_S = 3.0
 SESSION_EVERY_S = 10.0
+BROKEN_RULES = (CloseCode.BINARY_FRAME, CloseCode.TOO_MANY_FRAMES)
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -47,6 +48,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.user = self.scope["user"]
         self._streams = AnswerStreams(user_id=self.user.pk, emit=self._emit, close=self._close)
         self._watch: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._budget, self._budget_at = FRAMES_BURST, time.monotonic()
         await self.accept()
         if not self.user.is_authenticated:
@@ -69,6 +71,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._close(CloseCode.BROKEN)
 
     async def _close(self, code: CloseCode) -> None:
+        """Close once: what comes afterwards is not looked at."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if code in BROKEN_RULES:
+            logger.warning("a socket of person %s is closed: %s", self.user.pk, code.name)
         await self.close(int(code))  # Autobahn takes an int and nothing derived from it
 
     async def disconnect(self, code: int) -> None:
@@ -95,7 +103,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._streams.end_stored()
                 await self._tell_served()
             except Exception as error:  # database or Redis away: look again
-                logger.warning("socket watch: %s", type(error).__name__)
+                logger.warning("socket watch: %s", error)
             await asyncio.sleep(CHECK_EVERY_S)
 
     async def _tell_served(self) -> None:
@@ -114,12 +122,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
     # --- frames in ---------------------------------------------------------------------------
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if text_data is None:
-            await self._close(CloseCode.BINARY_FRAME)
-        elif not self.user.is_authenticated:
+        if self._is_closed:
+            return  # sent before the client read the close code
+        if not self.user.is_authenticated:
             await self._close(CloseCode.SIGNED_OUT)
         elif not self._within_budget():
             await self._close(CloseCode.TOO_MANY_FRAMES)
+        elif text_data is None:
+            await self._close(CloseCode.BINARY_FRAME)
         else:
             try:
                 frame = frames.decoder.decode(text_data)
@@ -141,9 +151,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._handle(frame)
         except ChatError as error:
             await self._emit(frames.Refused(error.code, error.text, error.field, request))
-        except Exception:
-            logger.exception("frame %s failed", type(frame).__name__)
-            failure = ChatError(ErrorCode.INTERNAL)
+        except Exception as error:
+            failure = of_machine_error(error)
+            if failure is not None:
+                logger.warning("frame %s: %s (%s)", type(frame).__name__, failure.code, error)
+            else:
+                logger.exception("frame %s failed", type(frame).__name__)
+                failure = ChatError(ErrorCode.INTERNAL)
             await self._emit(frames.Refused(failure.code, failure.text, "", request))
 
     async def _handle(self, frame: frames.Incoming) -> None:

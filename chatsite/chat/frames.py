@@ -16,7 +16,6 @@ from msgspec import Meta, Struct
 from inference.contract import Phase as PhaseName
 
 VERSION = 2
-MAX_FRAME_BYTES = 1_500_000  # a message of MAX_TEXT_CHARS in escaped JSON, with room
 MAX_TEXT_CHARS = 200_000
 
 Slug = Annotated[str, Meta(max_length=63)]

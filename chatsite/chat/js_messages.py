@@ -19,6 +19,7 @@ def strings() -> dict[str, str]:
         "no_conversations": _("Your conversations will be here."),
         "nothing_found": _("Nothing found."),
         "deleted": _("“{title}” is deleted."),
+        "deleted_many": _("{count} conversations are deleted."),
         "title_label": _("Title"),
         "rename_this": _("Rename “{title}”"),
         "delete_this": _("Delete “{title}”"),

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from inference.contract import FinishReason
 
 MAX_TITLE_CHARS = 120
+
+
+messages_created = Signal()
+"""Sent with `messages` after they were made in bulk."""
+
+
+class PresentConversations(models.Manager["Conversation"]):
+    """All but the deleted ones, which nobody sees while they wait to be purged (deletion.py)."""
+
+    def get_queryset(self) -> models.QuerySet[Conversation]:
+        return super().get_queryset().filter(deleted_at=None)
 
 
 class Conversation(models.Model):
@@ -30,15 +44,40 @@ class Conversation(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Hidden since then; purged when the time to undo it is over."),
+    )
+
+    objects = PresentConversations()
+    with_deleted = models.Manager["Conversation"]()
 
     class Meta:
         ordering = ["-updated_at"]
-        indexes = [models.Index(fields=["owner", "-updated_at"])]
+        indexes = [
+            models.Index(fields=["owner", "-updated_at"]),
+            models.Index(
+                fields=["deleted_at"],
+                condition=models.Q(deleted_at__isnull=False),
+                name="chat_deleted_conversations",
+            ),
+        ]
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
 
     def __str__(self) -> str:
         return self.title or str(_("New conversation"))
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Tells of rows that are made in bulk, for which Django sends no signal."""
+
+    def bulk_create(self, objs: Iterable[Message], *args: Any, **kwargs: Any) -> list[Message]:
+        made = super().bulk_create(objs, *args, **kwargs)
+        messages_created.send(sender=Message, messages=made)
+        return made
 
 
 class Message(models.Model):
@@ -85,6 +124,8 @@ class Message(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now)
 
+    objects = MessageQuerySet.as_manager()
+
     class Meta:
         ordering = ["created_at"]
         indexes = [models.Index(fields=["conversation", "created_at"])]
@@ -103,3 +144,34 @@ class Message(models.Model):
         """Whether an ended answer can go on from its last token."""
         is_done = self.state == Message.State.DONE and bool(self.finish_reason)
         return is_done and FinishReason(self.finish_reason).is_continuable
+
+
+class SearchDocument(models.Model):
+    """The folded words of a title, or of a part of a message (search_index.py is the only writer).
+
+    The full-text index itself is the database's: see migration 0005_search.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="search_documents"
+    )
+    message = models.ForeignKey(
+        Message, null=True, on_delete=models.CASCADE, related_name="search_documents"
+    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    words = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = _("search document")
+        verbose_name_plural = _("search documents")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation"],
+                condition=models.Q(message__isnull=True),
+                name="one_title_document",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.words[:40]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from chatsite.accounts.models import User
 from chatsite.chat.frames import ConversationView, MessageView
 from chatsite.chat.models import Conversation, Message
+from chatsite.chat.search import Hit, search
 from chatsite.error_messages import error_sentence
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import figures_ms
@@ -19,6 +21,16 @@ from chatsite.generation.rows import figures_ms
 PAGE_SIZE = 40
 MAX_PAGE_SIZE = 100
 SNIPPET_CHARS = 90
+CHARS_BEFORE_HIT = 10  # the hit is in sight, however narrow the sidebar is
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the sidebar: rows as ConversationView with the search's hits, newest first."""
+
+    items: list[dict[str, Any]]
+    more: bool
+    problems: list[str]
 
 
 def conversation_rows(
@@ -28,17 +40,15 @@ def conversation_rows(
     before: dt.datetime | None = None,
     before_id: UUID | None = None,
     limit: int = PAGE_SIZE,
-) -> tuple[list[dict[str, Any]], bool]:
-    """A person's conversations, newest first, and whether there are more. At most two queries.
+) -> Page:
+    """A page of a person's conversations, newest first. At most five queries.
 
     `before` and `before_id` are the last row's of the page before this one: conversations of one
     and the same moment stand in the order of their ids, so that none is skipped between two pages.
-    With `text` those whose title or messages hold it, each with a snippet around the first hit.
+    With `text` those that match it (search_query.py), each with the message that was hit.
     """
-    rows = _with_state(Conversation.objects.filter(owner=user))
-    if text:
-        hits = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=text)
-        rows = rows.filter(Q(title__icontains=text) | Exists(hits))
+    found = search(user, text)
+    rows = _with_state(found.rows)
     if before is not None:
         follows = Q(updated_at__lt=before)
         if before_id is not None:
@@ -47,11 +57,38 @@ def conversation_rows(
     limit = max(1, min(limit, MAX_PAGE_SIZE))
     page = list(rows.order_by("-updated_at", "-id")[: limit + 1])
     shown = page[:limit]
-    snippets = _snippets(shown, text) if text else {}
+    hits = found.hits([row.id for row in shown], chars=SNIPPET_CHARS, before=CHARS_BEFORE_HIT)
     items = [
-        {**_fields(conversation_view(row)), "snippet": snippets.get(row.id, "")} for row in shown
+        {
+            **_fields(conversation_view(row)),
+            "title_marks": in_utf16(row.title, found.marks_in(row.title)),
+            **_hit_fields(hits.get(row.id)),
+        }
+        for row in shown
     ]
-    return items, len(page) > limit
+    return Page(items, len(page) > limit, found.query.problems)
+
+
+def _hit_fields(hit: Hit | None) -> dict[str, Any]:
+    if hit is None:
+        return {"hit": None, "snippet": "", "snippet_marks": []}
+    part = hit.snippet
+    return {
+        "hit": hit.message,
+        "snippet": part.text,
+        "snippet_marks": in_utf16(part.text, part.marks),
+    }
+
+
+def in_utf16(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans of `text` as JavaScript counts: in UTF-16 units."""
+    if not spans or text.isascii():
+        return list(spans)
+    return [(_utf16_length(text[:start]), _utf16_length(text[:end])) for start, end in spans]
+
+
+def _utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
 
 
 def one_conversation(conversation_id: UUID) -> ConversationView | None:
@@ -64,19 +101,6 @@ def _with_state(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
         state=Message.State.DONE
     )
     return rows.annotate(is_writing=Exists(unfinished))
-
-
-def _snippets(rows: Sequence[Conversation], text: str) -> dict[UUID, str]:
-    found: dict[UUID, str] = {}
-    hits = Message.objects.filter(
-        conversation__in=[row.id for row in rows], text__icontains=text
-    ).values_list("conversation_id", "text")
-    for conversation_id, content in hits.iterator():
-        if conversation_id not in found:
-            at = max(0, content.lower().find(text.lower()) - SNIPPET_CHARS // 3)
-            cut = " ".join(content[at : at + SNIPPET_CHARS].split())
-            found[conversation_id] = f"{'…' if at else ''}{cut}"
-    return found
 
 
 Outlined = tuple[UUID, UUID | None, str]

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", views.page, name="home"),
     path("c/<uuid:conversation_id>/", views.page, name="conversation"),
     path("conversations/", views.conversations, name="conversations"),
+    path("conversations/restore/", views.restore, name="restore"),
     path("conversations/<uuid:conversation_id>/", views.conversation, name="messages"),
     path("conversations/<uuid:conversation_id>/rename/", views.rename, name="rename"),
     path("conversations/<uuid:conversation_id>/delete/", views.delete, name="delete"),

@@ -18,13 +18,14 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_POST
 
 from chatsite.accounts.signed_in import signed_in_user
-from chatsite.chat import actions, queries
+from chatsite.chat import actions, deletion, queries
 from chatsite.chat.access import own_conversation
 from chatsite.chat.js_messages import strings
-from chatsite.chat.models import Message
+from chatsite.chat.models import Conversation, Message
 from chatsite.chat.page_data import page_data
 from chatsite.errors import ChatError, NotFound
 from inference.contract import ErrorCode
@@ -126,11 +127,21 @@ def _conversations(request: HttpRequest) -> Any:
             )
     before_id = _id_field(request.GET.get("before_id", ""), "before_id")
     limit = _limit(request.GET.get("limit", str(queries.PAGE_SIZE)))
-    text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
-    items, more = queries.conversation_rows(
-        signed_in_user(request), text=text, before=before, before_id=before_id, limit=limit
+    user = signed_in_user(request)
+    page = queries.conversation_rows(
+        user,
+        text=request.GET.get("q", ""),
+        before=before,
+        before_id=before_id,
+        limit=limit,
     )
-    return {"items": items, "more": more}
+    is_first = before is None
+    return {
+        "items": page.items,
+        "more": page.more,
+        "problems": page.problems,
+        "deletion": deletion.latest(user) if is_first else None,
+    }
 
 
 def _conversation(request: HttpRequest, conversation_id: UUID) -> Any:
@@ -162,8 +173,22 @@ def _rename(request: HttpRequest, conversation_id: UUID) -> Any:
 
 
 def _delete(request: HttpRequest, conversation_id: UUID) -> Any:
-    actions.delete_conversation(signed_in_user(request), conversation_id)
-    return {}
+    user = signed_in_user(request)
+    own_conversation(user, conversation_id)
+    return {"deletion": deletion.delete(user, Conversation.objects.filter(id=conversation_id))}
+
+
+def _restore(request: HttpRequest) -> Any:
+    try:
+        moment = parse_datetime(_text_field(_body(request), "at"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ChatError(ErrorCode.BAD_FIELD, _("“at” must be a time with its zone."), field="at")
+    restored = deletion.restore(signed_in_user(request), moment)
+    if not restored:
+        raise NotFound(_("It is too late to undo this."))
+    return {"restored": restored}
 
 
 def _leaf(request: HttpRequest, conversation_id: UUID) -> Any:
@@ -178,8 +203,12 @@ def _leaf(request: HttpRequest, conversation_id: UUID) -> Any:
     return {"conversation": queries.one_conversation(conversation_id)}
 
 
-conversations = json_view(require_GET, _conversations)
-conversation = json_view(require_GET, _conversation)
+# Compressed although the length of a reply could betray a secret beside a text that an attacker
+# chose (BREACH): these replies hold no form token and no session, another site's page can't make a
+# browser ask for them with its cookies (SameSite=Lax), and Django adds up to 100 random bytes.
+conversations = gzip_page(json_view(require_GET, _conversations))
+conversation = gzip_page(json_view(require_GET, _conversation))
 rename = json_view(require_POST, _rename)
 delete = json_view(require_POST, _delete)
 leaf = json_view(require_POST, _leaf)
+restore = json_view(require_POST, _restore)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from chatsite.generation.figures import AttemptTimeline, figures_of
 from chatsite.generation.models import Attempt, Generation
 from chatsite.generation.segments import segments_of
+from chatsite.server.disk_space import require_space
 from inference.client import clean
 from inference.contract import (
     ErrorCode,
@@ -32,7 +33,9 @@ def open_generation(request: GenerationRequest, **identity: Any) -> Generation:
     """Store a request as it was accepted, before it is submitted.
 
     Call inside the transaction that stores the question. `identity` are further fields of the row.
+    Raises ChatError while the disk is nearly full: each question ends here, from a page or the API.
     """
+    require_space()
     return Generation.objects.create(
         request_id=UUID(request.request_id),
         source=request.source,

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery, shared_task
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from chatsite.celery import app
@@ -54,8 +55,10 @@ def reconcile() -> None:
                 send_pending()
                 note_running(look.live)
                 end_unknown()
-    except client.RedisUnavailable:
-        logger.warning("Redis is away; looking again in %g s", client.LOOK_EVERY_S)
+    except client.RedisUnavailable as error:
+        logger.warning("%s; looking again in %g s", error, client.LOOK_EVERY_S)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("the database can't be used (%s); looking again", error)
 
 
 def store_finished() -> None:
@@ -106,10 +109,10 @@ def end_unknown() -> None:
 
 @contextmanager
 def _logging_failure_of(request_id: str) -> Iterator[None]:
-    """Log one request's failure and leave the others alone; an absent Redis ends it all."""
+    """Log one request's failure and leave the others alone; without Redis or database all ends."""
     try:
         yield
-    except client.RedisUnavailable:
+    except (client.RedisUnavailable, OperationalError, InterfaceError):
         raise
     except Exception:
         logger.exception("request %s", request_id[:8])

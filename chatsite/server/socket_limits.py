@@ -17,11 +17,11 @@ from daphne import ws_protocol
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from chatsite.chat import frames
 from inference.contract import CloseCode
 
 logger = logging.getLogger(__name__)
 
+MAX_FRAME_BYTES = 1_500_000  # a message of MAX_TEXT_CHARS in escaped JSON, with room
 MAX_UNREAD_BYTES = 2_000_000
 CLOSE_S = 5.0  # for the client to read the close code, before the connection is cut
 
@@ -54,7 +54,7 @@ class LimitedSocket(ws_protocol.WebSocketProtocol):
     """Daphne's, limited in both directions."""
 
     def onConnect(self, request: Any) -> Any:
-        self.maxMessagePayloadSize = self.maxFramePayloadSize = frames.MAX_FRAME_BYTES
+        self.maxMessagePayloadSize = self.maxFramePayloadSize = MAX_FRAME_BYTES
         self.failByDrop = False  # or the page would see a lost connection, and send it all again
         self.closeHandshakeTimeout = CLOSE_S
         self._unread = UnreadCounter()

@@ -17,11 +17,13 @@ from typing import IO
 
 import psutil
 
-from chatsite.supervisor.preflight import CannotStart
-
 ProcessIdentity = tuple[int, float]  # a process's number and when it began
 ORDERLY_S = 45.0  # a supervisor stops its children one after the other
 ORPHAN_S = 10.0
+
+
+class CannotStart(Exception):
+    """Why the site can't start, as one sentence for the person at the terminal."""
 
 
 def acquire_lock(run: Path) -> IO[str]:

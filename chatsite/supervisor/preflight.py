@@ -11,14 +11,11 @@ from pathlib import Path
 
 import redis
 
+from chatsite.supervisor.pidfile import CannotStart
 from inference.client import ModelUnknown, load_text
 
 MIN_FREE_BYTES = 200_000_000
 MAX_SOCKET_PATH = 100  # sockaddr_un holds 108
-
-
-class CannotStart(Exception):
-    """Why the site can't start, as one sentence for the person at the terminal."""
 
 
 def check_port(host: str, port: int) -> None:

@@ -1,7 +1,7 @@
 """The processes of a site on one machine, in the order in which they start.
 
 Redis (unless REDIS_URL names one), the light worker and its beat, the inference worker, Daphne.
-They stop in the reverse order, all workers together. A process that dies is started again, after a
+They stop together, Redis last. A process that dies is started again, after a
 longer wait each time. pidfile.py makes sure that only one supervisor uses the data folder.
 """
 
@@ -20,11 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatsite.private_files import close_files
 from chatsite.supervisor import pidfile
 from chatsite.supervisor.child_process import ChildProcess, LogPrinter, kill_group
+from chatsite.supervisor.pidfile import CannotStart
 from chatsite.supervisor.preflight import (
     MAX_SOCKET_PATH,
-    CannotStart,
     check_disk,
     check_model,
     check_port,
@@ -34,7 +35,11 @@ from chatsite.supervisor.preflight import (
 from inference import client
 
 CELERY = [sys.executable, "-m", "celery", "--quiet"]
-STOP_TOGETHER = (("daphne",), ("worker", "beat", "web"), ("redis",))
+FORK_SERVER = [sys.executable, "-m", "inference.worker.fork_server", "--quiet"]
+WORKER = FORK_SERVER if sys.platform == "linux" else CELERY
+REDIS_URL_FILE = "redis_url"  # settings.py reads it
+STOP_TOGETHER = (("daphne", "worker", "beat", "web"), ("redis",))
+STOP_S = 3.0  # workers give back what they run, pages connect again later; then they are killed
 TURN_S = 0.1
 PATIENCE_S = 180.0  # kernels are built and a large model is read; then the URL is printed anyway
 EVERYWHERE = ("0.0.0.0", "::")
@@ -84,6 +89,7 @@ class Site:
         self.redis_url = options.redis_url or ""
         self._temporary: Path | None = None
         self._stopping = False
+        self._recorded: list[int] = []
 
     def run(self, prepare: Callable[[], str]) -> None:
         """Start all, print the URL once the site is usable, watch until a signal ends it.
@@ -94,6 +100,8 @@ class Site:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_stop_signal)
         check_disk(self.options.data)
+        if num_open := close_files(self.options.data):
+            self.log("up", f"others could read {num_open} files of {self.options.data}: closed")
         lock = pidfile.acquire_lock(self.options.run)
         try:
             pidfile.stop_recorded(self.options.run)
@@ -118,10 +126,12 @@ class Site:
             together = [child for child in self.children if child.name in names]
             for child in together:
                 child.request_stop()
+            deadline = time.monotonic() + STOP_S
             for child in together:
-                child.stop()
+                child.stop(deadline - time.monotonic())
         self.children.clear()
         pidfile.remove_pids(self.options.run)
+        (self.options.run / REDIS_URL_FILE).unlink(missing_ok=True)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -154,6 +164,8 @@ class Site:
                     raise CannotStart(f"The site's own Redis doesn't start: {error}") from None
                 time.sleep(0.05)
         self.redis_url = os.environ["REDIS_URL"] = url
+        with suppress(OSError):  # for commands that are run beside the site
+            (self.options.run / REDIS_URL_FILE).write_text(url)
 
     def _site_children(self) -> list[ChildProcess]:
         run, o = self.options.data / "run", self.options
@@ -164,12 +176,13 @@ class Site:
                                 "-n", "web@%h", *quiet]),
             self._child("beat", [*web, "beat", "-l", "WARNING", "-s", str(run / "beat"),
                                  "--pidfile", ""]),
-            self._child("worker", [*CELERY, "-A", "inference.worker", "worker", "--pool=threads",
+            self._child("worker", [*WORKER, "-A", "inference.worker", "worker", "--pool=threads",
                                    f"--concurrency={o.concurrency}", "-Q", f"model.{o.model}",
                                    "-n", "slot1@%h", "--without-gossip", "--without-mingle",
                                    "-l", "INFO"]),
             self._child("daphne", [sys.executable, "-m", "daphne", "-b", o.host, "-p", str(o.port),
-                                   "-v", "0", "--ping-interval", "20", "--ping-timeout", "30",
+                                   "-v", "0", "--no-server-name",
+                                   "--ping-interval", "20", "--ping-timeout", "30",
                                    "--application-close-timeout", "5",
                                    "chatsite.asgi:application"]),
         ]  # fmt: skip
@@ -189,35 +202,63 @@ class Site:
     def _start(self, child: ChildProcess) -> ChildProcess:
         child.start()
         self.children.append(child)
-        self._note()
+        self._record()
         return child
 
-    def _note(self) -> None:
-        running = [child.process.pid for child in self.children if child.process is not None]
-        pidfile.write_pids(self.options.run, [os.getpid(), *running])
+    def _record(self) -> None:
+        """Record which processes run, if that has changed. On a full disk the old record stays.
+
+        It is only needed after this process was killed, and names most of them even then.
+        """
+        running = [os.getpid(), *(pid for child in self.children for pid in child.pids)]
+        if running == self._recorded:
+            return
+        self._recorded = running
+        try:
+            pidfile.write_pids(self.options.run, running)
+        except OSError as error:
+            self.log("up", f"the list of processes can't be written: {error.strerror}")
 
     def _watch(self, beside: str) -> None:
-        is_announced, started = False, time.monotonic()
+        """Until a signal. Nothing that goes wrong in here may end the site."""
+        announced, started = False, time.monotonic()
         while not self._stopping:
-            waited_s = time.monotonic() - started
-            if not is_announced and (caveat := self._usable(waited_s)) is not None:
-                is_announced = True
-                for line in (f"chatsite is at {self.options.url}", caveat, *beside.splitlines()):
-                    if line:
-                        self.log("up", line)
-            for child in self.children:
-                if child.has_died():
-                    assert child.process is not None
-                    kill_group(child.process.pid)
-                    code = child.process.returncode
-                    wait_s = child.plan_restart()
-                    text = f"{child.name} ended with {code}; starting it again in {wait_s:g} s"
-                    self.log("up", text)
-                elif child.process is None and time.monotonic() >= child.restart_at:
-                    child.start()
-                    self._note()
+            try:
+                announced = announced or self._announce(beside, time.monotonic() - started)
+                for child in self.children:
+                    self._look_after(child)
+                self._record()
+            except Exception as error:
+                self.log("up", f"{type(error).__name__}: {error}")
+                time.sleep(1)
             time.sleep(TURN_S)
         self.log("up", "stopping")
+
+    def _announce(self, beside: str, waited_s: float) -> bool:
+        """Print the URL, once the site can be used."""
+        caveat = self._usable(waited_s)
+        if caveat is None:
+            return False
+        for line in (f"chatsite is at {self.options.url}", caveat, *beside.splitlines()):
+            if line:
+                self.log("up", line)
+        return True
+
+    def _look_after(self, child: ChildProcess) -> None:
+        """Start it again when it has died and has waited long enough."""
+        if child.has_died():
+            assert child.process is not None
+            kill_group(child.process.pid)
+            code = child.process.returncode
+            wait_s = child.plan_restart()
+            self.log("up", f"{child.name} ended with {code}; starting it again in {wait_s:g} s")
+        elif child.process is None and time.monotonic() >= child.restart_at:
+            try:
+                child.start()
+            except OSError as error:  # no memory, or no process more
+                wait_s = child.plan_restart()
+                text = f"{child.name} can't be started ({error.strerror}); again in {wait_s:g} s"
+                self.log("up", text)
 
     def _usable(self, waited_s: float) -> str | None:
         """None while the site can't be used; "" when it can; else a warning to print."""
@@ -234,7 +275,7 @@ class Site:
 
     def _worker_state(self) -> tuple[str, str]:
         """State and detail of the worker started here; Redis may hold an older one's too."""
-        pids = {c.process.pid for c in self.children if c.name == "worker" and c.process}
+        pids = {pid for child in self.children if child.name == "worker" for pid in child.pids}
         with suppress(client.RedisUnavailable):
             for worker in client.workers():
                 if worker.pid in pids:

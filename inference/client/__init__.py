@@ -24,6 +24,7 @@ from inference.client.periodic import (
     resubmit,
     unstored_results,
 )
+from inference.client.probe import write_probe
 from inference.client.requests import (
     cancel,
     count_waiting,
@@ -41,6 +42,8 @@ from inference.client.workers import load_model, unload_model, workers
 from inference.queue.broker import broker_options
 from inference.queue.connection import LOOK_EVERY_S, broker_url
 from inference.queue.hub import StreamHub
+from inference.queue.outage_log import OneLinePerOutage
+from inference.queue.outage_log import install as quiet_outages
 from inference.queue.stream_reader import QueuePosition, SlowReader
 from inference.text import (
     BadMessage,
@@ -61,6 +64,7 @@ __all__ = [
     "Look",
     "ModelUnknown",
     "NoSuchRequest",
+    "OneLinePerOutage",
     "PromptTooLong",
     "QueueFull",
     "QueuePosition",
@@ -91,6 +95,7 @@ __all__ = [
     "models_dir",
     "one_at_a_time",
     "queue_position",
+    "quiet_outages",
     "read",
     "read_after",
     "resubmit",
@@ -99,4 +104,5 @@ __all__ = [
     "unload_model",
     "unstored_results",
     "workers",
+    "write_probe",
 ]

@@ -176,6 +176,13 @@ class ErrorCode(StrEnum):
     # The API's keys
     TOO_MANY_KEYS = "too_many_keys", 400, _("You have too many keys. Revoke one first.")
 
+    # The site's own machine
+    DATABASE_BUSY = "database_busy", 503, _("The database is busy just now. Try again in a moment.")
+    DISK_FULL = (
+        "disk_full", 503,
+        _("The site's disk is nearly full: what is stored can be read, new questions must wait."),
+    )  # fmt: skip
+
     # Any page
     NOT_FOUND = "not_found", 404, _("Not found.")
     SIGNED_OUT = "signed_out", 401, _("You are signed out.")

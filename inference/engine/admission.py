@@ -21,7 +21,8 @@ def find_problem(
     tokens = [*request.prompt_token_ids, *request.continue_from]
     if not request.prompt_token_ids:
         return ErrorCode.EMPTY_PROMPT, "The prompt has no tokens."
-    if len(tokens) >= context_length:
+    is_scored_alone = request.echo_logprobs is not None and request.sampling.max_tokens == 1
+    if len(tokens) > (context_length if is_scored_alone else context_length - 1):
         return (
             ErrorCode.PROMPT_TOO_LONG,
             f"The prompt has {len(tokens)} tokens; the context holds {context_length}, "

@@ -1,9 +1,9 @@
 """Chooses, once at load, in which dtype a model is served and which backend does it.
 
-The rule: CUDA serves bfloat16 by the CUDA backend. A CPU that multiplies bfloat16 is served by the
-native kernels, in the fastest dtype that stays within a measured loss (native/dtype_choice.py);
-without the kernels by oneDNN in bfloat16. Every other CPU serves float32 by torch, whose results
-equal transformers' own.
+The rule: CUDA serves bfloat16 by the CUDA backend. A CPU is served by the native kernels of its
+widest instruction set (native/isa.py), in the fastest dtype that stays within a measured loss
+(native/dtype_choice.py). Without them, a CPU that multiplies bfloat16 is served by oneDNN, every
+other one by torch in float32, whose results equal transformers' own.
 
 Lies above backends/ and native/, so that neither has to know the other.
 """
@@ -18,10 +18,13 @@ from inference.contract import WorkerState
 from inference.engine.backends.base import Backend, LoadModel, Unsupported
 from inference.engine.backends.torch_backend import TorchBackend
 from inference.engine.config import EngineConfig
-from inference.engine.native.build import KernelsUnavailable, cpu_flags, load_kernels
+from inference.engine.native import isa
+from inference.engine.native.build import KernelsUnavailable, load_kernels
 
-BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+BFLOAT16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
 """A CPU with one of these multiplies bfloat16 faster than float32."""
+
+ONLY_BY_KERNELS = frozenset({"int8", "int4"})
 
 Report = Callable[[WorkerState, str], None]
 """Called with the engine's state and a sentence while it starts."""
@@ -38,10 +41,11 @@ def choose_dtype(
         return config.dtype, ""
     if device.type == "cuda":
         return "bfloat16", ""
-    if not BFLOAT16_FLAGS & cpu_flags():
-        return "float32", ""
+    without_kernels = "bfloat16" if BFLOAT16_FEATURES & isa.cpu_features() else "float32"
     if config.backend not in ("auto", "native") or config.tensor_parallel > 1:
-        return "bfloat16", ""
+        return without_kernels, ""
+    if config.backend == "auto" and not isa.is_worthwhile():
+        return without_kernels, "no native kernels: the CPU has neither AVX2 nor NEON"
     from inference.engine.native.dtype_choice import best_dtype
 
     report(
@@ -52,7 +56,7 @@ def choose_dtype(
         load_kernels()
         return best_dtype(config.model_dir, load)
     except KernelsUnavailable as error:
-        return "bfloat16", f"no native kernels: {error}"
+        return without_kernels, f"no native kernels: {error}"
 
 
 def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
@@ -64,7 +68,8 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
         from inference.engine.backends.cuda_backend import CudaBackend
 
         return CudaBackend(dtype=dtype, device=device)
-    if name == "native" or (name == "auto" and device.type == "cpu" and dtype != "float32"):
+    by_kernels = name == "auto" and device.type == "cpu" and dtype != "float32"
+    if name == "native" or (by_kernels and (isa.is_worthwhile() or dtype in ONLY_BY_KERNELS)):
         from inference.engine.native.native_backend import NativeBackend
 
         try:

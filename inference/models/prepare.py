@@ -204,6 +204,7 @@ def _quiet() -> Iterator[None]:
 
 def main() -> int:
     """Prepare what the command line names; returns the exit status."""
+    os.umask(0o077)  # the data folder may be made here; a model's files are opened to others
     parser = argparse.ArgumentParser(description="Make a model folder out of a GGUF.")
     parser.add_argument("--gguf", type=Path, help="a file; without it, the default model's")
     parser.add_argument("--slug", help="the folder's name, with --gguf")

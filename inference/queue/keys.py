@@ -62,6 +62,11 @@ def workers() -> str:
     return _key("workers")
 
 
+def probe() -> str:
+    """String that is written to see whether Redis takes writes."""
+    return _key("probe")
+
+
 def lock(name: str) -> str:
     return _key("lock", name)
 

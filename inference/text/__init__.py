@@ -5,6 +5,7 @@ from inference.text.detokenizer import Detokenizer
 from inference.text.fitting import Fitted, PromptTooLong
 from inference.text.folders import DEFAULT_SLUG, ModelFolderError, model_folder, models_dir
 from inference.text.model import TextModel, load_text
+from inference.text.spans import Span, SpanReader
 from inference.text.template import BadMessage, Message, TemplateFailed
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Message",
     "ModelFolderError",
     "PromptTooLong",
+    "Span",
+    "SpanReader",
     "TemplateFailed",
     "TextModel",
     "clean",

@@ -8,11 +8,10 @@ resumed answer is rebuilt by feeding it the tokens it has.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 
-from inference.text.clean import REPLACEMENT
 from inference.text.pieces import Pieces
+from inference.text.spans import SpanReader
 from inference.text.stops import StopSearch
 
 
@@ -35,11 +34,11 @@ class Detokenizer:
         keeps_first_space: bool = False,
     ) -> None:
         self.offset = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._reader = SpanReader(
+            pieces, skip_special_tokens=skip_special_tokens, keeps_first_space=keeps_first_space
+        )
         self._search = StopSearch(stop)
         self._unsearched = min_tokens
-        self._strip_space = pieces.strips_first_space and not keeps_first_space
-        self._piece = pieces.__getitem__ if skip_special_tokens else pieces.spelled
 
     @property
     def stopped(self) -> str | None:
@@ -47,10 +46,7 @@ class Detokenizer:
 
     def feed(self, token_id: int) -> str:
         """The text that this token completes; often the token's own, sometimes none or more."""
-        text = self._decoder.decode(self._piece(token_id)).replace("\0", REPLACEMENT)
-        if self._strip_space and text:
-            self._strip_space = False
-            text = text.removeprefix(" ")
+        text = self._reader.feed(token_id).text
         if self._unsearched:
             self._unsearched -= 1
         elif text:
@@ -60,7 +56,7 @@ class Detokenizer:
 
     def finish(self) -> str:
         """What was held back: an unfinished character as U+FFFD, a stop string's beginning."""
-        tail = self._search.push(self._decoder.decode(b"", final=True))
+        tail = self._search.push(self._reader.finish())
         tail += self._search.release()
         self.offset += len(tail)
         return tail

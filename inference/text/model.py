@@ -14,6 +14,7 @@ from typing import Any
 from inference.text.detokenizer import Detokenizer
 from inference.text.fitting import Fitted, fit
 from inference.text.folders import ModelFolderError
+from inference.text.spans import SpanReader
 from inference.text.template import ChatTemplate, Message, TemplateFailed, Variable
 from inference.text.vocabulary import Vocabulary
 
@@ -104,6 +105,16 @@ class TextModel:
             self.vocabulary.pieces,
             stop=stop,
             min_tokens=min_tokens,
+            skip_special_tokens=skip_special_tokens,
+            keeps_first_space=keeps_first_space,
+        )
+
+    def span_reader(
+        self, *, skip_special_tokens: bool = True, keeps_first_space: bool = False
+    ) -> SpanReader:
+        """See SpanReader."""
+        return SpanReader(
+            self.vocabulary.pieces,
             skip_special_tokens=skip_special_tokens,
             keeps_first_space=keeps_first_space,
         )

@@ -8,6 +8,7 @@ template's are spelled secretly (vocabulary.py) and the masks are lifted.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import re
 import secrets
@@ -22,10 +23,13 @@ import jinja2.sandbox
 from jinja2.utils import Namespace
 
 from inference.text.clean import clean
+from inference.text.tool_history import PROBE, as_text, has_tools, shows_probe
 from inference.text.vocabulary import Vocabulary, any_of
 
 Message = Mapping[str, Any]
 Variable = str | int | float | bool | None
+_REFUSALS = (jinja2.TemplateError, TypeError, ValueError, KeyError)
+_TOOL_FIELDS = {"assistant": ("tool_calls",), "tool": ("tool_call_id", "name")}
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -70,34 +74,63 @@ class ChatTemplate:
         """The prompt as text for `Vocabulary.encode_spelled`.
 
         `variables` are what the caller sets of the template's own (enable_thinking, for example). A
-        template that knows no system role gets the system text in front of the first question.
-        `continue_final_message` ends the prompt where the last message's content ends. Raises
+        template that knows no system role gets the system text in front of the first question; one
+        that writes no tool calls (`tool_calls` of an assistant's message, role "tool") gets them as
+        text. `continue_final_message` ends the prompt where the last message's content ends. Raises
         BadMessage and TemplateFailed.
         """
-        masked = [self._masked(message) for message in messages]
-        if continue_final_message:
-            masked[-1]["content"] += self._end_mark
-            add_generation_prompt = False
         given = {
             name: self._masked_text(value, self._any_mark) if isinstance(value, str) else value
             for name, value in (variables or {}).items()
         }
-        try:
-            text = self._run(masked, add_generation_prompt, given)
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
-            folded = _fold_system(masked)
-            if folded is None:
-                raise TemplateFailed(f"The model's chat template refuses this: {error}") from error
-            try:
-                text = self._run(folded, add_generation_prompt, given)
-            except (jinja2.TemplateError, TypeError, ValueError, KeyError) as again:
-                raise TemplateFailed(f"The model's chat template refuses this: {again}") from again
-        if continue_final_message:
-            text, found, _ = text.rpartition(self._end_mark)
-            if not found:
-                raise TemplateFailed("The model's chat template leaves the last message out.")
+        for message in messages:
+            _check(message)
+        forms = [messages]
+        if has_tools(messages):
+            forms = [messages, as_text(messages)] if self._renders_tools else [as_text(messages)]
+        text = self._first_rendered(
+            forms, given, add_generation_prompt, is_open=continue_final_message
+        )
         text = self._vocabulary.spell(text)
         return self._mask_pattern.sub(lambda match: self._unmask[match[0]], text)
+
+    @functools.cached_property
+    def _renders_tools(self) -> bool:
+        """Whether the template writes tool calls and their answers."""
+        try:
+            return shows_probe(self._run(PROBE, True, {}))
+        except _REFUSALS:
+            return False
+
+    def _first_rendered(
+        self,
+        forms: Sequence[Sequence[Message]],
+        given: Mapping[str, Variable],
+        add_generation_prompt: bool,
+        *,
+        is_open: bool,
+    ) -> str:
+        """The first of these forms of one conversation that the template takes."""
+        error: Exception | None = None
+        for form in forms:
+            masked = [self._masked(message) for message in form]
+            if is_open:
+                masked[-1]["content"] += self._end_mark
+            folded = _fold_system(masked)
+            for tried in [masked] if folded is None else [masked, folded]:
+                try:
+                    text = self._run(tried, add_generation_prompt and not is_open, given)
+                except _REFUSALS as refusal:
+                    error = refusal
+                    continue
+                if not is_open:
+                    return text
+                text, found, _ = text.rpartition(self._end_mark)
+                if found:
+                    return text
+                error = ValueError("it leaves the last message out")
+                break
+        raise TemplateFailed(f"The model's chat template refuses this: {error}") from error
 
     def _run(
         self,
@@ -114,19 +147,39 @@ class ChatTemplate:
         return self._template.render(**{**given, **self._variables, **own})
 
     def _masked(self, message: Message) -> dict[str, Any]:
-        role, content = message.get("role"), message.get("content")
-        if role not in ROLES:
-            raise BadMessage(f"A message's role must be one of {', '.join(ROLES)}.")
-        if not isinstance(content, str):
-            raise BadMessage("A message's content must be text.")
-        pattern = self._any_special if role == "assistant" else self._any_mark
-        return {"role": role, "content": self._masked_text(content, pattern)}
+        pattern = self._any_special if message["role"] == "assistant" else self._any_mark
+        names = ("role", "content", *_TOOL_FIELDS.get(message["role"], ()))
+        given = {name: message[name] for name in names if message.get(name) is not None}
+        return {name: self._masked_value(value, pattern) for name, value in given.items()}
+
+    def _masked_value(self, value: Any, pattern: re.Pattern[str] | None) -> Any:
+        """The same with the control tokens masked in all its texts, keys included."""
+        match value:
+            case str():
+                return self._masked_text(value, pattern)
+            case list() | tuple():
+                return [self._masked_value(one, pattern) for one in value]
+            case Mapping():
+                return {
+                    self._masked_text(str(key), pattern): self._masked_value(one, pattern)
+                    for key, one in value.items()
+                }
+            case _:
+                return value
 
     def _masked_text(self, text: str, pattern: re.Pattern[str] | None) -> str:
         text = clean(text)
         if pattern is not None:
             text = pattern.sub(lambda match: self._masks[match[0]], text)
         return text
+
+
+def _check(message: Message) -> None:
+    """Raise BadMessage for what is no message."""
+    if message.get("role") not in ROLES:
+        raise BadMessage(f"A message's role must be one of {', '.join(ROLES)}.")
+    if not isinstance(message.get("content"), str):
+        raise BadMessage("A message's content must be text.")
 
 
 def _fold_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
 from inference.contract import Source
-from inference.queue import broker
+from inference.queue import broker, outage_log
 from inference.queue.connection import broker_url
 from inference.worker import control, lifecycle
 from inference.worker.celery_consumer import IDLE_QUEUE, KeepMembership
@@ -45,6 +45,8 @@ app.conf.update(
     timezone="UTC",
 )
 app.steps["consumer"].add(KeepMembership)
+for setup in (signals.after_setup_logger, signals.after_setup_task_logger):
+    setup.connect(outage_log.install)
 
 
 @app.task(name=broker.GENERATE, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]

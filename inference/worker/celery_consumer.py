@@ -43,6 +43,7 @@ class QueueMembership:
 
     def __init__(self) -> None:
         self._model: str | None = None
+        self._is_held = False  # on standby: on no queue, whatever is joined
         self._is_api_full: Callable[[], bool] = lambda: False
         self._consumer: Any = None
         self._applied = threading.Event()
@@ -58,6 +59,15 @@ class QueueMembership:
         self._applied.clear()
         self._apply_soon()
         self._applied.wait(LEAVE_S)
+
+    def hold(self) -> None:
+        """Consume from no model's queue until `release`."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Consume from the queues of the model that was joined meanwhile, and of those to come."""
+        self._is_held = False
+        self._apply_soon()
 
     def refresh(self) -> None:
         """API traffic may take a place again, or no more: join its queue, or leave it."""
@@ -95,7 +105,7 @@ class QueueMembership:
         if consumer.task_consumer is None:
             return  # it is being built anew and will come to attach()
         wanted = []
-        if model is not None:
+        if model is not None and not self._is_held:
             wanted = [queue_of(model, "chat")]
             if not self._is_api_full():
                 wanted.append(queue_of(model, "api"))

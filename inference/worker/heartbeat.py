@@ -18,6 +18,7 @@ from inference.contract import EngineStats, ErrorCode, WorkerSnapshot, WorkerSta
 from inference.queue import ledger, worker_snapshots
 from inference.queue.connection import REDIS_ERRORS
 from inference.worker.runtime import WorkerRuntime
+from inference.worker.stall_clock import StallClock
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ class Heartbeat:
         self._end_process = end_process
         self._stopped = threading.Event()
         self._started_us = time.time_ns() // 1000
-        self._steps, self._moved_at = -1, time.monotonic()
+        self._steps = -1
+        self._stall = StallClock()
+        self.is_hidden = False  # on standby: no snapshots, for another worker bears the name
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -46,6 +49,8 @@ class Heartbeat:
         """End the thread and remove the worker's snapshot."""
         self._stopped.set()
         self._thread.join(LAST_WORDS_S)
+        if self.is_hidden:
+            return
         with suppress(*REDIS_ERRORS):  # it expires
             worker_snapshots.remove(self._runtime.worker)
 
@@ -56,9 +61,10 @@ class Heartbeat:
                 return
             try:
                 self._renew()
-                worker_snapshots.publish(self.snapshot())
+                if not self.is_hidden:
+                    worker_snapshots.publish(self.snapshot())
             except REDIS_ERRORS as error:
-                log.warning("heartbeat: %s", type(error).__name__)
+                log.warning("heartbeat: %s", error)
             except Exception:
                 log.exception("heartbeat")
 
@@ -72,12 +78,15 @@ class Heartbeat:
         status = engine.status() if engine is not None else EngineStats()
         if engine is None or status.state != WorkerState.READY or engine.steps != self._steps:
             self._steps = -1 if engine is None else engine.steps
-            self._moved_at = time.monotonic()
+            self._stall.reset()
         if status.state == WorkerState.FAILED and runtime.was_ready:
             return f"the engine failed: {status.state_detail}"
-        still_s = time.monotonic() - self._moved_at
-        if still_s > runtime.settings.stall_s:
-            return f"the engine made no step for {still_s:.0f} s"
+        stalled_s = self._stall.look()
+        if stalled_s > runtime.settings.stall_s:
+            return (
+                f"the engine made no step for {stalled_s:.0f} s, "
+                f"beside {self._stall.starved_s:.0f} s in which it was given no CPU"
+            )
         return None
 
     def _renew(self) -> None:

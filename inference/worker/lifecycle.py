@@ -10,6 +10,7 @@ from celery import signals
 
 from inference.queue.broker import is_api_queue
 from inference.text import ModelFolderError
+from inference.worker import standby
 from inference.worker.cancel_listener import CancelListener
 from inference.worker.celery_consumer import membership
 from inference.worker.heartbeat import Heartbeat
@@ -30,6 +31,8 @@ def _begin(sender: str, instance: Any, **_: Any) -> None:
     global runtime, _heartbeat, _cancel_listener
     capacity = ReservedCapacity(instance.concurrency, on_change=membership.refresh)
     membership.begin(instance.app.amqp.queues, is_api_full=lambda: capacity.is_api_full)
+    if standby.stands_by():
+        membership.hold()
     try:
         runtime = WorkerRuntime(
             WorkerSettings.from_env(), worker=sender, membership=membership, capacity=capacity
@@ -38,8 +41,20 @@ def _begin(sender: str, instance: Any, **_: Any) -> None:
     except (ModelFolderError, ValueError) as error:
         raise SystemExit(f"The worker can't start: {error}") from error
     _heartbeat, _cancel_listener = Heartbeat(runtime), CancelListener(runtime)
+    if standby.stands_by():
+        _heartbeat.is_hidden = True
+    else:
+        _cancel_listener.start()
     _heartbeat.start()
-    _cancel_listener.start()
+    standby.begin(is_ready=lambda: runtime is not None and runtime.was_ready, take_over=_take_over)
+
+
+def _take_over() -> None:
+    """The worker that served is gone: serve in its place, under its name."""
+    if _heartbeat is not None and _cancel_listener is not None:
+        _heartbeat.is_hidden = False
+        _cancel_listener.start()
+        membership.release()
 
 
 @signals.task_received.connect  # type: ignore[untyped-decorator]

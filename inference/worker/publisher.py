@@ -82,7 +82,7 @@ class Publisher:
                 try:
                     self._write()
                 except REDIS_ERRORS as error:
-                    log.warning("%s; %d events wait", type(error).__name__, len(self._held))
+                    log.warning("%s; %d events wait", error, len(self._held))
                     if self._stopping:
                         return
                     time.sleep(RETRY_S)

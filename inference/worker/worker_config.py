@@ -8,6 +8,7 @@ from inference import env
 from inference.engine.config import EngineConfig
 from inference.text import DEFAULT_SLUG, model_folder
 
+STANDBY = ("auto", "loaded", "off")
 SPARE_TASKS = 8  # requests beyond max_running that wait in the engine, so that it never idles
 
 
@@ -22,7 +23,8 @@ class WorkerSettings:
     threads: int = 0  # CHATSITE_THREADS; 0: one per core
     tensor_parallel: int = 1  # CHATSITE_TENSOR_PARALLEL: processes that share the model
     max_running: int = 32  # CHATSITE_MAX_RUNNING
-    stall_s: float = 30.0  # CHATSITE_STALL_S: an engine without a step for so long is stuck
+    stall_s: float = 30.0  # CHATSITE_STALL_S: no step for so long, with CPU to make one: stuck
+    standby: str = "auto"  # CHATSITE_STANDBY: whether a second process waits with the model loaded
 
     @classmethod
     def from_env(cls) -> WorkerSettings:
@@ -39,6 +41,7 @@ class WorkerSettings:
             ),
             max_running=env.whole_number("CHATSITE_MAX_RUNNING", default.max_running, low=1),
             stall_s=env.number("CHATSITE_STALL_S", default.stall_s, low=1.0),
+            standby=env.choice("CHATSITE_STANDBY", default.standby, STANDBY),
         )
 
     def engine_config(self, model: str, *, worker: str) -> EngineConfig:

@@ -1,15 +1,6 @@
-// The history table: renaming in place, choosing many, asking before anything is deleted.
+// The history table: renaming in place, choosing many. What is deleted can be brought back.
 
 import { byId, part } from "./dom.js";
-
-/** @type {NodeListOf<HTMLFormElement>} */
-const asking = document.querySelectorAll("form[data-confirm-one]");
-for (const form of asking) {
-  form.addEventListener("submit", (event) => {
-    const many = form.id === "chosen" && chosen().length > 1;
-    if (!confirm(many ? form.dataset.confirmMany : form.dataset.confirmOne)) event.preventDefault();
-  });
-}
 
 /** @type {NodeListOf<HTMLElement>} */
 const renaming = document.querySelectorAll("tr:has([data-rename])");
@@ -45,6 +36,12 @@ function count(bar, all) {
   part(bar, "[data-count]").textContent = number ? `${number}` : "";
   all.checked = number > 0 && number === boxes().length;
   all.indeterminate = number > 0 && number < boxes().length;
+  const everything = bar.querySelector("[data-all]");
+  if (!(everything instanceof HTMLElement)) return;
+  const box = part(everything, "input", HTMLInputElement);
+  everything.hidden = !all.checked;
+  if (!all.checked) box.checked = false;
+  if (box.checked) part(bar, "[data-count]").textContent = "";
 }
 
 if (document.getElementById("chosen")) {

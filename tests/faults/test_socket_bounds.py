@@ -14,8 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from chatsite.chat import frames
-from chatsite.server.socket_limits import MAX_UNREAD_BYTES
+from chatsite.server.socket_limits import MAX_FRAME_BYTES, MAX_UNREAD_BYTES
 from inference.contract import CloseCode
 from tests.support.page import Page, question
 from tests.support.stack import Stack
@@ -33,7 +32,7 @@ print(answer.request_id)
 """
 
 
-@pytest.mark.parametrize("size", [1_100_000, frames.MAX_FRAME_BYTES - 100])
+@pytest.mark.parametrize("size", [1_100_000, MAX_FRAME_BYTES - 100])
 def test_a_frame_that_may_be_sent_arrives_whole(
     site: Stack, alice: httpx.Client, size: int
 ) -> None:
@@ -58,7 +57,7 @@ def test_each_code_that_closes_a_socket_reaches_its_client(
     signed_out = httpx.Client(base_url=site.url)
     reasons: dict[CloseCode, tuple[httpx.Client, list[str | bytes]]] = {
         CloseCode.BINARY_FRAME: (alice, [b"\x00"]),
-        CloseCode.FRAME_TOO_BIG: (alice, [question("x" * frames.MAX_FRAME_BYTES)]),
+        CloseCode.FRAME_TOO_BIG: (alice, [question("x" * MAX_FRAME_BYTES)]),
         CloseCode.TOO_MANY_FRAMES: (alice, [ping] * 200),
         CloseCode.SIGNED_OUT: (signed_out, []),
     }

@@ -6,11 +6,14 @@ import datetime as dt
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
+from django.db import OperationalError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chatsite.accounts.models import User
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.models import ApiKey
 from chatsite.errors import ChatError, NotFound
@@ -83,9 +86,11 @@ def key_of(authorization: str) -> ApiKey:
     key = next(iter(ApiKey.objects.raw(FIND, [digest_of(secret)])), None)
     # FIND adds `owner_is_active` to the row, which no type can say of raw SQL.
     if key is None or key.revoked_at is not None or not key.owner_is_active:  # type: ignore[attr-defined]
-        raise _refused(f"Incorrect API key provided: {_masked(secret)}.", code="invalid_api_key")
+        raise _refused(
+            f"Incorrect API key provided: {_masked(secret)}.", code=ApiCode.INVALID_API_KEY
+        )
     if key.is_expired:
-        raise _refused("This API key has expired.", code="expired_api_key")
+        raise _refused("This API key has expired.", code=ApiCode.EXPIRED_API_KEY)
     note_use(key)
     return key
 
@@ -94,7 +99,8 @@ def note_use(key: ApiKey) -> None:
     """Write `last_used_at`, at most once a minute: it isn't worth a write per request."""
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - USED_EVERY:
-        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        with suppress(OperationalError):  # a full disk: reading goes on
+            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 def _refused(message: str, *, code: str | None) -> ApiError:

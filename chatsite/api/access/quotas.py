@@ -16,6 +16,7 @@ from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from chatsite.accounts.models import User
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import RATE_LIMIT, ApiError
 from chatsite.api.models import ApiKey
 from chatsite.generation.models import Generation
@@ -114,7 +115,7 @@ def _tokens_since(key: ApiKey, moment: dt.datetime) -> tuple[int, int]:
 
 def _too_many(param: str, requests: int, rule: str) -> ApiError:
     text = f"Invalid '{param}': {rule}, and each choice is one. {requests} can never be served."
-    code = "array_above_max_length" if param == "prompt" else "integer_above_max_value"
+    code = ApiCode.ARRAY_ABOVE_MAX if param == "prompt" else ApiCode.INTEGER_ABOVE_MAX
     return ApiError(400, text, param=param, code=code)
 
 
@@ -123,6 +124,6 @@ def _over(message: str, *, wait_s: float) -> ApiError:
         429,
         message,
         kind=RATE_LIMIT,
-        code="rate_limit_exceeded",
+        code=ApiCode.RATE_LIMIT_EXCEEDED,
         headers={"Retry-After": str(max(1, math.ceil(wait_s)))},
     )

@@ -19,7 +19,10 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 
+from chatsite.api.http.beside_v1 import in_json, is_of_a_program
+from chatsite.api.http.cors import name_origin, preflight
 from chatsite.api.http.endpoints import with_id
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError, https_only, no_such_url
 
 PREFIX = "/v1/"
@@ -43,6 +46,8 @@ class ApiHandler(ASGIHandler):
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: App) -> None:
         if (scope["path"] + "/").startswith(PREFIX):
             await self.handle(scope, receive, send)
+        elif is_of_a_program(scope):
+            await self._pages(scope, receive, in_json(scope, send))
         else:
             await self._pages(scope, receive, send)
 
@@ -51,13 +56,21 @@ class ApiHandler(ASGIHandler):
             request.get_host()
         except DisallowedHost:
             text = "This site doesn't answer under this host name (see ALLOWED_HOSTS)."
-            return ApiError(400, text, code="unknown_host").response()
+            return ApiError(400, text, code=ApiCode.UNKNOWN_HOST).response()
+        response = preflight(request) or await self._reply(request)
+        name_origin(request, response)
+        return response
+
+    async def _reply(self, request: HttpRequest) -> HttpResponse:
         if settings.BEHIND_TLS and not request.is_secure():
             return https_only().response()
         if request.path + "/" == PREFIX:
             return with_id(no_such_url(request.method or "", request.path).response())
         # What Django calls at the end of its middleware; it has no public name.
         response: HttpResponse = await self._get_response_async(request)  # type: ignore[attr-defined]
+        if request.method == "HEAD" and not response.streaming:
+            response["Content-Length"] = str(len(response.content))
+            response.content = b""
         return response
 
     async def read_body(self, receive: Receive) -> IO[bytes]:

@@ -22,12 +22,13 @@ from pydantic import ValidationError
 
 from chatsite.api.access.api_keys import key_of
 from chatsite.api.http import error_responses as errors
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.models import ApiKey
-from chatsite.api.schemas.common import Body
+from chatsite.api.schemas.body import Body
 from chatsite.catalog.models import LanguageModel
-from chatsite.errors import ChatError
+from chatsite.errors import ChatError, of_machine_error
 from chatsite.threads import API_POOL, in_pool
 from inference.contract import Stamp
 
@@ -87,12 +88,17 @@ class Endpoint:
     streams: Any = None
     generates: bool = False
 
+    @property
+    def _methods(self) -> tuple[str, ...]:
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
     async def view(self, request: HttpRequest, **path: str) -> HttpResponseBase:
         """The Django view of this URL; whatever goes wrong is answered as an error in JSON."""
         received = Stamp.now()
         try:
-            if request.method != self.method:
-                raise errors.not_allowed(request.method or "", request.path, self.method)
+            if request.method not in self._methods:
+                allowed = ", ".join(self._methods)
+                raise errors.not_allowed(request.method or "", request.path, allowed)
             reply = await _unless_gone(in_pool(API_POOL, self._answer, request, received, path))
             if isinstance(reply, Mapping):
                 content = msgspec.json.encode(reply)
@@ -104,7 +110,10 @@ class Endpoint:
             return with_id(errors.of_chat_error(error).response())
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
+            if (refusal := of_machine_error(error)) is not None:
+                logger.warning("%s %s: %s (%s)", self.method, self.path, refusal.code, error)
+                return with_id(errors.of_chat_error(refusal).response())
             logger.exception("%s %s failed", self.method, self.path)
             return with_id(errors.internal().response())
 
@@ -115,7 +124,7 @@ class Endpoint:
                 403,
                 "This API key is read only: it may not generate.",
                 kind=errors.PERMISSION,
-                code="insufficient_permissions",
+                code=ApiCode.INSUFFICIENT_PERMISSIONS,
             )
         caller = Caller(key, received, path)
         if self.takes is None:
@@ -152,10 +161,10 @@ def json_body(request: HttpRequest) -> Any:
         text = (
             f"Unsupported content type: '{kind[:100]}'. This API only accepts 'application/json'."
         )
-        raise ApiError(415, text, code="unsupported_content_type")
+        raise ApiError(415, text, code=ApiCode.UNSUPPORTED_CONTENT_TYPE)
     if (encoding := request.headers.get("Content-Encoding", "identity")) != "identity":
         text = f"Unsupported content encoding: '{encoding[:40]}'. Send the body as it is."
-        raise ApiError(415, text, code="unsupported_content_encoding")
+        raise ApiError(415, text, code=ApiCode.UNSUPPORTED_CONTENT_ENCODING)
     try:
         raw = request.body
         if len(raw) > settings.API_MAX_BODY_BYTES:
@@ -166,14 +175,14 @@ def json_body(request: HttpRequest) -> Any:
         return pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         text = f"We could not parse the JSON body of your request: {str(error)[:200]}."
-        raise ApiError(400, text, code="invalid_json") from None
+        raise ApiError(400, text, code=ApiCode.INVALID_JSON) from None
 
 
 def too_big() -> ApiError:
     """413, with the limit."""
     most = settings.API_MAX_BODY_BYTES
     return ApiError(
-        413, f"The request's body is larger than {most:,} bytes.", code="body_too_large"
+        413, f"The request's body is larger than {most:,} bytes.", code=ApiCode.BODY_TOO_LARGE
     )
 
 
@@ -182,6 +191,7 @@ def with_id(response: AnyResponse) -> AnyResponse:
     if "x-request-id" not in response:
         response["x-request-id"] = uuid4().hex
     response["X-Content-Type-Options"] = "nosniff"
+    response.setdefault("Cache-Control", "no-store")
     return response
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.errors import ChatError
 from inference import client
 from inference.contract import ErrorCode, FinishReason
@@ -59,16 +60,27 @@ class ApiError(Exception):
 
 def no_such_url(method: str, path: str) -> ApiError:
     """404 for a URL that the API does not have."""
-    return ApiError(404, f"Invalid URL ({method} {path})", code="unknown_url")
+    return ApiError(404, f"Invalid URL ({method} {path})", code=ApiCode.UNKNOWN_URL)
+
+
+def base_url_is_v1(method: str, path: str) -> ApiError:
+    """404 for a URL beside the API: most often a base URL that lacks its end."""
+    message = f"Invalid URL ({method} {path}). The API's base URL ends in /v1."
+    return ApiError(404, message, code=ApiCode.UNKNOWN_URL)
+
+
+def not_served(message: str) -> ApiError:
+    """404 for a URL of OpenAI's that this API does not have."""
+    return ApiError(404, message, code=ApiCode.UNKNOWN_URL)
 
 
 def not_allowed(method: str, path: str, allowed: str) -> ApiError:
-    """405, naming the method that is allowed."""
+    """405, naming the methods that are allowed."""
     return ApiError(
         405,
         f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP "
         f"method?)",
-        code="method_not_supported",
+        code=ApiCode.METHOD_NOT_SUPPORTED,
         headers={"Allow": allowed},
     )
 
@@ -79,7 +91,7 @@ def https_only() -> ApiError:
         "This API is served over HTTPS only. The key of this request was sent unencrypted: "
         "revoke it if others may have seen it."
     )
-    return ApiError(403, message, code="https_required")
+    return ApiError(403, message, code=ApiCode.HTTPS_REQUIRED)
 
 
 def no_such_model(name: str) -> ApiError:
@@ -88,7 +100,7 @@ def no_such_model(name: str) -> ApiError:
         404,
         f"The model '{name[:100]}' does not exist or you do not have access to it.",
         param="model",
-        code="model_not_found",
+        code=ApiCode.MODEL_NOT_FOUND,
     )
 
 
@@ -101,7 +113,7 @@ def unavailable(message: str, *, code: str, retry_after_s: int = 5) -> ApiError:
 def internal() -> ApiError:
     """500; what went wrong stands in the log."""
     message = "The server had an error while processing your request. Sorry about that!"
-    return ApiError(500, message, kind=SERVER, code="internal_error")
+    return ApiError(500, message, kind=SERVER, code=ApiCode.INTERNAL_ERROR)
 
 
 def of_chat_error(error: ChatError) -> ApiError:

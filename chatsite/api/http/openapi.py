@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from chatsite.api.http.endpoints import Endpoint
+from chatsite.api.http.error_responses import not_allowed
 from chatsite.api.schemas.replies import Error
 
 PROBLEMS = {
@@ -26,11 +27,11 @@ PROBLEMS = {
     415: "The body isn't JSON.",
     429: "Over the key's quota; see Retry-After.",
     500: "The answer could not be made.",
-    503: "No worker serves the model, or the queue is full or away; see Retry-After.",
+    503: "The model, the queue or the database can't serve just now; see Retry-After.",
 }
 GENERATES_ONLY = (403, 429)
 OF_A_BODY = (408, 413, 415)
-View = Callable[[HttpRequest], Coroutine[Any, Any, JsonResponse]]
+View = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]
 REF = "#/components/schemas/{model}"
 
 
@@ -120,7 +121,9 @@ def view_of(endpoints: list[Endpoint]) -> View:
     """GET /v1/openapi.json for these endpoints: no key needed; there is nothing secret in it."""
     document = functools.cache(partial(description, endpoints))  # made when first asked for
 
-    async def view(request: HttpRequest) -> JsonResponse:
+    async def view(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return not_allowed(request.method or "", request.path, "GET, HEAD").response()
         return JsonResponse(document())
 
     return view

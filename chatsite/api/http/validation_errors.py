@@ -12,8 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.schemas.common import FIELDS_TOGETHER
+from chatsite.api.schemas.body import (
+    FIELDS_TOGETHER,
+    MISSING_INSIDE,
+    NOTHING_INSIDE,
+)
 
 EXPECTED = {
     "int_type": "an integer",
@@ -54,10 +59,8 @@ def api_error_of(error: ValidationError, body: Any) -> ApiError:
         return _worded(name, others[0])
     kinds = list(dict.fromkeys(EXPECTED[d["type"]] for d in here))
     kinds = [kind for kind in kinds if kind != "null"] or kinds
-    got = _kind_of(here[0]["input"])
     wanted = kinds[0] if len(kinds) == 1 else f"one of {' or '.join(kinds)}"
-    what = f"Invalid type for '{name}'" if name else "Invalid type of the request's body"
-    return _invalid(name, f"{what}: expected {wanted}, but got {got} instead.", "invalid_type")
+    return _wrong_type(name, wanted, here[0]["input"])
 
 
 def _is_unknown_argument(detail: ErrorDetails) -> bool:
@@ -98,11 +101,9 @@ def _name(path: Sequence[str | int]) -> str:
 def _worded(name: str, detail: ErrorDetails) -> ApiError:
     kind, ctx, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "missing":
-        return _invalid(
-            name, f"Missing required parameter: '{name}'.", "missing_required_parameter"
-        )
+        return _missing(name)
     if kind == "extra_forbidden":
-        return _invalid(name, f"Unknown parameter: '{name}'.", "unknown_parameter")
+        return _invalid(name, f"Unknown parameter: '{name}'.", ApiCode.UNKNOWN_PARAMETER)
     if kind in BOUNDS:
         code, words, sign, bound = BOUNDS[kind]
         what = "decimal" if isinstance(value, float) else "integer"
@@ -110,26 +111,35 @@ def _worded(name: str, detail: ErrorDetails) -> ApiError:
             f"Invalid '{name}': {what} {words} value. Expected a value {sign} "
             f"{_shown(ctx[bound])}, but got {_shown(value)} instead."
         )
-        return _invalid(name, text, f"{what}_{code}_value")
+        return _invalid(name, text, ApiCode(f"{what}_{code}_value"))
     if kind == "literal_error":
         expected = str(ctx["expected"]).replace("True", "true").replace("False", "false")
         text = f"Invalid value: {_shown(value)}. Supported values are: {expected}."
-        return _invalid(name, text, "invalid_value")
+        return _invalid(name, text, ApiCode.INVALID_VALUE)
     if kind == "union_tag_not_found":
-        text = f"Missing required parameter: '{name}.type'."
-        return _invalid(f"{name}.type", text, "missing_required_parameter")
+        return _missing(f"{name}.type")
     if kind == "union_tag_invalid":
         text = f"Invalid value: {_shown(ctx['tag'])}. Supported values are: {ctx['expected_tags']}."
-        return _invalid(f"{name}.type", text, "invalid_value")
+        return _invalid(f"{name}.type", text, ApiCode.INVALID_VALUE)
     if kind in ("too_long", "too_short"):
         return _length(name, "an array", "array", kind, ctx, len(value))
     if kind in ("string_too_long", "string_too_short"):
         return _length(name, "a string", "string", kind.removeprefix("string_"), ctx, len(value))
     if kind == "finite_number":
-        return _invalid(name, f"Invalid '{name}': the number must be finite.", "invalid_value")
+        return _invalid(
+            name, f"Invalid '{name}': the number must be finite.", ApiCode.INVALID_VALUE
+        )
+    if kind in (MISSING_INSIDE, NOTHING_INSIDE):
+        name = f"{name}.{ctx['field']}" if name else str(ctx["field"])
+    if kind == MISSING_INSIDE:
+        return _missing(name)
+    if kind == NOTHING_INSIDE and ctx["value"] is not None:
+        return _length(name, "an array", "array", "too_short", {"min_length": 1}, 0)
+    if kind == NOTHING_INSIDE:
+        return _wrong_type(name, "one of a string or an array", None)
     if kind == FIELDS_TOGETHER:
-        return _invalid(str(ctx["param"]), detail["msg"], "invalid_value")
-    return _invalid(name, f"Invalid '{name}': {detail['msg']}.", "invalid_value")
+        return _invalid(str(ctx["param"]), detail["msg"], ApiCode.INVALID_VALUE)
+    return _invalid(name, f"Invalid '{name}': {detail['msg']}.", ApiCode.INVALID_VALUE)
 
 
 def _length(name: str, a: str, what: str, kind: str, ctx: dict[str, Any], length: int) -> ApiError:
@@ -138,18 +148,31 @@ def _length(name: str, a: str, what: str, kind: str, ctx: dict[str, Any], length
             f"Invalid '{name}': {what} too long. Expected {a} with maximum length "
             f"{ctx['max_length']}, but got {a} with length {length} instead."
         )
-        return _invalid(name, text, f"{what}_above_max_length")
+        return _invalid(name, text, ApiCode(f"{what}_above_max_length"))
     got = f"an empty {what}" if length == 0 else f"{a} with length {length}"
     words = f"empty {what}" if length == 0 else f"{what} too short"
     text = (
         f"Invalid '{name}': {words}. Expected {a} with minimum length {ctx['min_length']}, "
         f"but got {got} instead."
     )
-    return _invalid(name, text, f"empty_{what}" if length == 0 else f"{what}_below_min_length")
+    code = f"empty_{what}" if length == 0 else f"{what}_below_min_length"
+    return _invalid(name, text, ApiCode(code))
 
 
-def _invalid(name: str, message: str, code: str) -> ApiError:
+def _invalid(name: str, message: str, code: ApiCode) -> ApiError:
     return ApiError(400, message, param=name or None, code=code)
+
+
+def _wrong_type(name: str, wanted: str, value: Any) -> ApiError:
+    what = f"Invalid type for '{name}'" if name else "Invalid type of the request's body"
+    text = f"{what}: expected {wanted}, but got {_kind_of(value)} instead."
+    return _invalid(name, text, ApiCode.INVALID_TYPE)
+
+
+def _missing(name: str) -> ApiError:
+    return _invalid(
+        name, f"Missing required parameter: '{name}'.", ApiCode.MISSING_REQUIRED_PARAMETER
+    )
 
 
 def _kind_of(value: Any) -> str:

@@ -2,42 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
-from chatsite.api.schemas.common import (
+from chatsite.api.schemas.body import (
     Body,
-    GenerationBody,
-    Nothing,
-    TemplateVariables,
+    missing,
+    nothing_inside,
     together,
+)
+from chatsite.api.schemas.common import (
+    GenerationBody,
+    TemplateVariables,
 )
 from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_MESSAGES = 4096
 
 
-class TextPart(Body):
+class Lenient(Body):
+    """Whatever else a client sends along is ignored: none of it changes the answer."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class TextPart(Lenient):
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(Body):
-    """One turn. Text only: images, audio and tool calls aren't served."""
+class RefusalPart(Lenient):
+    type: Literal["refusal"]
+    refusal: str
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
-    name: str | None = Field(default=None, max_length=64, description="Taken and ignored.")
-    refusal: None = None
-    audio: None = None
-    annotations: list[Any] | None = Field(default=None, description="Taken and ignored.")
-    tool_calls: Nothing | None = None
-    function_call: None = None
-    reasoning_content: str | None = Field(
-        default=None, description="Of an earlier answer; left out."
-    )
+
+ContentPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
+class CalledFunction(Lenient):
+    name: str
+    arguments: str | dict[str, Any] | None = Field(default=None, description="JSON, or an object.")
+
+
+class CustomCall(Lenient):
+    name: str
+    input: str = ""
+
+
+class ToolCall(Lenient):
+    """A call in an earlier answer."""
+
+    id: str | None = None
+    type: Literal["function", "custom"] | None = None
+    function: CalledFunction | None = None
+    custom: CustomCall | None = None
+
+    @model_validator(mode="after")
+    def _calls_something(self) -> Self:
+        if self.function is None and self.custom is None:
+            raise missing("function")
+        return self
+
+
+class ChatMessage(Lenient):
+    """One turn. Text only: images and audio aren't served.
+
+    `content` may be null or absent where a turn has none: an answer that called tools or was
+    refused, and a tool that gave nothing back.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | Annotated[list[ContentPart], Field(fail_fast=True)] | None = None
+    refusal: str | None = Field(default=None, description="Stands in for an absent content.")
+    tool_calls: list[ToolCall] | None = None
+    function_call: CalledFunction | None = Field(default=None, description="The older form.")
+    tool_call_id: str | None = None
+    name: str | None = Field(default=None, description="Of a tool; ignored elsewhere.")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.role in ("assistant", "tool", "function"):
+            return self
+        if "content" not in self.model_fields_set:
+            raise missing("content")
+        if self.content is None or self.content == []:
+            raise nothing_inside("content", self.content)
+        return self
 
 
 def check_endings(add_generation_prompt: bool | None, continue_final_message: bool | None) -> None:
@@ -85,11 +137,13 @@ class ChatBody(GenerationBody):
     documents: None = None
 
     # OpenAI's, of which only the value without effect can be had
-    tools: Nothing | None = None
-    tool_choice: Literal["none", "auto"] | None = None
+    tools: list[dict[str, Any]] | None = Field(
+        default=None, description="Not served yet: taken only with a `tool_choice` of none."
+    )
+    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = Field(default=None, description="Taken and ignored.")
-    functions: Nothing | None = None
-    function_call: Literal["none", "auto"] | None = None
+    functions: list[dict[str, Any]] | None = Field(default=None, description="Older `tools`.")
+    function_call: Literal["none", "auto"] | dict[str, Any] | None = None
     modalities: list[Literal["text"]] | None = None
     audio: None = None
     prediction: None = None
@@ -98,6 +152,20 @@ class ChatBody(GenerationBody):
         default=None, description="Given to the chat template, which may use it."
     )
     verbosity: Literal["low", "medium", "high"] | None = Field(default=None, description="Ignored.")
+
+    @model_validator(mode="after")
+    def _calls_no_tools(self) -> Self:
+        for names in (("tools", "tool_choice"), ("functions", "function_call")):
+            offered, choice = (getattr(self, name) for name in names)
+            if choice == "none":
+                continue
+            if offered or choice not in (None, "auto"):
+                raise together(
+                    names[0] if offered else names[1],
+                    f"Tools aren't served yet: leave '{names[0]}' out, or send '{names[1]}' as "
+                    f"'none'.",
+                )
+        return self
 
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> ChatBody:

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints, model_validator
 
+from chatsite.api.schemas.body import Body, together
+from chatsite.api.schemas.forms import (
+    FORMS,
+    Grammar,
+    Offered,
+    ResponseFormat,
+    ResponseText,
+    StructuredOutputs,
+)
 from inference.contract import SamplingParams
 
 MAX_CHOICES = 128
 INT64 = 2**63
-FIELDS_TOGETHER = "fields_together"
 
 StopString = Annotated[
     str, StringConstraints(min_length=1, max_length=SamplingParams.MAX_STOP_CHARS)
@@ -25,30 +32,9 @@ StopStrings = Annotated[list[StopString], Field(max_length=SamplingParams.MAX_ST
 Bias = Annotated[float, Field(ge=-100, le=100)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 TemplateVariables = dict[str, str | int | float | bool | None]
-Nothing = Annotated[list[Any], Field(max_length=0)]
 BadWord = Annotated[
     str, StringConstraints(min_length=1, max_length=SamplingParams.MAX_BAD_WORD_CHARS)
 ]
-MAX_GRAMMAR_CHARS = 64_000
-Grammar = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
-MAX_OFFERED = 1024
-Offered = Annotated[
-    list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]],
-    Field(min_length=1, max_length=MAX_OFFERED, fail_fast=True),
-]
-
-
-class Body(BaseModel):
-    """JSON as it is: a string is no number, and nothing unknown passes."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-def together(param: str, message: str) -> PydanticCustomError:
-    """A fault that shows only when fields are looked at together; `param` is the one to name."""
-    return PydanticCustomError(FIELDS_TOGETHER, "{message}", {"param": param, "message": message})
 
 
 class StreamOptions(Body):
@@ -59,68 +45,6 @@ class StreamOptions(Body):
         default=None, description="Every chunk says it (vLLM)."
     )
     include_obfuscation: bool | None = Field(default=None, description="Taken and ignored.")
-
-
-class JsonSchema(Body):
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")
-    description: str | None = Field(default=None, max_length=4096)
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
-    strict: bool | None = None
-
-
-class ResponseText(Body):
-    type: Literal["text"]
-
-
-class ResponseJsonObject(Body):
-    type: Literal["json_object"]
-
-
-class ResponseJsonSchema(Body):
-    type: Literal["json_schema"]
-    json_schema: JsonSchema
-
-
-ResponseFormat = Annotated[
-    ResponseText | ResponseJsonObject | ResponseJsonSchema, Field(discriminator="type")
-]
-
-
-class StructuredOutputs(Body):
-    """vLLM's ways to hold an answer to a form. Exactly one of the first five."""
-
-    json_: dict[str, Any] | str | None = Field(
-        default=None, alias="json", description="A JSON schema."
-    )
-    json_object: Literal[True] | None = Field(default=None, description="Any JSON object.")
-    regex: Grammar | None = Field(default=None, description="The whole answer matches it.")
-    choice: Offered | None = Field(default=None, description="The answer is one of these.")
-    grammar: Grammar | None = Field(default=None, description="In Lark's notation or in GBNF.")
-    structural_tag: None = None
-    whitespace_pattern: None = None
-    disable_additional_properties: Literal[False] | None = None
-    disable_fallback: bool | None = Field(default=None, description="Taken and ignored.")
-    disable_any_whitespace: bool | None = Field(
-        default=None, description="Taken and ignored: JSON is always spaced in one way."
-    )
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        forms = (self.json_, self.json_object, self.regex, self.choice, self.grammar)
-        if sum(form is not None for form in forms) != 1:
-            raise together(
-                "structured_outputs",
-                "Invalid 'structured_outputs': give exactly one of 'json', 'json_object', 'regex', "
-                "'choice' and 'grammar'.",
-            )
-        return self
-
-
-FORMS = (
-    "response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
-    "guided_grammar",
-)  # fmt: skip
-"""What holds an answer to a form; one at a time."""
 
 
 class GenerationBody(Body):

@@ -7,7 +7,11 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody, TokenId
+from chatsite.api.schemas.common import (
+    MAX_CHOICES,
+    GenerationBody,
+    TokenId,
+)
 from chatsite.api.schemas.replies import AnsweredReason, PromptLogprobs, StopReason, Timings, Usage
 
 MAX_PROMPT_TOKENS = 1_000_000

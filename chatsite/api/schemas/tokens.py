@@ -7,8 +7,15 @@ from typing import NotRequired
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
+from chatsite.api.schemas.body import (
+    Body,
+    together,
+)
 from chatsite.api.schemas.chat_completions import MAX_MESSAGES, ChatMessage, check_endings
-from chatsite.api.schemas.common import Body, TemplateVariables, TokenId, together
+from chatsite.api.schemas.common import (
+    TemplateVariables,
+    TokenId,
+)
 
 MAX_TOKENS = 1_000_000
 

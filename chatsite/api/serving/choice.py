@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chatsite.api.http.error_responses import ApiError, of_result
@@ -22,21 +25,28 @@ from inference.contract import (
 
 
 @dataclass(frozen=True, slots=True)
-class ShownToken:
+class AnswerToken:
+    """All that is told about one token is cut from this record.
+
+    `start` is where its text begins in the answer's whole text, in code points, before anything is
+    held back or parted into reasoning and content.
+    """
+
     id: int
+    start: int
     logprobs: TokenLogprobs | None
 
 
 @dataclass(slots=True)
 class Piece:
-    """What became visible at once: text, and the tokens that made it.
+    """What became visible at once: text, and the tokens whose text has begun to be shown.
 
-    `hidden` are tokens behind them that gave no text: the end token, those of a stop string.
+    `hidden` are tokens behind them that show nothing: the end token, those of a stop string.
     """
 
     content: str = ""
     reasoning: str = ""
-    tokens: list[ShownToken] = field(default_factory=list)
+    tokens: list[AnswerToken] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
     finish_reason: AnsweredReason | None = None
     stop_reason: StopReason = None
@@ -76,8 +86,15 @@ class Choice:
         self._is_echo_only = is_echo_only
         self._shows_stop = shows_stop
         self._form_param = form_param
-        self._held: list[ShownToken] = []  # tokens whose text isn't complete
+        sampling = request.sampling
+        self._reader = text.span_reader(
+            skip_special_tokens=sampling.skip_special_tokens,
+            keeps_first_space=sampling.keeps_first_space,
+        )
+        self._waiting: deque[AnswerToken] = deque()  # tokens of whose text nothing is shown yet
+        self._end_text = ""  # of the token that ended the answer
         self._split = split
+        self._place = copy.copy(split)  # goes by tokens: what is held back doesn't delay it
         self._hides_reasoning = hides_reasoning
 
     @property
@@ -91,29 +108,48 @@ class Choice:
         is_end = isinstance(event, Result)
         if isinstance(event, Delta):
             new = self.transcript.token_ids[known_tokens:]  # none when a later attempt repeats
-            logprobs = event.logprobs or (None,) * len(new)
-            self._held += map(ShownToken, new, logprobs)
-            if self._split is not None and self._split.is_inside:
-                self.reasoning_tokens += len(new)
+            self._record(new, event.logprobs)
         elif not is_end:
             return None
+        piece = Piece()
         text = self.transcript.text[known_chars:]
-        piece = Piece(content=text)
+        if is_end:
+            self._finish(piece)
+            text += self._shown_stop(piece)
+        piece.content = text
         if self._split is not None:
             piece.reasoning, piece.content = self._split.feed(text, is_end=is_end)
         if self._hides_reasoning:
             piece.reasoning = ""
         if is_end:
-            self._finish(piece)
-        elif not (piece.content or piece.reasoning):
+            self._give_last_tokens(piece)
+        elif piece.content or piece.reasoning:
+            self._give_tokens(piece, until=len(self.transcript.text))
+        else:
             return None
-        piece.tokens, self._held = self._held, []
         if self._is_echo_only:
             piece = Piece(finish_reason=piece.finish_reason)
         self._add(piece)
         return piece
 
+    def _record(self, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> None:
+        """Make the records of new tokens; `logprobs` has one for each, or none at all."""
+        for place, token_id in enumerate(token_ids):
+            if self._place is not None:
+                self.reasoning_tokens += self._place.is_inside
+            is_end = self._is_end(token_id)
+            if is_end:
+                self._reader.finish()  # no text goes on in the token that ends it
+            span = self._reader.feed(token_id)
+            if is_end:
+                self._end_text = span.text + self._reader.finish()
+            elif self._place is not None:
+                self._place.feed(span.text)
+            each = logprobs[place] if logprobs else None
+            self._waiting.append(AnswerToken(token_id, span.start, each))
+
     def _finish(self, piece: Piece) -> None:
+        """Say how the answer ended."""
         result = self.transcript.result
         assert result is not None
         if result.finish_reason not in (FinishReason.STOP, FinishReason.LENGTH):
@@ -122,27 +158,50 @@ class Choice:
         piece.finish_reason = "stop" if has_stopped and not self._is_echo_only else "length"
         if result.stop_string is not None:
             piece.stop_reason = result.stop_string
-            piece.hidden = [token.id for token in self._held]
-            self._held = []
-            if self._shows_stop:
-                piece.content += result.stop_string
-        elif (
-            self._held
-            and has_stopped
-            and is_end_token(self._held[-1].id, self.request.sampling, self.text.eos_token_ids)
+        elif (end := self._end_token()) is not None and (
+            end.id in self.request.sampling.stop_token_ids
         ):
-            last = self._held.pop().id
-            piece.hidden = [last]
-            if last in self.request.sampling.stop_token_ids:
-                piece.stop_reason = last
-            if self._shows_stop:
-                piece.content += self._spelled(last)
+            piece.stop_reason = end.id
 
-    def _spelled(self, token_id: int) -> str:
-        pieces = self.text.vocabulary.pieces
-        skips = self.request.sampling.skip_special_tokens
-        raw = pieces[token_id] if skips else pieces.spelled(token_id)
-        return raw.decode("utf-8", "replace")
+    def _shown_stop(self, piece: Piece) -> str:
+        """The text of what ended the answer, where it is wanted."""
+        if not self._shows_stop:
+            return ""
+        if isinstance(piece.stop_reason, str):
+            return piece.stop_reason
+        return "" if self._end_token() is None else self._end_text
+
+    def _end_token(self) -> AnswerToken | None:
+        """The token that ended the answer, if one did."""
+        result = self.transcript.result
+        if result is None or result.stop_string is not None or not self._waiting:
+            return None
+        last = self._waiting[-1]
+        has_stopped = result.finish_reason is FinishReason.STOP
+        return last if has_stopped and self._is_end(last.id) else None
+
+    def _give_tokens(self, piece: Piece, *, until: int) -> None:
+        """Hand over the tokens that begin before this place of the text."""
+        while self._waiting and self._waiting[0].start < until:
+            piece.tokens.append(self._waiting.popleft())
+
+    def _give_last_tokens(self, piece: Piece) -> None:
+        """Hand over all that is left: those that show something, then the others."""
+        result, end = self.transcript.result, self._end_token()
+        stop = "" if result is None or result.stop_string is None else result.stop_string
+        if stop:
+            shown = len(stop) if self._shows_stop else 0
+            self._give_tokens(piece, until=len(self.transcript.text) + shown)
+            piece.hidden = [token.id for token in self._waiting]
+        else:
+            if end is not None and not (self._shows_stop and self._end_text):
+                self._waiting.pop()
+                piece.hidden = [end.id]
+            piece.tokens += self._waiting
+        self._waiting.clear()
+
+    def _is_end(self, token_id: int) -> bool:
+        return is_end_token(token_id, self.request.sampling, self.text.eos_token_ids)
 
     def _failure(self, result: Result) -> ApiError:
         text = result.error_text

@@ -5,25 +5,26 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from django.http import HttpResponse, StreamingHttpResponse
-
-from chatsite.api.http.endpoints import Caller, page_of
+from chatsite.api.http.endpoints import Caller
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.schemas.chat_completions import ChatBody
-from chatsite.api.schemas.common import MAX_CHOICES, GenerationBody
+from chatsite.api.schemas.common import (
+    MAX_CHOICES,
+    GenerationBody,
+)
 from chatsite.api.schemas.text_completions import DEFAULT_MAX_TOKENS, CompletionBody
 from chatsite.api.serving import prompts
 from chatsite.api.serving.choice import Choice
-from chatsite.api.serving.formats import ChatFormat, CompletionFormat, Format
+from chatsite.api.serving.formats import ChatFormat, CompletionFormat
 from chatsite.api.serving.reasoning import Split, speaks_harmony, split_of
-from chatsite.api.serving.responses import streamed_reply, whole_reply
-from chatsite.api.serving.runs import Run, refuse_without_worker, stop
+from chatsite.api.serving.reply import GenerationReply, opened
+from chatsite.api.serving.runs import Run
 from chatsite.api.serving.sampling_params import sampling_of
 from chatsite.api.serving.structured import form_of
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.catalog.selection import choose_preset
 from chatsite.generation.build import build_request
-from chatsite.threads import API_POOL
 from inference import client
 from inference.contract import PRIORITY_API, SamplingParams
 
@@ -59,7 +60,7 @@ def chat_completion(caller: Caller, body: ChatBody) -> GenerationReply:
         asked = asked.spelling_marks()
     run = _run(caller, model, body, text, [asked], splits_reasoning=True)
     echoed = turns[-1]["content"] if body.echo and not opens else ""
-    return _opened(run, ChatFormat(run, body, echoed=echoed), body, preset)
+    return opened(run, ChatFormat(run, body, echoed=echoed), body, preset)
 
 
 def completion(caller: Caller, body: CompletionBody) -> GenerationReply:
@@ -76,7 +77,7 @@ def completion(caller: Caller, body: CompletionBody) -> GenerationReply:
             text,
             prompts.prompt_tokens(text, p, add_special_tokens=special),
             what="prompt",
-            max_tokens=None if body.max_tokens is None else max(1, body.max_tokens),
+            max_tokens=body.max_tokens,
             default=DEFAULT_MAX_TOKENS,
             logprobs=body.logprobs,
             keeps_first_space=True,
@@ -97,7 +98,7 @@ def completion(caller: Caller, body: CompletionBody) -> GenerationReply:
         p if isinstance(p, str) and is_whole else text.decode(one.prompt)
         for p, one in zip(given, asked, strict=True)
     ]
-    return _opened(run, CompletionFormat(run, body, echoed), body, preset)
+    return opened(run, CompletionFormat(run, body, echoed), body, preset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _asked(
     """The prompt, cut if that is wanted, and parameters that fit it. Raises ApiError."""
     context = _context(text)
     if (truncation := prompts.truncation_of(body)) is not None:
-        prompt = truncation.of(prompt, context - (max_tokens or 1))
+        prompt = truncation.of(prompt, context - (1 if max_tokens is None else max_tokens))
     if max_tokens is None:  # nobody asked for a number: it is what there is room for
         limit = preset.max_tokens if preset is not None else default
         max_tokens = None if limit is None else max(1, min(limit, context - len(prompt)))
@@ -135,7 +136,7 @@ def _asked(
     sampling = sampling_of(
         body,
         preset,
-        max_tokens=room,
+        max_tokens=max(1, room),  # to score a prompt alone, a token is made and not shown
         logprobs=logprobs,
         text=text,
         keeps_first_space=keeps_first_space,
@@ -146,10 +147,10 @@ def _asked(
 def _check_together(body: CompletionBody) -> None:
     if body.max_tokens == 0 and not body.echo:
         message = "Invalid 'max_tokens': 0 is for 'echo' alone. Expected a value >= 1."
-        raise ApiError(400, message, param="max_tokens", code="integer_below_min_value")
+        raise ApiError(400, message, param="max_tokens", code=ApiCode.INTEGER_BELOW_MIN)
     if body.best_of is not None and body.best_of != (body.n or 1):
         message = "Invalid 'best_of': only the value of 'n' is supported."
-        raise ApiError(400, message, param="best_of", code="unsupported_value")
+        raise ApiError(400, message, param="best_of", code=ApiCode.UNSUPPORTED_VALUE)
 
 
 def _context(text: client.TextModel) -> int:
@@ -176,12 +177,17 @@ def _run(
             f"Invalid 'n': {len(asked)} prompts with {n} choices each are {len(asked) * n} "
             f"choices. At most {MAX_CHOICES} are made at once."
         )
-        raise ApiError(400, message, param="n", code="integer_above_max_value")
+        raise ApiError(400, message, param="n", code=ApiCode.INTEGER_ABOVE_MAX)
     form = form_of(body)
     scored = [top for top in (echo_logprobs, body.prompt_logprobs) if top is not None]
     choices = []
     for index in range(len(asked) * n):
         one = asked[index // n]
+        if is_echo_only and len(one.prompt) == text.context_length:
+            echo: int | None = max(scored, default=0)  # tells the engine that no answer has to fit
+        else:
+            # The same for all choices of a prompt: the first brings it.
+            echo = max(scored) if scored and index % n == 0 else None
         request = build_request(
             model=model.slug,
             prompt_token_ids=one.prompt,
@@ -190,8 +196,7 @@ def _run(
             received=caller.received,
             priority=PRIORITY_API + (body.priority or 0),
             source="api",
-            # The same for all choices of a prompt: the first brings it.
-            echo_logprobs=max(scored) if scored and index % n == 0 else None,
+            echo_logprobs=echo,
             constraint=form.constraint if form else None,
             cache_salt=body.cache_salt or "",
         )
@@ -217,43 +222,3 @@ def _split(body: GenerationBody, text: client.TextModel, asked: Asked) -> Split 
         return None
     continues = bool(getattr(body, "continue_final_message", None))
     return split_of(text, asked.prompt, continues=continues)
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationReply:
-    """A run under way and how its reply is written."""
-
-    run: Run
-    form: Format
-    body: GenerationBody
-
-    async def response(self) -> HttpResponse | StreamingHttpResponse:
-        response: HttpResponse | StreamingHttpResponse
-        try:
-            if self.body.stream:
-                response = await streamed_reply(self.run, self.form, self.body.stream_options)
-            else:
-                response = await whole_reply(self.run, self.form)
-        except ApiError as error:
-            error.headers |= self._headers()
-            raise
-        for name, value in self._headers().items():
-            response[name] = value
-        return response
-
-    def abandon(self) -> None:
-        API_POOL.submit(stop, self.run.choices)
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"x-request-id": self.run.id, **self.run.headers}
-        if page := page_of(self.run.id):
-            headers["Link"] = f'<{page}>; rel="describedby"'
-        return headers
-
-
-def _opened(
-    run: Run, form: Format, body: GenerationBody, preset: SamplingPreset | None
-) -> GenerationReply:
-    refuse_without_worker(run.model)
-    run.open(preset)
-    return GenerationReply(run, form, body)

@@ -6,11 +6,18 @@ import time
 from typing import Any, Protocol
 
 from chatsite.api.schemas.chat_completions import AnswerMessage, ChatBody, ChatLogprobs, Delta
-from chatsite.api.schemas.common import GenerationBody
+from chatsite.api.schemas.common import (
+    GenerationBody,
+)
 from chatsite.api.schemas.replies import PromptLogprobs
 from chatsite.api.schemas.text_completions import CompletionBody, Logprobs
-from chatsite.api.serving.choice import Choice, Piece, ShownToken
-from chatsite.api.serving.logprobs import chat_logprobs, completion_logprobs, prompt_logprobs
+from chatsite.api.serving.choice import AnswerToken, Choice, Piece
+from chatsite.api.serving.logprobs import (
+    chat_logprobs,
+    completion_logprobs,
+    prompt_logprobs,
+    prompt_tokens,
+)
 from chatsite.api.serving.runs import Run
 from inference.contract import TokenLogprobs
 
@@ -134,7 +141,12 @@ class ChatFormat(_Head):
     def _logprobs(self, choice: Choice, piece: Piece) -> ChatLogprobs | None:
         if not self.wants_logprobs:
             return None
-        return chat_logprobs(choice.text, piece.tokens, as_ids=self.names_ids)
+        return chat_logprobs(
+            choice.text,
+            piece.tokens,
+            as_ids=self.names_ids,
+            skip_special_tokens=choice.request.sampling.skip_special_tokens,
+        )
 
 
 class CompletionFormat(_Head):
@@ -146,19 +158,16 @@ class CompletionFormat(_Head):
         self.echoed = prompts if body.echo else None
         # The prompt's own log-probabilities are known when its request has ended.
         self.waits_for_end = self.echoed is not None and self.top is not None
-        self._offsets: dict[int, int] = {}
 
     def opening(self, choice: Choice) -> dict[str, Any] | None:
         if self.echoed is None and not self.shows_ids:
             return None
-        echoed = self.echoed[choice.prompt_index] if self.echoed is not None else ""
-        opened = self.chunk(choice, Piece(content=echoed))
+        opened = self.chunk(choice, Piece(content=self._echo(choice)))
         opened["choices"][0] |= self._prompt_ids(choice)
         return opened
 
     def chunk(self, choice: Choice, piece: Piece) -> dict[str, Any]:
-        offset = self._offsets.get(choice.index, 0)
-        self._offsets[choice.index] = offset + len(piece.content)
+        offset = len(self._echo(choice))
         shown = {
             "index": choice.index,
             "text": piece.content,
@@ -176,43 +185,38 @@ class CompletionFormat(_Head):
             "text_completion", choices, usage=self.run.usage(), timings=self.run.timings()
         )
 
+    def _echo(self, choice: Choice) -> str:
+        return self.echoed[choice.prompt_index] if self.echoed is not None else ""
+
     def _whole(self, choice: Choice) -> Any:
         piece = choice.whole
-        prompt = self.echoed[choice.prompt_index] if self.echoed is not None else ""
         return {
             "index": choice.index,
-            "text": prompt + piece.content,
-            "logprobs": self._whole_logprobs(choice, len(prompt)),
+            "text": self._echo(choice) + piece.content,
+            "logprobs": self._whole_logprobs(choice),
             **self._ended(piece),
             **self._prompt_ids(choice),
             **self._prompt_logprobs(choice),
         }
 
-    def _logprobs(self, choice: Choice, tokens: list[ShownToken], offset: int) -> Logprobs | None:
+    def _logprobs(self, choice: Choice, tokens: list[AnswerToken], offset: int) -> Logprobs | None:
         if self.top is None:
             return None
         return completion_logprobs(
-            choice.text,
-            [token.id for token in tokens],
-            [token.logprobs for token in tokens],
-            offset=offset,
-            top=self.top,
-            as_ids=self.names_ids,
-            skip_special_tokens=choice.request.sampling.skip_special_tokens,
+            choice.text, tokens, offset=offset, top=self.top, as_ids=self.names_ids
         )
 
-    def _whole_logprobs(self, choice: Choice, offset: int) -> Logprobs | None:
+    def _whole_logprobs(self, choice: Choice) -> Logprobs | None:
         """The answer's, behind the prompt's own when it is echoed; its first token has none."""
-        answer = self._logprobs(choice, choice.whole.tokens, offset)
+        shown = self._echo(choice)
+        answer = self._logprobs(choice, choice.whole.tokens, len(shown))
         if answer is None or self.echoed is None:
             return answer
         ids = choice.request.prompt_token_ids
         each = [None, *self._scores(choice)][: len(ids)]
         each += [None] * (len(ids) - len(each))
-        reply = completion_logprobs(
-            choice.text, ids, each, offset=0, top=self.top or 0, as_ids=self.names_ids,
-            is_prompt=True,
-        )  # fmt: skip
+        reply = self._logprobs(choice, prompt_tokens(choice.text, ids, each, shown=shown), 0)
+        assert reply is not None
         reply["tokens"] += answer["tokens"]
         reply["token_logprobs"] += answer["token_logprobs"]
         reply["text_offset"] += answer["text_offset"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from chatsite.api.schemas.chat_completions import ChatLogprobs, TokenLogprob, TopLogprob
 from chatsite.api.schemas.replies import PromptLogprobs
 from chatsite.api.schemas.text_completions import Logprobs
-from chatsite.api.serving.choice import ShownToken
+from chatsite.api.serving.choice import AnswerToken
 from inference import client
 from inference.contract import LOGPROB_FLOOR, TokenLogprobs
 
@@ -28,25 +28,35 @@ def token_text(raw: bytes, *, mark: str = "") -> str:
 
 
 def chat_logprobs(
-    text: client.TextModel, tokens: Sequence[ShownToken], *, as_ids: bool = False
+    text: client.TextModel,
+    tokens: Sequence[AnswerToken],
+    *,
+    as_ids: bool = False,
+    skip_special_tokens: bool = True,
 ) -> ChatLogprobs:
     """`logprobs` of chat completions: one entry per token, with its bytes and the likeliest.
 
-    `as_ids` names tokens by their ids, which no two share.
+    The `bytes` of all entries together are the text; a token without text has null. `as_ids` names
+    tokens by their ids, which no two share.
     """
+
+    def told(token_id: int, logprob: float) -> TopLogprob:
+        raw = token_bytes(text, token_id)
+        has_text = text.vocabulary.pieces[token_id] or not skip_special_tokens
+        name = id_name(token_id) if as_ids else token_text(raw)
+        return {
+            "token": name,
+            "logprob": finite(logprob),
+            "bytes": list(raw) if has_text else None,
+        }
+
     content: list[TokenLogprob] = []
     for token in tokens:
         if token.logprobs is not None:
-            top = [_top(text, other, value, as_ids) for other, value in token.logprobs.top]
-            one = _top(text, token.id, token.logprobs.chosen, as_ids)
+            top = [told(other, value) for other, value in token.logprobs.top]
+            one = told(token.id, token.logprobs.chosen)
             content.append({**one, "top_logprobs": top})
     return {"content": content, "refusal": None}
-
-
-def _top(text: client.TextModel, token_id: int, logprob: float, as_ids: bool) -> TopLogprob:
-    raw = token_bytes(text, token_id)
-    name = id_name(token_id) if as_ids else token_text(raw)
-    return {"token": name, "logprob": finite(logprob), "bytes": list(raw)}
 
 
 def id_name(token_id: int) -> str:
@@ -55,54 +65,64 @@ def id_name(token_id: int) -> str:
 
 def completion_logprobs(
     text: client.TextModel,
-    token_ids: Sequence[int],
-    each: Sequence[TokenLogprobs | None],
+    tokens: Sequence[AnswerToken],
     *,
     offset: int,
     top: int,
     as_ids: bool = False,
-    skip_special_tokens: bool = True,
-    is_prompt: bool = False,
 ) -> Logprobs:
-    """`logprobs` of completions: parallel lists. `offset` is where the first token begins."""
+    """`logprobs` of completions: parallel lists. `offset` is the length of what stands before."""
 
     def name_of(token_id: int) -> str:
         if as_ids:
             return id_name(token_id)
         return token_text(token_bytes(text, token_id), mark="bytes:")
 
-    detokenizer = text.detokenizer(
-        keeps_first_space=not is_prompt, skip_special_tokens=skip_special_tokens
-    )
-    reply: Logprobs = {
-        "tokens": [],
-        "token_logprobs": [],
-        "top_logprobs": [] if top else None,
-        "text_offset": [],
+    names = [name_of(token.id) for token in tokens]
+    return {
+        "tokens": names,
+        "token_logprobs": [finite(t.logprobs.chosen) if t.logprobs else None for t in tokens],
+        "top_logprobs": [
+            _by_name(name, token.logprobs, top, name_of)
+            for name, token in zip(names, tokens, strict=True)
+        ]
+        if top
+        else None,
+        "text_offset": [offset + token.start for token in tokens],
     }
+
+
+def prompt_tokens(
+    text: client.TextModel,
+    token_ids: Sequence[int],
+    each: Sequence[TokenLogprobs | None],
+    *,
+    shown: str,
+) -> list[AnswerToken]:
+    """The records of a prompt's tokens in `shown`, the prompt's text as it is echoed.
+
+    A special token stands there by its name if somebody wrote it; one that the tokenizer put in
+    has no text.
+    """
+    pieces = text.vocabulary.pieces
+    reader = text.span_reader()
+    tokens = []
     for token_id, logprobs in zip(token_ids, each, strict=True):
-        name = name_of(token_id)
-        reply["tokens"].append(name)
-        reply["text_offset"].append(offset + detokenizer.offset)
-        detokenizer.feed(token_id)
-        reply["token_logprobs"].append(finite(logprobs.chosen) if logprobs else None)
-        if reply["top_logprobs"] is not None:
-            likeliest = () if logprobs is None else logprobs.top[:top]
-            chosen = None if logprobs is None else (name, logprobs.chosen)
-            reply["top_logprobs"].append(_by_name(chosen, likeliest, name_of))
-    return reply
+        raw = pieces[token_id]
+        if not raw and (name := pieces.spelled(token_id)):
+            raw = name if shown.startswith(name.decode(), reader.length) else b""
+        tokens.append(AnswerToken(token_id, reader.feed_bytes(raw).start, logprobs))
+    return tokens
 
 
 def _by_name(
-    chosen: tuple[str, float] | None,
-    likeliest: Sequence[tuple[int, float]],
-    name_of: Callable[[int], str],
+    name: str, logprobs: TokenLogprobs | None, top: int, name_of: Callable[[int], str]
 ) -> dict[str, float] | None:
     """The likeliest tokens and the chosen one; of two that read alike, the likelier."""
-    if chosen is None:
+    if logprobs is None:
         return None
-    found = {chosen[0]: finite(chosen[1])}
-    for token_id, value in likeliest:
+    found = {name: finite(logprobs.chosen)}
+    for token_id, value in logprobs.top[:top]:
         other = name_of(token_id)
         found[other] = max(finite(value), found.get(other, LEAST))
     return found

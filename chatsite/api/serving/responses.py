@@ -16,7 +16,9 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 
 from chatsite.api.http.error_responses import ApiError, internal
-from chatsite.api.schemas.common import StreamOptions
+from chatsite.api.schemas.common import (
+    StreamOptions,
+)
 from chatsite.api.serving.formats import Format
 from chatsite.api.serving.runs import Run
 
@@ -108,5 +110,16 @@ async def _events(run: Run, form: Format, options: StreamOptions) -> AsyncGenera
     yield b"data: [DONE]\n\n"
 
 
+LINE_ENDS = {
+    "\u0085".encode(): b"\\u0085",
+    "\u2028".encode(): b"\\u2028",
+    "\u2029".encode(): b"\\u2029",
+}
+"""No line ends of the protocol, but clients that split text into lines cut an event there."""
+
+
 def _event(content: dict[str, Any]) -> bytes:
-    return b"data: " + encode(content) + b"\n\n"
+    data = encode(content)
+    for raw, escaped in LINE_ENDS.items():
+        data = data.replace(raw, escaped)
+    return b"data: " + data + b"\n\n"

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from chatsite.api.access.quotas import check_quota, check_unfinished
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError, of_client_error, of_result, unavailable
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.replies import Timings, Usage
@@ -184,9 +185,9 @@ async def _pump(choice: Choice, queue: asyncio.Queue[Item]) -> None:
         async for event in follow(choice.request.request_id):
             await queue.put((choice, event))
     except StreamLost:
-        await queue.put(of_result(None, "The answer's stream was lost."))
+        await queue.put(of_result(ErrorCode.QUEUE_LOST, ErrorCode.QUEUE_LOST.sentence))
     except client.SlowReader:
-        await queue.put(ApiError(500, "The answer was read too slowly.", code="slow_reader"))
+        await queue.put(ApiError(500, "The answer was read too slowly.", code=ApiCode.SLOW_READER))
     except Exception as error:
         await queue.put(error)
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
-from chatsite.api.schemas.common import GenerationBody
+from chatsite.api.schemas.common import (
+    GenerationBody,
+)
 from chatsite.catalog.models import SamplingPreset
 from inference import client
 from inference.contract import InvalidField, SamplingParams
@@ -52,7 +55,7 @@ def sampling_of(
     try:
         return SamplingParams(**values)
     except InvalidField as error:
-        raise ApiError(400, str(error), param=error.field, code="invalid_value") from error
+        raise ApiError(400, str(error), param=error.field, code=ApiCode.INVALID_VALUE) from error
 
 
 def _biases(given: Mapping[str, float], vocab_size: int) -> tuple[tuple[int, float], ...]:
@@ -63,7 +66,7 @@ def _biases(given: Mapping[str, float], vocab_size: int) -> tuple[tuple[int, flo
                 f"Invalid key in 'logit_bias': {key[:40]!r}. Maybe it isn't a token id of this "
                 f"model: ids go from 0 to {vocab_size - 1}."
             )
-            raise ApiError(400, text, param="logit_bias", code="invalid_value")
+            raise ApiError(400, text, param="logit_bias", code=ApiCode.INVALID_VALUE)
         biases.append((int(key), bias))
     return tuple(biases)
 
@@ -75,7 +78,7 @@ def _known_ids(name: str, given: Sequence[int], vocab_size: int) -> tuple[int, .
                 f"Invalid '{name}[{place}]': token id {token} is not in the vocabulary. Expected "
                 f"ids from 0 to {vocab_size - 1}."
             )
-            raise ApiError(400, message, param=f"{name}[{place}]", code="invalid_value")
+            raise ApiError(400, message, param=f"{name}[{place}]", code=ApiCode.INVALID_VALUE)
     return tuple(given)
 
 

@@ -7,14 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pydantic_core
+
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError
 from chatsite.api.schemas.common import (
-    MAX_GRAMMAR_CHARS,
     GenerationBody,
+)
+from chatsite.api.schemas.forms import (
+    MAX_GRAMMAR_CHARS,
     ResponseJsonObject,
     ResponseJsonSchema,
 )
-from inference.contract import Constraint
+from chatsite.api.serving.json_schema import UnusableSchema, literal_grammar, normalised
+from chatsite.api.serving.schema_references import BadReference
+from inference.contract import Constraint, ErrorCode
 
 ANY_OBJECT = "{}"
 
@@ -31,10 +38,12 @@ def form_of(body: GenerationBody) -> Form | None:
     """The form that the answer must keep; None for free text. Raises ApiError naming its place."""
     asked = body.response_format
     if isinstance(asked, ResponseJsonSchema):
-        schema = asked.json_schema.schema_
-        return _json("response_format", schema if schema is not None else {})
+        inside = asked.json_schema
+        schema = asked.schema_ if inside is None else inside.schema_
+        is_strict = inside is not None and bool(inside.strict)
+        return _json("response_format", schema or {}, is_strict=is_strict)
     if isinstance(asked, ResponseJsonObject):
-        return Form("response_format", Constraint("schema", ANY_OBJECT))
+        return _json("response_format", asked.schema_ or {})
     if body.structured_outputs is not None:
         inner = body.structured_outputs
         if inner.json_object:
@@ -61,21 +70,30 @@ def _form(
     return None if grammar is None else Form(prefix + "grammar", Constraint("grammar", grammar))
 
 
-def _json(param: str, schema: Mapping[str, Any] | str) -> Form:
+def _json(param: str, schema: Mapping[str, Any] | str, *, is_strict: bool = False) -> Form:
     if isinstance(schema, str):
         schema = _parsed(param, schema)
-    text = json.dumps(schema, separators=(",", ":"))
-    return Form(param, Constraint("schema", _bounded(param, text)))
+    if not schema:
+        return Form(param, Constraint("schema", ANY_OBJECT))
+    _bounded(param, json.dumps(schema, separators=(",", ":")))
+    if (grammar := literal_grammar(schema)) is not None:
+        return Form(param, Constraint("grammar", _bounded(param, grammar)))
+    try:
+        schema = normalised(schema, is_strict=is_strict)
+    except (UnusableSchema, BadReference) as error:
+        message = f"Invalid '{param}': the schema can't be followed: {error}"
+        raise ApiError(400, message, param=param, code=ErrorCode.BAD_SCHEMA) from error
+    return Form(param, Constraint("schema", json.dumps(schema, separators=(",", ":"))))
 
 
 def _parsed(param: str, text: str) -> dict[str, Any]:
     try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError):
+        schema = pydantic_core.from_json(text, allow_inf_nan=False)  # bounds the depth, too
+    except ValueError:
         schema = None
     if not isinstance(schema, dict):
         message = f"Invalid '{param}': the JSON schema must be an object."
-        raise ApiError(400, message, param=param, code="invalid_json_schema")
+        raise ApiError(400, message, param=param, code=ApiCode.INVALID_JSON_SCHEMA)
     return schema
 
 
@@ -91,5 +109,5 @@ def _bounded(param: str, text: str) -> str:
             f"Invalid '{param}': too long. Expected at most {MAX_GRAMMAR_CHARS:,} characters, but "
             f"got {len(text):,} instead."
         )
-        raise ApiError(400, message, param=param, code="string_above_max_length")
+        raise ApiError(400, message, param=param, code=ApiCode.STRING_ABOVE_MAX)
     return text

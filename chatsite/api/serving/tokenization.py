@@ -6,6 +6,7 @@ Tokenizing also serves vocabularies without a model: folders that have a tokeniz
 from __future__ import annotations
 
 from chatsite.api.http.endpoints import Caller
+from chatsite.api.http.error_codes import ApiCode
 from chatsite.api.http.error_responses import ApiError, no_such_model
 from chatsite.api.schemas.replies import Model, ModelList
 from chatsite.api.schemas.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
@@ -69,7 +70,7 @@ def detokenize(caller: Caller, body: DetokenizeBody) -> Detokenized:
             f"Invalid 'tokens': token id {highest} is not in the vocabulary. Expected ids from 0 "
             f"to {text.vocab_size - 1}."
         )
-        raise ApiError(400, message, param="tokens", code="invalid_value")
+        raise ApiError(400, message, param="tokens", code=ApiCode.INVALID_VALUE)
     return {"prompt": text.decode(body.tokens)}
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
@@ -32,7 +31,16 @@ from django.utils.translation import gettext_lazy as _
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.models import Conversation, Message
-from chatsite.dashboards.history import search
+from chatsite.chat.search import Search, search
+from chatsite.chat.search_query import (
+    MAX_QUERY_CHARS,
+    STATES,
+    by_model,
+    by_preset,
+    by_state,
+    from_day,
+    to_day,
+)
 from chatsite.generation.models import Generation
 
 if TYPE_CHECKING:  # generic to the type checker alone
@@ -42,6 +50,7 @@ else:
 
 PAGE_SIZE = 25
 SNIPPET_CHARS = 140
+CHARS_BEFORE_HIT = 30
 
 SORTS = {
     "updated": "updated_at",
@@ -89,11 +98,11 @@ class Column:
 class HistoryForm(forms.Form):
     """The search and the filters above the table."""
 
-    q = forms.CharField(label=_("Search"), required=False, max_length=search.MAX_QUERY_CHARS)
+    q = forms.CharField(label=_("Search"), required=False, max_length=MAX_QUERY_CHARS)
     model = forms.CharField(label=_("Model"), required=False, max_length=63)
     preset = forms.CharField(label=_("Preset"), required=False, max_length=63)
     state = forms.ChoiceField(
-        label=_("State"), required=False, choices=[("", _("all")), *search.STATES.items()]
+        label=_("State"), required=False, choices=[("", _("all")), *STATES.items()]
     )
     after = forms.DateField(
         label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
@@ -104,6 +113,23 @@ class HistoryForm(forms.Form):
     sort = forms.CharField(required=False, max_length=20)
 
 
+FILTERS: dict[str, Callable[[str], Q]] = {
+    "model": by_model,
+    "preset": by_preset,
+    "state": by_state,
+    "after": from_day,
+    "before": to_day,  # both inclusive, as date fields read
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryHit:
+    """The message that was found, and the part of it to show."""
+
+    message: UUID
+    snippet: SafeString
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """One page of conversations, and all that the template shows around it."""
@@ -111,7 +137,8 @@ class Found:
     page: Page[Conversation]
     form: HistoryForm
     problems: list[str]
-    snippets: dict[UUID, SafeString]
+    hits: dict[UUID, HistoryHit]
+    titles: dict[UUID, SafeString]
     sort: str
     models: list[str]
     presets: list[str]
@@ -122,47 +149,42 @@ class Found:
         return [Column.of(name, str(label), css, self.sort) for name, label, css in COLUMNS]
 
 
-def _shifted(day: dt.date, days: int) -> dt.date:
-    """So many days later, or the day itself at either end of the calendar."""
-    try:
-        return day + dt.timedelta(days=days)
-    except OverflowError:
-        return day
-
-
-def find(user: User, query: QueryDict) -> Found:
-    """One page of `user`'s own conversations. Seven queries at most, however many there are."""
+def matching(user: User, query: QueryDict) -> tuple[HistoryForm, Search]:
+    """`user`'s own conversations under the search and the filters of this query string."""
     form = HistoryForm(query)
     form.is_valid()
     asked = form.cleaned_data
-    understood = search.parse(asked.get("q", ""))
-    if asked.get("model"):
-        understood.wheres.append(search.by_model(asked["model"]))
-    if asked.get("preset"):
-        understood.wheres.append(search.by_preset(asked["preset"]))
-    if asked.get("state"):
-        understood.wheres.append(search.by_state(asked["state"]))
-    if asked.get("after"):  # the fields are inclusive, as date fields read
-        day_before = _shifted(asked["after"], -1)
-        understood.wheres.append(search.by_date("gte")(day_before.isoformat()))
-    if asked.get("before"):
-        day_after = _shifted(asked["before"], 1)
-        understood.wheres.append(search.by_date("lt")(day_after.isoformat()))
+    found = search(user, asked.get("q", ""))
+    wheres = []
+    for name, where in FILTERS.items():
+        if not asked.get(name):
+            continue
+        try:
+            wheres.append(where(str(asked[name])))
+        except ValueError as error:
+            found.query.problems.append(str(error))
+    found.query.wheres.extend(wheres)
+    return form, replace(found, rows=found.rows.filter(*wheres))
+
+
+def find(user: User, query: QueryDict) -> Found:
+    """One page of `user`'s own conversations. Nine queries at most, however many there are."""
+    form, found = matching(user, query)
     own = Conversation.objects.filter(owner=user)
-    sort = asked.get("sort") or DEFAULT_SORT
+    sort = form.cleaned_data.get("sort") or DEFAULT_SORT
     if sort.removeprefix("-") not in SORTS:
         sort = DEFAULT_SORT
-    found = understood.find(own)
-    page = _Pages(_with_figures(found), found, sort).get_page(query.get("page"))
+    page = _Pages(_with_figures(found.rows), found.rows, sort).get_page(query.get("page"))
     return Found(
         page=page,
         form=form,
-        problems=understood.problems,
-        snippets=_snippets([row.pk for row in page.object_list], understood.words),
+        problems=found.query.problems,
+        hits=_snippets(found, [row.pk for row in page.object_list]),
+        titles={row.pk: marked(str(row), found.marks_in(str(row))) for row in page.object_list},
         sort=sort,
         models=_slugs(LanguageModel, own, "model_slug"),
         presets=_slugs(SamplingPreset, own, "preset_slug"),
-        is_narrowed=bool(understood.words or understood.wheres or understood.problems),
+        is_narrowed=found.query.is_narrowed,
     )
 
 
@@ -214,42 +236,19 @@ def _slugs(kind: type[Model], own: QuerySet[Conversation], column: str) -> list[
     return sorted({slug for slug in (*used, *known) if slug})
 
 
-def _snippets(shown: list[UUID], words: list[str]) -> dict[UUID, SafeString]:
-    """Per conversation its first message with one of the words, cut around it and marked."""
-    if not words:
-        return {}
-    anywhere = Q()
-    for word in words:
-        anywhere |= Q(text__icontains=word)
-    hits = (
-        Message.objects.filter(anywhere, conversation__in=shown)
-        .order_by("created_at")
-        .values_list("conversation_id", "text")
-    )
-    found: dict[UUID, SafeString] = {}
-    for conversation_id, text in hits.iterator():
-        if conversation_id not in found:
-            found[conversation_id] = marked(around(text, words), words)
-    return found
+def _snippets(found: Search, shown: list[UUID]) -> dict[UUID, HistoryHit]:
+    hits = found.hits(shown, chars=SNIPPET_CHARS, before=CHARS_BEFORE_HIT)
+    return {
+        conversation: HistoryHit(hit.message, marked(hit.snippet.text, hit.snippet.marks))
+        for conversation, hit in hits.items()
+    }
 
 
-def around(text: str, words: list[str]) -> str:
-    """SNIPPET_CHARS of `text` about the first of `words`, on one line."""
-    lowered = text.lower()
-    at = min((i for word in words if (i := lowered.find(word.lower())) >= 0), default=0)
-    start = max(0, at - SNIPPET_CHARS // 3)
-    cut = " ".join(text[start : start + SNIPPET_CHARS].split())
-    return f"{'… ' if start else ''}{cut}{' …' if start + SNIPPET_CHARS < len(text) else ''}"
-
-
-def marked(text: str, words: list[str]) -> SafeString:
+def marked(text: str, marks: Iterable[tuple[int, int]]) -> SafeString:
     """`text` escaped, with every hit in <mark>."""
-    hit = re.compile(
-        "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True)), re.IGNORECASE
-    )
     parts: list[str] = []
     at = 0
-    for match in hit.finditer(text):
-        parts += [escape(text[at : match.start()]), "<mark>", escape(match.group()), "</mark>"]
-        at = match.end()
+    for start, end in marks:
+        parts += [escape(text[at:start]), "<mark>", escape(text[start:end]), "</mark>"]
+        at = end
     return mark_safe("".join([*parts, escape(text[at:])]))

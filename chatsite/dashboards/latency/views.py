@@ -119,7 +119,8 @@ def conversation_url(user: User, generation: Generation) -> str:
     """
     if generation.subject is None:
         return ""
-    message = Message.objects.filter(pk=generation.subject).select_related("conversation").first()
+    present = Message.objects.filter(conversation__deleted_at=None)
+    message = present.filter(pk=generation.subject).select_related("conversation").first()
     if message is None:
         return ""
     if message.conversation.owner_id == user.pk:

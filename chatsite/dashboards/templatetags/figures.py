@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from chatsite import figure_format
-from chatsite.dashboards.history.search import STATES
+from chatsite.chat.search_query import STATES
 from chatsite.error_messages import error_sentence
 from chatsite.generation.stats import Summary
 

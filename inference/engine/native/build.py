@@ -1,7 +1,8 @@
 """Builds the kernels at the first start, and finds them again at every later one.
 
-The built library lies under the data folder, named by a hash of its sources, the compiler, torch
-and the CPU: when one of them changes it is built anew. Two processes never build at once.
+A library is built for one instruction set (isa.py), with that set's flags. It lies under the data
+folder, named by a hash of its sources, flags, the compiler, torch and the CPU: when one of them
+changes it is built anew. Two processes never build at once.
 Doesn't decide whether the kernels are used (choose_backend does).
 """
 
@@ -13,7 +14,6 @@ import importlib.machinery
 import importlib.util
 import logging
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -24,21 +24,28 @@ from types import ModuleType
 
 import torch
 
+from inference import env
+from inference.engine.native import isa
+from inference.engine.native.isa import InstructionSet, IsaUnavailable
+
 log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent / "csrc"
 MODULE = "chatsite_kernels"
-NEEDED_FLAGS = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512_bf16", "avx512_vnni", "f16c"})
 CXX_FLAGS = (
     "-O3",
     "-std=c++20",
-    "-march=native",
     "-fopenmp",
     "-fno-math-errno",
-    # Fused multiply-adds only where the source says so: a sum is the same in every shape of tile.
+    # Fused multiply-adds only where the source says so: a sum is the same in every shape of tile
+    # and on every instruction set.
     "-ffp-contract=off",
+    # Libraries of several sets in one process (tests) must not share each other's functions.
+    "-fvisibility=hidden",
+    "-fno-gnu-unique",
     "-Wno-uninitialized",  # gcc warns about its own intrinsics
     "-Wno-maybe-uninitialized",
+    "-Wno-ignored-attributes",
 )
 
 
@@ -46,50 +53,51 @@ class KernelsUnavailable(RuntimeError):
     """This machine can't run or build the kernels; the text says why."""
 
 
-@cache
-def cpu_flags() -> frozenset[str]:
-    """What the CPU says it can do, by Linux' names; empty where that can't be read."""
+def load_kernels(name: str | None = None) -> ModuleType:
+    """The kernels compiled for the set of this name, or for the chosen one; built if they weren't.
+
+    Raises KernelsUnavailable.
+    """
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                return frozenset(line.split(":", 1)[1].split())
-    except OSError:
-        pass
-    return frozenset()
+        return _load(isa.find(name) if name else isa.chosen())
+    except IsaUnavailable as error:
+        raise KernelsUnavailable(str(error)) from error
 
 
 @cache
-def load_kernels() -> ModuleType:
-    """The compiled kernels, built now if they weren't yet. Raises KernelsUnavailable."""
-    missing = NEEDED_FLAGS - cpu_flags()
-    if platform.machine() != "x86_64" or missing:
-        lacking = ", ".join(sorted(missing)) or platform.machine()
-        raise KernelsUnavailable(f"the CPU lacks what the kernels need ({lacking})")
+def _load(target: InstructionSet) -> ModuleType:
     begin = time.monotonic()
     version = _compiler_version()
-    folder = _cache_folder() / _key(version)
-    library = folder / f"{MODULE}{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    folder = _cache_folder() / f"{target.name}-{_key(version, target)}"
+    library = folder / f"{_module(target)}{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     if not library.exists():
         if version is None:
             raise KernelsUnavailable("there is no C++ compiler (c++) to build the kernels with")
-        _build(folder, library)
+        _build(folder, library, target)
         log.info("Built the kernels in %.1f s: %s", time.monotonic() - begin, folder)
-    module = _import(library)
-    log.info("Loaded the kernels in %.2f s", time.monotonic() - begin)
+    module = _import(library, target)
+    log.info("Loaded the %s kernels in %.2f s", target.name, time.monotonic() - begin)
     return module
 
 
+def _module(target: InstructionSet) -> str:
+    return f"{MODULE}_{target.name.replace('-', '_')}"
+
+
+def _flags(target: InstructionSet) -> list[str]:
+    return [*CXX_FLAGS, *target.compiler_flags()]
+
+
 def _cache_folder() -> Path:
-    named = os.environ.get("CHATSITE_KERNELS")
-    if named:
+    if named := env.text("CHATSITE_KERNELS"):
         return Path(named)
-    data = os.environ.get("CHATSITE_DATA")
+    data = env.text("CHATSITE_DATA")
     root = Path(data) if data else Path(__file__).resolve().parents[3] / "var"
     return root / "kernels"
 
 
 def _compiler_version() -> str | None:
-    compiler = os.environ.get("CXX", "c++")
+    compiler = env.text("CXX", "c++")
     if shutil.which(compiler) is None:
         return None
     try:
@@ -101,29 +109,30 @@ def _compiler_version() -> str | None:
     return out.stdout
 
 
-def _key(compiler: str | None) -> str:
+def _key(compiler: str | None, target: InstructionSet) -> str:
     digest = hashlib.sha256()
-    for path in sorted(SOURCES.iterdir()):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(SOURCES.rglob("*")):
+        if path.suffix in (".cpp", ".h"):
+            digest.update(path.name.encode() + path.read_bytes())
     for text in (
         compiler or "",
         torch.__version__,
         sys.version,
-        *sorted(cpu_flags()),
-        *CXX_FLAGS,
+        *sorted(isa.cpu_features()),
+        *_flags(target),
     ):
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _build(folder: Path, library: Path) -> None:
+def _build(folder: Path, library: Path, target: InstructionSet) -> None:
     """Compile into `folder`. Whoever comes second waits and finds the library there."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if library.exists():
             return
-        log.info("Building the kernels for this CPU; this happens once and takes about 20 s ...")
+        log.info("Building the %s kernels; this happens once, about 20 s ...", target.name)
         from torch.utils import cpp_extension
 
         work = folder / "work"
@@ -131,20 +140,20 @@ def _build(folder: Path, library: Path) -> None:
         work.mkdir()
         try:
             cpp_extension.load(
-                MODULE,
+                _module(target),
                 [str(path) for path in sorted(SOURCES.glob("*.cpp"))],
-                extra_cflags=list(CXX_FLAGS),
+                extra_cflags=_flags(target),
                 extra_ldflags=["-fopenmp"],
                 build_directory=str(work),
             )
         except Exception as error:
             raise KernelsUnavailable(f"the kernels did not compile: {error}") from error
-        os.replace(work / f"{MODULE}.so", library)
+        os.replace(work / f"{_module(target)}.so", library)
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _import(library: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(MODULE, library)
+def _import(library: Path, target: InstructionSet) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(_module(target), library)
     if spec is None or spec.loader is None:
         raise KernelsUnavailable(f"{library} is not a Python extension")
     try:

@@ -51,7 +51,7 @@ BLOCK_TOKENS = 32
 
 
 class NativeBackend(Backend):
-    """Serves bfloat16, int8 and int4 on CPUs with AVX-512 BF16 and VNNI, and AMX where it is.
+    """Serves every dtype of the kernels on every instruction set they are built for (isa.py).
 
     Raises Unsupported.
     """
@@ -69,7 +69,7 @@ class NativeBackend(Backend):
         except KernelsUnavailable as error:
             raise Unsupported(f"no native kernels: {error}.") from error
         self.dtype = dtype
-        self.name = f"native {'amx' if self.kernels.use_matrix() else 'avx512'} {dtype}"
+        self.name = f"native {'amx' if self.kernels.use_matrix() else self.kernels.ISA} {dtype}"
 
     # --- loading --------------------------------------------------------------------------------
 

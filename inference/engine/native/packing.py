@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-FORMATS = {"bfloat16": 0, "int8": 1, "int4": 2}
+FORMATS = {"bfloat16": 0, "int8": 1, "int4": 2, "float32": 3, "float16": 4}
 """Dtypes the kernels multiply in, and the numbers by which formats.h knows them."""
 
 PACKED_INPUTS = 32

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from inference.contract import GrammarKind
+from inference.engine.sampling.grammar_errors import in_own_words
 
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One fixed way to space JSON; free white space lets a small model write blanks for ever."""
@@ -55,10 +56,14 @@ class Grammars:
             raise BadSchema("Grammars need the package llguidance on the worker.") from error
         matcher = LLMatcher(self._load_tokenizer(), _compiled(kind, text), log_level=0)
         if matcher.is_error():
-            raise BadSchema(f"The {NAMES[kind]} can't be followed: {matcher.get_error()}")
+            reason = in_own_words(matcher.get_error())
+            raise BadSchema(f"The {NAMES[kind]} can't be followed: {reason}")
         if answer and not matcher.consume_tokens(list(answer)):
             raise BadSchema(f"The answer so far doesn't follow the {NAMES[kind]}.")
-        return AnswerGrammar(matcher, self._vocab_size)
+        grammar = AnswerGrammar(matcher, self._vocab_size)
+        if not answer and grammar.is_stuck():
+            raise BadSchema(f"The {NAMES[kind]} can't be followed: nothing fits it.")
+        return grammar
 
     def _load_tokenizer(self) -> Any:
         from llguidance import LLTokenizer
@@ -82,7 +87,8 @@ def _compiled(kind: GrammarKind, text: str) -> str:
     try:
         return grammar_from(kind, text)
     except (ValueError, RecursionError) as error:
-        raise BadSchema(f"The {NAMES[kind]} can't be read: {error}") from error
+        reason = in_own_words(str(error))
+        raise BadSchema(f"The {NAMES[kind]} can't be read: {reason}") from error
 
 
 def _schema(text: str) -> str:
@@ -108,6 +114,11 @@ class AnswerGrammar:
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         bits = np.unpackbits(self._bits.view(np.uint8), bitorder="little")
         return torch.from_numpy(bits[: self._vocab_size] == 0)
+
+    def is_stuck(self) -> bool:
+        """Whether no token may come, not even the end."""
+        self.forbidden()
+        return bool(self._matcher.is_stopped() and not self._matcher.is_accepting())
 
     def accept(self, token_id: int) -> None:
         """Go on behind this token. Raises BadSchema if the grammar forbids it."""

@@ -14,6 +14,7 @@ import { page } from "./page.js";
  * @property {import("./composer.js").Composer} composer
  * @property {import("./sidebar.js").Sidebar} sidebar
  * @property {import("./unfinished-answers.js").UnfinishedAnswers} answers
+ * @property {import("./hit.js").Hit} hit
  */
 
 const FIRST_MESSAGES = 60;
@@ -215,7 +216,7 @@ export class ConversationController {
       answers.showAsked(conversation);
       for (const message of conversation.messages) answers.follow(message);
       this.draw();
-      if (isFresh) scroll.jump();
+      if (isFresh && !this.#parts.hit.show(this)) scroll.jump();
       return true;
     } catch (error) {
       if (this.conversation !== conversation) return false;

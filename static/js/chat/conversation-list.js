@@ -4,6 +4,7 @@ import { get } from "./http.js";
 
 /** @typedef {import("./types.js").ConversationView} ConversationView */
 /** @typedef {import("./types.js").SidebarItem} SidebarItem */
+/** @typedef {import("./undo-bar.js").Deletion} Deletion */
 
 export class ConversationList {
   /** @type {Map<string, SidebarItem>} by id */
@@ -12,11 +13,24 @@ export class ConversationList {
   /** @type {SidebarItem | null} the last one that the site gave */
   #oldest = null;
   #isComplete = false;
+  /** @type {string[]} what the site did not understand of the search */
+  #problems = [];
+  /** @type {Deletion | null} */
+  #deletion = null;
   /** @type {object | null} stands for the fetch that is on its way */
   #fetching = null;
 
   get query() {
     return this.#query;
+  }
+
+  get problems() {
+    return this.#problems;
+  }
+
+  /** The last deletion that can be undone, as of the last `fetch`. */
+  get deletion() {
+    return this.#deletion;
   }
 
   /** Whether there is nothing further to fetch. */
@@ -49,7 +63,16 @@ export class ConversationList {
     const isBeyond = !this.#isComplete && this.#oldest !== null && view.updated_at < this.#oldest.updated_at;
     if (!known && (this.#query || isBeyond)) return;
     const isNews = known?.is_writing && !view.is_writing && !isOpen;
-    this.#items.set(view.id, { ...known, ...view, has_news: isNews || (known?.has_news ?? false) });
+    const title_marks = known?.title === view.title ? known?.title_marks : [];
+    this.#items.set(view.id, { ...known, ...view, title_marks, has_news: isNews || (known?.has_news ?? false) });
+  }
+
+  /**
+   * Take back one that was removed here, also into what a search has found.
+   * @param {SidebarItem} item
+   */
+  restore(item) {
+    this.#items.set(item.id, item);
   }
 
   /** @param {string} id */
@@ -69,6 +92,8 @@ export class ConversationList {
     this.#items = new Map(page.items.map((item) => [item.id, { ...item, has_news: news.has(item.id) }]));
     this.#oldest = page.items.at(-1) ?? null;
     this.#isComplete = !page.more;
+    this.#problems = page.problems;
+    this.#deletion = page.deletion;
     return true;
   }
 
@@ -86,7 +111,7 @@ export class ConversationList {
 
   /**
    * @param {Record<string, string>} parameters
-   * @returns {Promise<{ items: SidebarItem[], more: boolean } | null>}
+   * @returns {Promise<{ items: SidebarItem[], more: boolean, problems: string[], deletion: Deletion | null } | null>}
    */
   async #fetch(parameters) {
     const fetching = (this.#fetching = {});

@@ -141,8 +141,12 @@ export class FrameReceiver {
   }
 
   /** @param {import("./types.js").Refused} frame */
-  #refused({ request, text }) {
-    const entry = request ? this.#answers.takeBack(request, this.#conversation) : undefined;
+  #refused({ request, code, text }) {
+    let entry = request ? this.#answers.takeBack(request, this.#conversation) : undefined;
+    // The conversation is gone, perhaps deleted in another tab: the text waits in the new chat.
+    if (entry?.frame.type === "send" && code === "not_found") {
+      entry = { frame: { ...entry.frame, conversation: null }, editing: null };
+    }
     const place = entry && this.#placeOf(entry);
     this.#controller.takeBack(entry);
     if (entry && place !== undefined) this.#composer.noteIn(place, text);

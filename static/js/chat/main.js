@@ -8,6 +8,7 @@ import { Composer } from "./composer.js";
 import { ConversationController } from "./conversation-controller.js";
 import { Drafts } from "./drafts.js";
 import { FrameReceiver } from "./frame-receiver.js";
+import { Hit } from "./hit.js";
 import { post } from "./http.js";
 import { translate } from "./i18n.js";
 import { Outbox } from "./outbox.js";
@@ -16,6 +17,7 @@ import { RegenerateMenu } from "./regenerate-menu.js";
 import { ScrollFollower } from "./scroll-follower.js";
 import { listenToSessionEnd } from "./session-end.js";
 import { listenToShortcuts, showShortcuts } from "./shortcuts.js";
+import { sendEarly } from "./send-early.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
 import { Tabs } from "./tabs.js";
@@ -38,6 +40,7 @@ class ChatPage {
     act: (action, message, button) => this.#act(action, message, button),
     missing: (id) => this.#controller.fetchOlder(id),
   });
+  #hit = new Hit(byId("scroller"), this.#thread);
   #menu = new RegenerateMenu(page);
   #composer = new Composer({
     drafts: new Drafts(page.user.name, this.#tabs),
@@ -51,7 +54,10 @@ class ChatPage {
   });
   /** @type {Sidebar} */
   #sidebar = new Sidebar({
-    open: (id) => this.#controller.open(id),
+    open: (id, found) => {
+      this.#hit.expect(found);
+      this.#controller.open(id);
+    },
     deleted: (id) => id === this.#controller.id && this.#controller.open(null),
     failed: () => this.#composer.note(translate("action_failed")),
   });
@@ -69,6 +75,7 @@ class ChatPage {
     composer: this.#composer,
     sidebar: this.#sidebar,
     answers: this.#answers,
+    hit: this.#hit,
   });
   #receiver = new FrameReceiver({
     controller: this.#controller,
@@ -112,6 +119,7 @@ class ChatPage {
       End: () => this.#scroll.jump(),
       Slash: showShortcuts,
     });
+    this.#hit.expectFromAddress(page.conversation);
     this.#controller.open(page.conversation, false);
     this.#answers.adopt(() => this.#conversation, () => this.#controller.draw());
   }
@@ -297,3 +305,4 @@ function flash(button) {
 }
 
 new ChatPage();
+sendEarly();

@@ -51,6 +51,16 @@ export class ScrollFollower {
     this.#last = { top: this.#scroller.scrollTop, height: this.#scroller.scrollHeight };
   }
 
+  /**
+   * Leave the end, for another place.
+   * @param {number} top
+   */
+  moveTo(top) {
+    this.#isAtEnd = false;
+    this.#scroller.scrollTop = top;
+    this.#last = { top: this.#scroller.scrollTop, height: this.#scroller.scrollHeight };
+  }
+
   /** @param {() => void} then called after the reader has scrolled */
   onScroll(then) {
     this.#scroller.addEventListener("scroll", then, { passive: true });

@@ -4,7 +4,6 @@ import { part } from "../dom.js";
 import { translate } from "./i18n.js";
 import { page } from "./page.js";
 
-const DAY_MS = 86_400_000;
 const month = new Intl.DateTimeFormat(document.documentElement.lang, { month: "long", year: "numeric" });
 
 /**
@@ -12,36 +11,38 @@ const month = new Intl.DateTimeFormat(document.documentElement.lang, { month: "l
  * @param {string} iso
  */
 export function groupOf(iso) {
-  const date = new Date(iso).getTime();
-  const midnight = new Date().setHours(0, 0, 0, 0);
-  if (date >= midnight) return translate("today");
-  if (date >= midnight - DAY_MS) return translate("yesterday");
-  if (date >= midnight - 7 * DAY_MS) return translate("last_week");
+  const date = new Date(iso);
+  if (date >= daysAgo(0)) return translate("today");
+  if (date >= daysAgo(1)) return translate("yesterday");
+  if (date >= daysAgo(7)) return translate("last_week");
   return month.format(date);
 }
 
-/** @param {string} name */
-export function headingOf(name) {
-  const heading = document.createElement("h2");
-  heading.textContent = name;
-  return heading;
+/**
+ * Midnight so many days ago by the calendar: a day may have 23 or 25 hours.
+ * @param {number} days
+ */
+function daysAgo(days) {
+  const midnight = new Date();
+  midnight.setHours(0, 0, 0, 0);
+  midnight.setDate(midnight.getDate() - days);
+  return midnight;
 }
 
 /**
- * Put `text` into `element` with every hit of `query` marked.
+ * Put `text` into `element` with its hits marked.
  * @param {HTMLElement} element
  * @param {string} text
- * @param {string} query
+ * @param {import("./types.js").Marks} marks
  */
-export function mark(element, text, query) {
+export function mark(element, text, marks = []) {
   element.replaceChildren();
-  const pattern = query === "" ? null : new RegExp(query.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "giu");
   let from = 0;
-  for (const { 0: found, index } of pattern ? text.matchAll(pattern) : []) {
+  for (const [start, end] of marks) {
     const hit = document.createElement("mark");
-    hit.textContent = found;
-    element.append(text.slice(from, index), hit);
-    from = index + found.length;
+    hit.textContent = text.slice(start, end);
+    element.append(text.slice(from, start), hit);
+    from = end;
   }
   element.append(text.slice(from));
 }

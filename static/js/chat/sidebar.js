@@ -1,22 +1,27 @@
 // The list of conversations: by day, searched, loaded as one scrolls, renamed, deleted with undo.
+// Deleting is the site's: the row goes at once, and comes back when the site can't.
 
 import { around, byId, copyOfTemplate, part } from "../dom.js";
 import { ConversationList } from "./conversation-list.js";
 import { Drawer } from "./drawer.js";
 import { HttpError, post } from "./http.js";
-import { PendingDeletions } from "./pending-deletions.js";
-import { editTitle, groupOf, headingOf, mark } from "./sidebar-rows.js";
+import { editTitle, groupOf, mark } from "./sidebar-rows.js";
 import { translate } from "./i18n.js";
+import { UndoBar } from "./undo-bar.js";
+import { linkIn, WindowedList } from "./windowed-list.js";
 
 const SEARCH_MS = 200;
 const NEAR_PX = 200;
 
+/** @typedef {import("./hit.js").Found} Found */
 /** @typedef {import("./types.js").ConversationView} ConversationView */
 /** @typedef {import("./types.js").SidebarItem} SidebarItem */
 
+/** @typedef {{ key: string, kind: "group" | "conversation" | "conversation found", name: string, item?: SidebarItem }} Entry */
+
 /**
  * @typedef {object} Actions
- * @property {(id: string) => void} open
+ * @property {(id: string, found: Found | null) => void} open
  * @property {(id: string) => void} deleted
  * @property {() => void} failed
  */
@@ -24,23 +29,29 @@ const NEAR_PX = 200;
 export class Sidebar {
   #list = byId("conversations");
   #search = byId("search", HTMLInputElement);
+  #empty = byId("no-conversations");
+  #problem = byId("search-problem");
   #drawer = new Drawer();
   #known = new ConversationList();
-  /** @type {Map<string, HTMLElement>} by id */
-  #rows = new Map();
+  /** @type {WindowedList<Entry>} */
+  #rows = new WindowedList(byId("conversations"), (entry, element) => this.#elementOf(entry, element));
   /** @type {string | null} */
   #current = null;
-  #deletions = new PendingDeletions((id, options) => this.#carryOut(id, options));
+  #undo;
+  #timer = 0;
+  #isSearchDue = false;
   #on;
 
   /** @param {Actions} on */
   constructor(on) {
     this.#on = on;
-    let timer = 0;
+    this.#undo = new UndoBar(on.failed);
     this.#search.addEventListener("input", () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => this.reload(), SEARCH_MS);
+      clearTimeout(this.#timer);
+      this.#isSearchDue = true;
+      this.#timer = setTimeout(() => this.reload(), SEARCH_MS);
     });
+    this.#search.addEventListener("keydown", (event) => this.#pressedInSearch(event));
     this.#list.addEventListener("click", (event) => this.#clicked(event));
     this.#list.addEventListener("keydown", (event) => this.#pressed(event));
     this.#list.addEventListener("scroll", () => this.#maybeMore(), { passive: true });
@@ -62,9 +73,13 @@ export class Sidebar {
 
   /** Ask the site again: for another search, or after the connection was away. */
   async reload() {
+    clearTimeout(this.#timer);
+    this.#isSearchDue = false;
     await this.#load(async () => {
+      const before = this.#known.query;
       const isNew = await this.#known.fetch(this.#search.value.trim());
-      if (isNew) this.#list.scrollTop = 0;
+      if (isNew && this.#known.query !== before) this.#list.scrollTop = 0;
+      if (isNew) this.#undo.know(this.#known.deletion, () => this.reload());
       return isNew;
     });
   }
@@ -82,7 +97,7 @@ export class Sidebar {
     this.#current = id;
     const item = this.#known.get(id);
     if (item) item.has_news = false;
-    for (const [rowId, row] of this.#rows) this.#showState(row, this.#known.get(rowId));
+    for (const [key, row] of this.#rows.drawn) if (isRow(row)) this.#showState(row, this.#known.get(key));
   }
 
   /**
@@ -103,7 +118,7 @@ export class Sidebar {
   /** @param {string} id */
   rename(id) {
     this.#drawer.open();
-    const row = this.#rows.get(id);
+    const row = this.#rows.reveal(id);
     if (row) this.#rename(row);
   }
 
@@ -133,48 +148,48 @@ export class Sidebar {
 
   /** Bring the list up to date. Rows that stay keep their nodes, and with them focus and field. */
   #draw() {
-    /** @type {HTMLElement[]} */
-    const wanted = [];
+    /** @type {Entry[]} */
+    const entries = [];
     let group = "";
     for (const item of this.#known.items) {
-      if (this.#deletions.has(item.id)) continue;
       const name = groupOf(item.updated_at);
-      if (name !== group) wanted.push(headingOf((group = name)));
-      wanted.push(this.#rowOf(item));
+      if (name !== group) entries.push({ key: `group ${(group = name)}`, kind: "group", name });
+      const kind = this.#known.query && item.snippet ? "conversation found" : "conversation";
+      entries.push({ key: item.id, kind, name: item.title || translate("new_chat"), item });
     }
-    if (!wanted.length && this.#known.isComplete) {
-      const empty = document.createElement("p");
-      empty.className = "empty quiet";
-      empty.textContent = translate(this.#known.query ? "nothing_found" : "no_conversations");
-      wanted.push(empty);
-    }
-    const staying = new Set(/** @type {Element[]} */ (wanted));
-    for (const child of [...this.#list.children]) if (!staying.has(child)) child.remove();
-    wanted.forEach((element, index) => {
-      const there = this.#list.children[index];
-      if (there !== element) this.#list.insertBefore(element, there ?? null);
-    });
-    for (const id of this.#rows.keys()) if (!this.#known.get(id)) this.#rows.delete(id);
+    this.#rows.show(entries);
+    this.#empty.hidden = entries.length > 0 || !this.#known.isComplete;
+    this.#empty.textContent = translate(this.#known.query ? "nothing_found" : "no_conversations");
+    this.#problem.hidden = !this.#known.problems.length;
+    this.#problem.textContent = this.#known.problems.join(" ");
   }
 
-  /** @param {SidebarItem} item */
-  #rowOf(item) {
-    let row = this.#rows.get(item.id);
+  /**
+   * @param {Entry} entry
+   * @param {HTMLElement | undefined} element
+   */
+  #elementOf({ key, kind, name, item }, element) {
+    if (!item) {
+      const heading = element ?? document.createElement("h2");
+      heading.className = "group";
+      heading.textContent = name;
+      return heading;
+    }
+    let row = element;
     if (!row) {
       row = copyOfTemplate("conversation-template");
-      row.dataset.id = item.id;
-      part(row, "a", HTMLAnchorElement).href = `/c/${item.id}/`;
-      this.#rows.set(item.id, row);
+      row.dataset.id = key;
+      part(row, "a", HTMLAnchorElement).href = `/c/${key}/`;
     }
-    const title = item.title || translate("new_chat");
-    mark(part(row, ".name"), title, this.#known.query);
-    part(row, "a").title = title;
+    row.classList.toggle("found", kind === "conversation found");
+    mark(part(row, ".name"), name, item.title ? item.title_marks : []);
+    part(row, "a").title = name;
     for (const action of ["rename", "delete"]) {
-      part(row, `[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title }));
+      part(row, `[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title: name }));
     }
     const snippet = part(row, ".snippet");
-    snippet.hidden = !this.#known.query || !item.snippet;
-    if (item.snippet && !snippet.hidden) mark(snippet, item.snippet, this.#known.query);
+    snippet.hidden = kind !== "conversation found";
+    mark(snippet, item.snippet ?? "", item.snippet_marks);
     this.#showState(row, item);
     return row;
   }
@@ -206,9 +221,33 @@ export class Sidebar {
     else if (action === "delete") this.#delete(idOf(row));
     else if (around(event, "a") && !event.metaKey && !event.ctrlKey && !event.shiftKey) {
       event.preventDefault();
-      this.close();
-      this.#on.open(idOf(row));
+      this.#open(idOf(row));
     }
+  }
+
+  /**
+   * Open a conversation, at the message that was found in it.
+   * @param {string} id
+   */
+  #open(id) {
+    const message = this.#known.query ? this.#known.get(id)?.hit : null;
+    this.close();
+    this.#on.open(id, message ? { conversation: id, message, words: this.#known.query } : null);
+  }
+
+  /**
+   * ↓ leads into the list; Enter opens the first one found, also when it has yet to be searched.
+   * @param {KeyboardEvent} event
+   */
+  async #pressedInSearch(event) {
+    const isConfirming = event.isComposing || event.keyCode === 229; // a candidate, not the search
+    if (isConfirming || !["ArrowDown", "Enter"].includes(event.key)) return;
+    event.preventDefault();
+    if (this.#isSearchDue) await this.reload();
+    const first = this.#rows.entries.find((entry) => entry.item);
+    if (!first) return;
+    if (event.key === "Enter") this.#open(first.key);
+    else linkIn(this.#rows.reveal(first.key))?.focus();
   }
 
   /** @param {KeyboardEvent} event */
@@ -228,9 +267,9 @@ export class Sidebar {
    * @param {number} step
    */
   #step(row, step) {
-    const links = [...this.#list.querySelectorAll("a")];
-    const next = links[links.indexOf(part(row, "a", HTMLAnchorElement)) + step];
-    if (next) next.focus();
+    const conversations = this.#rows.entries.filter((entry) => entry.item);
+    const next = conversations[conversations.findIndex(({ key }) => key === idOf(row)) + step];
+    if (next) linkIn(this.#rows.reveal(next.key))?.focus();
     else if (step < 0) this.#search.focus();
   }
 
@@ -251,32 +290,31 @@ export class Sidebar {
   }
 
   /** @param {string} id */
-  #delete(id) {
-    const title = this.#known.get(id)?.title || translate("new_chat");
-    this.#deletions.start(id, title, () => {
-      this.#draw();
-      this.#on.open(id);
-    });
-    this.#draw();
-    this.#on.deleted(id);
-    this.#deletions.focus();
-  }
-
-  /**
-   * @param {string} id
-   * @param {{ isLast: boolean }} options
-   */
-  async #carryOut(id, options) {
+  async #delete(id) {
     const item = this.#known.get(id);
-    this.#known.remove(id);
+    if (!item) return;
+    const wasOpen = id === this.#current;
+    this.remove(id);
+    this.#on.deleted(id);
+    const made = post(`/conversations/${id}/delete/`, {}, { isLast: true });
+    const deletion = made.then((reply) => reply.deletion);
+    this.#undo.began(item.title || translate("new_chat"), deletion, () => {
+      this.#known.restore(item);
+      this.#draw();
+      // One stays where one was: it is opened again only where its place is still empty.
+      if (wasOpen && this.#current === null) this.#on.open(id, null);
+    });
     try {
-      await post(`/conversations/${id}/delete/`, {}, options);
+      await deletion;
     } catch (error) {
       if (error instanceof HttpError && error.status === 404) return;
-      if (item) this.put(item);
+      this.#undo.hide();
+      this.#known.restore(item);
+      this.#draw();
       this.#on.failed();
     }
   }
 }
 
+const isRow = (/** @type {HTMLElement} */ element) => element.classList.contains("conversation");
 const idOf = (/** @type {HTMLElement} */ row) => row.dataset.id ?? "";

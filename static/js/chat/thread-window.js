@@ -41,6 +41,14 @@ export class ThreadWindow {
     return { first: this.#first, last: this.#last };
   }
 
+  /**
+   * Where a message of the branch begins, as far as heights are known.
+   * @param {number} index
+   */
+  topOf(index) {
+    return this.#sum(0, index);
+  }
+
   /** Whether the reader has come so near to an end of the window that it must move. */
   isLeft() {
     if (this.#branch.length <= WHOLE) return false;

@@ -72,6 +72,19 @@ export class Thread {
   }
 
   /**
+   * Bring the window of a long thread to this message: its view, if it is in the shown branch.
+   * @param {string} id
+   */
+  reveal(id) {
+    if (!this.#views.has(id)) {
+      const at = this.#shown?.branch.findIndex((message) => message.id === id) ?? -1;
+      if (at >= 0) this.#scroll.moveTo(this.#window.topOf(at));
+      if (at >= 0) this.#draw();
+    }
+    return this.#views.get(id);
+  }
+
+  /**
    * Mark the question that another version is being written of.
    * @param {string | null} id
    */

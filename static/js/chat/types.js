@@ -256,7 +256,17 @@
  * @typedef {Omit<MessageView, "state"> & { state: MessageState | "sending", isStub?: boolean }} Message
  */
 
-/** @typedef {ConversationView & { snippet?: string, has_news?: boolean }} SidebarItem */
+/** @typedef {[start: number, end: number][]} Marks where the words of a search stand in a text */
+
+/**
+ * @typedef {object} Found what a search has found in a conversation
+ * @property {Marks} title_marks
+ * @property {UUID | null} hit the message
+ * @property {string} snippet
+ * @property {Marks} snippet_marks
+ */
+
+/** @typedef {ConversationView & Partial<Found> & { has_news?: boolean }} SidebarItem */
 
 /** @typedef {{ first: number, last: number }} PaintStamps ms from the moment of sending */
 

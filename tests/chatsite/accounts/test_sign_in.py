@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.test import Client, RequestFactory
 
 from chatsite.accounts.addresses import client_address
@@ -66,6 +68,7 @@ def test_behind_a_proxy_guessing_from_elsewhere_locks_nobody_out(
 ) -> None:
     settings.AXES_FAILURE_LIMIT = 2
     settings.BEHIND_TLS = True
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.1")]
     for _ in range(3):
         try_password(client, "alice", "guess", x_forwarded_for="203.0.113.9")
     assert try_password(client, "alice", PASSWORD, x_forwarded_for="203.0.113.9").status_code == 429
@@ -89,6 +92,7 @@ def test_only_what_the_proxy_wrote_counts_as_an_address(
     settings: Any, behind_tls: bool, header: str, address: str
 ) -> None:
     settings.BEHIND_TLS = behind_tls
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.1")] if behind_tls else []
     request = RequestFactory().get("/", headers={"X-Forwarded-For": header})
     assert client_address(request) == address
 
@@ -121,3 +125,87 @@ def test_the_admin_has_no_door_of_its_own(client: Client, alice: User, dana: Use
     assert client.get("/admin/", follow=True).status_code == 403
     client.force_login(dana)
     assert client.get("/admin/login/?next=/admin/", follow=True).status_code == 200
+
+
+def test_one_address_can_not_try_every_name(client: Client, alice: User, settings: Any) -> None:
+    settings.AXES_FAILURE_LIMIT, settings.SIGN_IN_TRIES_PER_ADDRESS = 3, 6
+    answers = [try_password(client, f"name{n}", "guess").status_code for n in range(8)]
+    assert answers == [200] * 5 + [429] * 3
+    assert try_password(client, "alice", PASSWORD).status_code == 429
+
+
+def test_many_addresses_can_not_try_one_name(client: Client, alice: User, settings: Any) -> None:
+    settings.AXES_FAILURE_LIMIT, settings.SIGN_IN_TRIES_PER_NAME = 3, 6
+    answers = []
+    for n in range(8):
+        settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.1")]
+        page = try_password(client, "alice", "guess", x_forwarded_for=f"203.0.113.{n}")
+        answers.append(page.status_code)
+    assert answers == [200] * 5 + [429] * 3
+    User.objects.create_user("bob", password=PASSWORD)
+    assert try_password(Client(), "bob", PASSWORD).status_code == 302
+
+
+def test_signing_in_oneself_does_not_forgive_what_was_tried_with_other_names(
+    client: Client, alice: User, settings: Any
+) -> None:
+    settings.AXES_FAILURE_LIMIT, settings.SIGN_IN_TRIES_PER_ADDRESS = 3, 6
+    for n in range(5):
+        try_password(client, f"name{n}", "guess")
+    assert try_password(client, "alice", PASSWORD).status_code == 302
+    assert try_password(Client(), "name9", "guess").status_code == 429
+
+
+def test_old_passwords_can_not_be_tried_without_end(
+    client: Client, alice: User, settings: Any
+) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    client.force_login(alice)
+    new = "another long pass phrase"
+
+    def change(old: str) -> int:
+        form = {"old_password": old, "new_password1": new, "new_password2": new}
+        return client.post("/accounts/password/", form).status_code
+
+    assert [change("guess") for _ in range(4)] == [200, 200, 429, 429]
+    assert change(PASSWORD) == 429, "the right one is no way round"
+    alice.refresh_from_db()
+    assert alice.check_password(PASSWORD)
+    kept = str(list(AccessAttempt.objects.values()))
+    assert "guess" not in kept, "no password is stored, right or wrong"
+    assert new not in kept
+
+
+def test_the_log_names_the_address_and_only_names_that_exist(
+    client: Client, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    try_password(client, "alice", "guess")
+    try_password(client, "my secret pass phrase", "guess")
+    told = [r.getMessage() for r in caplog.records if r.name == "chatsite.sign_in"]
+    assert told == [
+        "sign-in refused: address 127.0.0.1, name 'alice'",
+        "sign-in refused: address 127.0.0.1, a name that isn't known",
+    ]
+    assert "my secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "address"),
+    [
+        ("203.0.113.5", "198.51.100.7", "203.0.113.5"),
+        ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "6.6.6.6, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
+        ("10.0.0.1", "10.0.0.9", "10.0.0.9"),
+        ("10.0.0.1", "nonsense, 10.0.0.2", "10.0.0.2"),
+        ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("", "198.51.100.7", "198.51.100.7"),
+    ],
+)
+def test_only_trusted_proxies_are_believed(
+    settings: Any, peer: str, header: str, address: str
+) -> None:
+    """Whoever reaches the port directly could name a new address with each try."""
+    settings.BEHIND_TLS = True
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/24")]
+    request = RequestFactory().get("/", headers={"X-Forwarded-For": header}, REMOTE_ADDR=peer)
+    assert client_address(request) == address

@@ -158,6 +158,22 @@ def test_the_default_length_of_an_answer_is_cut_to_the_room_left(http):
     assert refused.json()["error"]["code"] == "context_length_exceeded"
 
 
+def test_a_prompt_may_fill_the_context_if_nothing_is_made(http):
+    prompt = [100] * CONTEXT
+    asked = {"model": SLUG, "prompt": prompt, "echo": True, "max_tokens": 0}
+    for more in ({}, {"logprobs": 0}, {"n": 2}):
+        reply = http.post("/completions", json=asked | more)
+        assert reply.status_code == 200, reply.text
+        usage = reply.json()["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (CONTEXT, 0)
+    scored = http.post("/completions", json=asked | {"logprobs": 0}).json()["choices"][0]
+    assert len(scored["logprobs"]["token_logprobs"]) == CONTEXT
+    assert None not in scored["logprobs"]["token_logprobs"][1:]
+    for refused in (asked | {"max_tokens": 1}, asked | {"prompt": [*prompt, 100]}):
+        error = http.post("/completions", json=refused).json()["error"]
+        assert error["code"] == "context_length_exceeded"
+
+
 # --- a vocabulary without a model ---
 
 

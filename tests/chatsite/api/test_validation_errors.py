@@ -45,19 +45,34 @@ def told(body: Any, kind: type = ChatBody) -> ApiError:
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter",
          "Missing required parameter: 'messages[0].content'."),
         ({"messages": [{"role": "x", "content": ""}]}, "messages[0].role", "invalid_value",
-         "Supported values are: 'system', 'developer', 'user' or 'assistant'"),
+         "'system', 'developer', 'user', 'assistant', 'tool' or 'function'"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
          "messages[0].content[0].type", "invalid_value", "Supported values are: 'text'"),
-        ({"messages": [{"role": "user", "content": "", "foo": 1}]}, "messages[0].foo",
-         "unknown_parameter", "Unknown parameter: 'messages[0].foo'."),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "invalid_type",
+         "expected one of a string or an array, but got null instead"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "empty_array",
+         "minimum length 1"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]},
+         "messages[0].tool_calls[0].function", "missing_required_parameter", "Missing"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
+         "messages[0].tool_calls[0].function.name", "missing_required_parameter", "Missing"),
         ({"stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter", "Unknown"),
         ({"stream_options": {}}, "stream_options", "invalid_value", "when 'stream' is true"),
         ({"response_format": {}}, "response_format.type", "missing_required_parameter", "Missing"),
         ({"response_format": {"type": "x"}}, "response_format.type", "invalid_value", "'text'"),
         ({"logit_bias": {"5": 101}}, "logit_bias.5", "integer_above_max_value", "<= 100"),
         ({"top_logprobs": 3}, "top_logprobs", "invalid_value", "'logprobs' must be true"),
+        ({"tools": [{}]}, "tools", "invalid_value", "Tools aren't served yet: leave 'tools' out"),
+        ({"tools": [{}], "tool_choice": "auto"}, "tools", "invalid_value", "Tools aren't served yet"),
+        ({"tool_choice": "required"}, "tool_choice", "invalid_value", "Tools aren't served yet"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice",
+         "invalid_value", "Tools aren't served yet"),
+        ({"functions": [{}], "function_call": "auto"}, "functions", "invalid_value", "'functions'"),
+        ({"stop": ""}, "stop", "empty_string", "Invalid 'stop': empty string"),
+        ({"stop": ["a", ""]}, "stop[1]", "empty_string", "Invalid 'stop[1]': empty string"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema",
+         "missing_required_parameter", "Missing"),
         ({"use_beam_search": True}, "use_beam_search", "invalid_value", "are: false"),
-        ({"tools": [{}]}, "tools", "array_above_max_length", "maximum length 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_range(more, param, code, words):
@@ -78,6 +93,19 @@ def test_unknown_arguments_are_refused_as_openai_does():
 
 def test_a_body_that_is_no_object_is_refused():
     assert "expected an object, but got an array" in told([]).message
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "function"}], "tool_choice": "none"},
+        {"functions": [{}], "function_call": "none"},
+        {"tools": [], "tool_choice": "auto"},
+        {"tool_choice": "none"},
+    ],
+)
+def test_tools_that_may_not_be_called_change_nothing(more):
+    assert ChatBody.model_validate(CHAT | more).messages[0].content == "hi"
 
 
 @pytest.mark.parametrize("prompt", ["a", [1, 2], ["a", "b"], [[1], [2, 3]]])

@@ -98,7 +98,9 @@ def test_alice_finds_renames_and_deletes_her_conversation(
     ).json()
     assert renamed["conversation"]["title"] == "Shopping list\ufffd"
     client.post(f"/conversations/{thread.id}/delete/", "{}", content_type="application/json")
-    assert client.get("/conversations/").json() == {"items": [], "more": False}
+    left = client.get("/conversations/").json()
+    assert (left["items"], left["more"]) == ([], False)
+    assert left["deletion"]["title"] == "Shopping list\ufffd"
 
 
 def test_a_list_takes_a_bounded_number_of_queries(

@@ -6,15 +6,18 @@ import datetime as dt
 import random
 import re
 import uuid
+from html import unescape
 
 import pytest
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatsite.chat import deletion
 from chatsite.chat.models import Conversation, Message
-from chatsite.dashboards.history import search
-from chatsite.dashboards.history.table import around, marked
+from chatsite.chat.search_query import MAX_TERMS, parse
+from chatsite.chat.search_text import Term, snippet
+from chatsite.dashboards.history.table import marked
 from tests.chatsite.dashboards import rows
 
 URL = "/history/"
@@ -97,7 +100,10 @@ def test_dates_narrow(library, alice, signed_in):
     client = signed_in(alice)
     assert titles(client.get(f"{URL}?after={day}")) == ["Lentil soup", "A failure"]
     assert titles(client.get(f"{URL}?before={day}")) == ["A failure", "Blue skies"]
-    assert titles(client.get(f"{URL}?q=after:{day}")) == ["Lentil soup"]
+    assert titles(client.get(f"{URL}?q=after:{day}")) == ["Lentil soup", "A failure"]
+    assert titles(client.get(f"{URL}?q=on:{day}")) == ["A failure"]
+    day_after = day + dt.timedelta(days=1)
+    assert titles(client.get(f"{URL}?q=after:{day}+before:{day_after}")) == ["A failure"]
     assert titles(client.get(f"{URL}?q=before:{day}")) == ["Blue skies"]
 
 
@@ -112,7 +118,10 @@ def test_somebody_elses_rows_never_appear(library, alice, bob, signed_in):
     [
         ("state:odd", "state: is one of"),
         ("before:tomorrow", "Dates are written"),
-        ("after:9999-12-31", "Dates are written"),
+        ("on:9999-12-31", "Dates are written"),
+        ("rating:down", "Unknown operator rating:"),
+        ("tag:work", "Unknown operator tag:"),
+        ("%", "no letter and no digit"),
         ("ttft:fast", "compared with a time"),
         ("tokens:1.5", "whole number"),
         ("tokens:2s", "whole number"),
@@ -127,8 +136,8 @@ def test_what_cannot_be_understood_is_told(alice, signed_in, query, told):
 
 @given(st.text(max_size=200))
 def test_any_search_text_is_understood_or_told(text):
-    understood = search.parse(text)
-    assert len(understood.words) + len(understood.wheres) <= search.MAX_TERMS
+    understood = parse(text)
+    assert len(understood.terms) + len(understood.wheres) <= MAX_TERMS
 
 
 @pytest.mark.parametrize(
@@ -147,11 +156,11 @@ def test_a_snippet_marks_the_hit_and_escapes_the_rest(alice, signed_in):
 
 @given(st.text(max_size=300), st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3))
 def test_marking_changes_nothing_but_the_marks(text, words):
-    from html import unescape
-
-    shown = marked(around(text, words), words)
+    terms = [term for word in words if (term := Term.of(word, is_quoted=False))]
+    part = snippet(text, terms, chars=140, before=30)
+    shown = marked(part.text, part.marks)
     assert "<" not in re.sub(r"</?mark>", "", shown)
-    assert unescape(re.sub(r"</?mark>", "", shown)) == around(text, words)
+    assert unescape(re.sub(r"</?mark>", "", shown)) == part.text
 
 
 def test_alice_renames_her_own_and_not_bobs(library, alice, bob, signed_in):
@@ -184,7 +193,52 @@ def test_alice_deletes_one_and_many(library, alice, signed_in):
     assert Conversation.objects.filter(owner=alice).count() == 2
     client.post(f"{URL}delete/", {"conversation": chosen[1:]})
     assert not Conversation.objects.filter(owner=alice).exists()
-    assert Message.objects.filter(author=alice).count() == 0
+
+
+def test_what_was_deleted_together_comes_back_together_and_one_stays_where_one_was(
+    library, alice, signed_in
+):
+    client = signed_in(alice)
+    chosen = list(Conversation.objects.filter(owner=alice).values_list("pk", flat=True))
+    at_page = f"{URL}?sort=title"
+    client.post(f"{URL}delete/", {"conversation": chosen[:2], "next": at_page})
+    page = client.get(at_page)
+    assert "2 conversations are deleted." in page.content.decode()
+    moment = page.context["deletion"].at
+    undone = client.post(f"{URL}restore/", {"at": moment, "next": at_page})
+    assert undone["Location"] == at_page
+    assert len(titles(client.get(URL))) == 3
+    assert "deleted" not in client.get(URL).content.decode()
+
+
+def test_all_that_match_are_deleted_and_nothing_else(alice, bob, signed_in):
+    for i in range(30):
+        talk(alice, f"Lentils {i}", "Boil them.")
+    talk(alice, "Blue skies", "Rayleigh scattering.")
+    talk(bob, "Bob's lentils", "Secret.")
+    client = signed_in(alice)
+    assert "all 30 that match" in client.get(f"{URL}?q=lentil").content.decode()
+    client.post(f"{URL}delete/", {"all": "1", "query": "q=lentil"})
+    assert titles(client.get(URL)) == ["Blue skies"]
+    assert Conversation.objects.filter(owner=bob).count() == 1
+    client.post(f"{URL}restore/", {"at": client.get(URL).context["deletion"].at})
+    assert len(titles(client.get(f"{URL}?q=lentil"))) == 25
+
+
+def test_bob_cannot_restore_what_alice_deleted(library, alice, bob, signed_in):
+    deletion.delete(alice, Conversation.objects.filter(owner=alice))
+    moment = signed_in(alice).get(URL).context["deletion"].at
+    assert signed_in(bob).get(URL).context["deletion"] is None
+    signed_in(bob).post(f"{URL}restore/", {"at": moment})
+    assert not Conversation.objects.filter(owner=alice).exists()
+    assert signed_in(bob).post(f"{URL}restore/", {"at": "soon"}).status_code == 404
+
+
+def test_a_hit_leads_to_its_message(alice, signed_in):
+    talk(alice, "Walls", "A wall is built.", "Mortar holds it.")
+    page = signed_in(alice).get(f"{URL}?q=mortar").content.decode()
+    message = Message.objects.get(text__startswith="Mortar")
+    assert f"#message={message.pk}&amp;words=mortar" in page
 
 
 def test_deleting_bobs_among_ones_own_touches_nothing(library, alice, bob, signed_in):

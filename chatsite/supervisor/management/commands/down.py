@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from chatsite.supervisor.pidfile import stop_recorded
+from chatsite.supervisor.down import down
 
 
 class Command(BaseCommand):
@@ -15,5 +14,4 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stopped = stop_recorded(settings.DATA_DIR / "run")
-        self.stdout.write("The site is stopped." if stopped else "Nothing was running.")
+        self.stdout.write(down())

@@ -15,7 +15,7 @@ from django.db import connections
 
 from chatsite.secret_key import SECRET_KEY_FILE
 from chatsite.supervisor import pidfile
-from chatsite.supervisor.preflight import CannotStart
+from chatsite.supervisor.pidfile import CannotStart
 
 DATABASE_FILE = "db.sqlite3"
 

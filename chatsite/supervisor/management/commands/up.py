@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from chatsite.accounts.invitations import first_administrator_link
-from chatsite.supervisor.preflight import CannotStart
+from chatsite.supervisor.pidfile import CannotStart
 from chatsite.supervisor.site import EVERYWHERE, Site, SiteOptions
 from inference import env
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             host=settings.HOST,
             port=settings.PORT,
             model=settings.CHATSITE_MODEL,
-            redis_url=env.text("REDIS_URL") or None,
+            redis_url=settings.GIVEN_REDIS_URL or None,
             public_url=settings.PUBLIC_URL,
         )
         try:

@@ -1,7 +1,7 @@
 // Attention over paged keys and values: writes this step's tokens into their pages, then attends.
 //
-// A page holds `page_tokens` tokens (a multiple of 16) of one layer, head by head, in bf16. Within a
-// head, sixteen tokens at a time lie as the products read them:
+// A page holds `page_tokens` tokens (a multiple of 16) of one layer, head by head, in bf16. Within
+// a head, sixteen tokens at a time lie as the products read them:
 //
 //   keys    for each pair of dimensions d, d+1:   16 x { K[t][d], K[t][d+1] }
 //   values  for each pair of tokens t, t+1:       D x  { V[t][d], V[t+1][d] }
@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "formats.h"
-#include "team.h"
+#include "threads.h"
 
 namespace chatsite {
 
@@ -32,11 +32,12 @@ struct Pages {
 struct Step {
   int64_t tokens = 0;
   const int64_t *positions = nullptr, *slots = nullptr, *rows = nullptr;  // (tokens)
-  const int32_t* block_table = nullptr;                                   // (sequences, table_width)
+  const int32_t* block_table = nullptr;  // (sequences, table_width)
   int64_t table_width = 0;
 };
 
-// This step's queries, keys and values of one layer: token t's head h starts at t * stride + h * dim.
+// This step's queries, keys and values of one layer: token t's head h starts at t * stride + h *
+// dim.
 struct Heads {
   const float *query = nullptr, *key = nullptr, *value = nullptr;
   int64_t query_stride = 0, key_stride = 0, value_stride = 0;
@@ -79,7 +80,7 @@ class AttentionPlan {
     std::vector<Unit> units;                         // those that read the same keys side by side
     std::vector<std::pair<int64_t, int64_t>> parts;  // per tile: its first part, and how many
     int64_t num_parts = 0;
-    std::vector<int32_t> pages;                      // those that are read
+    std::vector<int32_t> pages;  // those that are read
   };
 
   const Units& units(int64_t window, int64_t page_tokens);  // call from one thread; kept per window
@@ -96,8 +97,9 @@ class AttentionPlan {
 // Write, then attend. Results go to `out` (tokens, heads x dim) as activations for a product, or as
 // floats to `floats` where that is not null. `units` are those of the rule's window; `scratch` is
 // shared by the team.
-void attend(Worker& worker, const Step& step, const AttentionPlan& plan, const AttentionPlan::Units& units,
-            const Heads& heads, const Rope& rope, const AttentionRule& rule, const Pages& pages,
-            std::vector<float>& scratch, Activations* out, float* floats);
+void attend(Lane& lane, const Step& step, const AttentionPlan& plan,
+            const AttentionPlan::Units& units, const Heads& heads, const Rope& rope,
+            const AttentionRule& rule, const Pages& pages, std::vector<float>& scratch,
+            Activations* out, float* floats);
 
 }  // namespace chatsite

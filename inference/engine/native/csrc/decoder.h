@@ -1,8 +1,9 @@
 // A run of decoder layers, and a whole decoder, as one call.
 //
-// Knows the one shape of layer that most decoders share: norm, attention, residual, norm, gated MLP,
-// residual; with optional norms of query and key heads and norms behind attention and MLP. Whether a
-// model's layers have this shape is found out in Python (fusion.py), by comparing results.
+// Knows the one shape of layer that most decoders share: norm, attention, residual, norm, gated
+// MLP, residual; with optional norms of query and key heads and norms behind attention and MLP.
+// Whether a model's layers have this shape is found out in Python (fusion.py), by comparing
+// results.
 #pragma once
 #include <vector>
 
@@ -50,8 +51,8 @@ struct Workspace {
 void chain(std::vector<Layer>& layers, Weights& head);
 
 // Run `layers` over the residual stream x (tokens, width), in place. ropes[i] is layer i's.
-void run_layers(int threads, const std::vector<Layer>& layers, const std::vector<Rope>& ropes, const Step& step,
-                int64_t width, float* x, Workspace& space);
+void run_layers(int threads, const std::vector<Layer>& layers, const std::vector<Rope>& ropes,
+                const Step& step, int64_t width, float* x, Workspace& space);
 
 // Layers `begin` to `end` of a model.
 struct Span {
@@ -61,9 +62,9 @@ struct Span {
 // Embed the tokens into the residual stream x (tokens, width), run the layers, and give logits
 // (num_logits, vocabulary) of the tokens at `logits_at`. Of a span, the first part does the
 // embedding and the last one the logits; x carries what lies between.
-void run_decoder(int threads, const Embedding& embedding, const std::vector<Layer>& layers, Span span,
-                 const std::vector<Rope>& ropes, const Norm& last_norm, const Weights& head, const Step& step,
-                 const int64_t* token_ids, float* x, const int64_t* logits_at, int64_t num_logits, float* logits,
-                 Workspace& space);
+void run_decoder(int threads, const Embedding& embedding, const std::vector<Layer>& layers,
+                 Span span, const std::vector<Rope>& ropes, const Norm& last_norm,
+                 const Weights& head, const Step& step, const int64_t* token_ids, float* x,
+                 const int64_t* logits_at, int64_t num_logits, float* logits, Workspace& space);
 
 }  // namespace chatsite

@@ -1,12 +1,15 @@
 // The CPU's matrix registers (AMX), where it has them: eight of up to 16 rows of 64 bytes each.
 //
-// One instruction multiplies two of them into a third: 16 x 16 sums over 32 inputs in bf16 or 64 in bytes.
-// The layouts of formats.h and attention.h are what it takes as its right factor: a row of the register
-// holds the inputs k, k+1 of 16 outputs (bf16), or k..k+3 (bytes).
+// One instruction multiplies two of them into a third: 16 x 16 sums over 32 inputs in bf16 or 64 in
+// bytes. The layouts of formats.h and attention.h are what it takes as its right factor: a row of
+// the register holds the inputs k, k+1 of 16 outputs (bf16), or k..k+3 (bytes).
 //
-// The operating system must be asked once for leave to use them, and their shape set before each use.
+// The operating system must be asked once for leave to use them, and their shape set before each
+// use.
 #pragma once
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 #ifdef __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,8 +26,8 @@ constexpr bool HAS_MATRIX = true;
 constexpr bool HAS_MATRIX = false;
 #endif
 
-// What the registers of a phase hold: rows of two left factors and of their sums, up to 16 each (0: not
-// used), and rows of the right factor; a left factor's are 4 * depth bytes wide.
+// What the registers of a phase hold: rows of two left factors and of their sums, up to 16 each (0:
+// not used), and rows of the right factor; a left factor's are 4 * depth bytes wide.
 struct MatrixShape {
   uint8_t upper = 0, lower = 0, depth = 16;
 
@@ -39,20 +42,21 @@ struct alignas(64) Palette {  // as the instruction reads it
   uint8_t rows[16] = {};
 };
 
-// Inline assembly, here and below, because gcc 12's own intrinsics don't tell the compiler which memory
-// they read and write: it leaves out or reorders the stores that they need.
+// Inline assembly, here and below, because gcc 12's own intrinsics don't tell the compiler which
+// memory they read and write: it leaves out or reorders the stores that they need.
 #if defined(__AMX_TILE__)
 inline void load_palette(const Palette& from) { asm volatile("ldtilecfg %0" : : "m"(from)); }
 inline void store_palette(Palette& to) { asm volatile("sttilecfg %0" : "=m"(to)); }
 #endif
 
 inline thread_local MatrixShape current;
-inline thread_local Palette before;  // what was set when this thread began: torch's kernels rely on theirs
+inline thread_local Palette
+    before;  // what was set when this thread began: torch's kernels rely on theirs
 
 inline bool ask_for_leave() {
-#ifdef __linux__
+#if defined(__linux__) && defined(__AMX_TILE__)
   constexpr int REQUEST = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return HAS_MATRIX && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+  return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
 #else
   return false;
 #endif
@@ -62,8 +66,8 @@ inline bool is_wanted = true;
 
 }  // namespace matrix_detail
 
-// Whether this process uses the registers. Products of bf16 depend on it: it never changes while a model is
-// loaded.
+// Whether this process uses the registers. Products of bf16 depend on it: it never changes while a
+// model is loaded.
 inline bool use_matrix() {
   static const bool allowed = matrix_detail::ask_for_leave();
   return allowed && matrix_detail::is_wanted;
@@ -106,33 +110,36 @@ inline void release_matrix() {
 #if defined(__AMX_TILE__)
 template <int REGISTER>
 inline __attribute__((always_inline)) void load_matrix(const void* from, int64_t row_bytes) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(row_bytes), "i"(REGISTER) : "memory");
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2"
+               :
+               : "r"(from), "r"(row_bytes), "i"(REGISTER)
+               : "memory");
 }
 
 template <int REGISTER>
 inline __attribute__((always_inline)) void store_matrix(void* to, int64_t row_bytes) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(row_bytes), "i"(REGISTER) : "memory");
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)"
+               :
+               : "r"(to), "r"(row_bytes), "i"(REGISTER)
+               : "memory");
 }
 
-template <int REGISTER>
-inline __attribute__((always_inline)) void clear_matrix() {
+template <int REGISTER> inline __attribute__((always_inline)) void clear_matrix() {
   asm volatile("tilezero %%tmm%c0" : : "i"(REGISTER));
 }
 
 // Call `work.operator()<0>()` to `<COUNT - 1>()`: registers are named when a program is compiled.
-template <int COUNT, class Work>
-inline __attribute__((always_inline)) void each_of(Work&& work) {
-  [&]<int... I>(std::integer_sequence<int, I...>) { (work.template operator()<I>(), ...); }(std::make_integer_sequence<int, COUNT>());
+template <int COUNT, class Work> inline __attribute__((always_inline)) void each_of(Work&& work) {
+  [&]<int... I>(std::integer_sequence<int, I...>) { (work.template operator()<I>(), ...); }
+  (std::make_integer_sequence<int, COUNT>());
 }
 
-template <int COUNT>
-inline __attribute__((always_inline)) void clear_matrices() {
+template <int COUNT> inline __attribute__((always_inline)) void clear_matrices() {
   each_of<COUNT>([]<int I>() { clear_matrix<I>(); });
 }
 
 // SUM += LEFT * RIGHT, in bf16 with sums in float; rounds to nearest.
-template <int SUM, int LEFT, int RIGHT>
-inline __attribute__((always_inline)) void multiply_bf16() {
+template <int SUM, int LEFT, int RIGHT> inline __attribute__((always_inline)) void multiply_bf16() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(SUM), "i"(LEFT), "i"(RIGHT));
 }
 

@@ -16,6 +16,22 @@ void pack_bf16(const float* row, int64_t inputs, int column, uint8_t* panel) {
   }
 }
 
+void pack_fp32(const float* row, int64_t inputs, int column, uint8_t* panel) {
+  float* out = reinterpret_cast<float*>(panel);
+  for (int64_t k = 0; k < inputs; k++) out[k * PANEL + column] = row[k];
+}
+
+// Where a weight lies in its pair of inputs.
+int fp16_place(int64_t k, int column) {
+  return column / LANES * 2 * LANES + int(k % 2) * LANES + column % LANES;
+}
+
+void pack_fp16(const float* row, int64_t inputs, int column, uint8_t* panel) {
+  fp16* out = reinterpret_cast<fp16*>(panel);
+  for (int64_t k = 0; k < inputs; k++)
+    out[k / 2 * 2 * PANEL + fp16_place(k, column)] = to_fp16(row[k]);
+}
+
 void pack_int8(const float* row, int64_t inputs, int column, uint8_t* panel) {
   for (int64_t k = 0; k < inputs; k += GROUP, panel += INT8_GROUP_BYTES, row += GROUP) {
     float largest = 1e-7f;
@@ -37,15 +53,15 @@ void pack_int8(const float* row, int64_t inputs, int column, uint8_t* panel) {
 // last level: then (largest - smallest) / 15 would be another grid and lose twice.
 float grid_step(const float* row, float smallest, float largest) {
   const float span = largest - smallest;
-  const Floats first = _mm512_sub_ps(load(row), all(smallest)), second = _mm512_sub_ps(load(row + LANES), all(smallest));
+  const F32 first = load(row) - splat(smallest), second = load(row + LANES) - splat(smallest);
   for (int steps = 1; steps <= 15; steps++) {
-    const Floats to_levels = all(steps / span), tolerance = all(.02f);
-    const auto is_off = [&](Floats above) {
-      const Floats level = _mm512_mul_ps(above, to_levels);
-      const Floats error = _mm512_sub_ps(level, _mm512_roundscale_ps(level, 8));
-      return _mm512_cmp_ps_mask(_mm512_abs_ps(error), tolerance, _CMP_NLE_UQ);  // NaN is off, too
+    const F32 to_levels = splat(steps / span), tolerance = splat(.02f);
+    const auto is_off = [&](F32 above) {
+      const F32 level = above * to_levels;
+      const F32 error = level - round_even(level);
+      return not_less_equal(abs(error), tolerance);  // NaN is off, too
     };
-    if (!(is_off(first) | is_off(second))) return span / steps;
+    if (!any(is_off(first) | is_off(second))) return span / steps;
   }
   return 0;
 }
@@ -100,7 +116,8 @@ float unpacked(const Weights& w, const uint8_t* panel, int column, int64_t k) {
   const int i = int(k % GROUP);
   switch (w.format) {
     case Format::Bf16: {
-      const uint32_t bits = uint32_t(reinterpret_cast<const bf16*>(panel)[k / 2 * 64 + column * 2 + k % 2]) << 16;
+      const uint32_t bits =
+          uint32_t(reinterpret_cast<const bf16*>(panel)[k / 2 * 64 + column * 2 + k % 2]) << 16;
       float value;
       std::memcpy(&value, &bits, 4);
       return value;
@@ -116,15 +133,21 @@ float unpacked(const Weights& w, const uint8_t* panel, int column, int64_t k) {
       const int level = group[i / 8 * 128 + column * 4 + i % 4] >> (i / 4 % 2 * 4) & 15;
       return from_fp16(scales[column]) * level + from_fp16(scales[PANEL + column]);
     }
+    case Format::Fp32: return reinterpret_cast<const float*>(panel)[k * PANEL + column];
+    case Format::Fp16: {
+      const fp16* pairs = reinterpret_cast<const fp16*>(panel);
+      return from_fp16(pairs[k / 2 * 2 * PANEL + fp16_place(k, column)]);
+    }
   }
   return 0;
 }
 
 }  // namespace
 
-void pack(Worker& worker, Format format, const float* weights, int64_t outputs, int64_t inputs, uint8_t* out) {
+void pack(Lane& lane, Format format, const float* weights, int64_t outputs, int64_t inputs,
+          uint8_t* out) {
   const int64_t bytes = panel_bytes(format, inputs);
-  worker.for_each(panels(outputs), [&](int64_t p) {
+  lane.for_each(panels(outputs), [&](int64_t p) {
     for (int column = 0; column < PANEL && p * PANEL + column < outputs; column++) {
       const float* row = weights + (p * PANEL + column) * inputs;
       uint8_t* panel = out + p * bytes;
@@ -132,13 +155,15 @@ void pack(Worker& worker, Format format, const float* weights, int64_t outputs, 
         case Format::Bf16: pack_bf16(row, inputs, column, panel); break;
         case Format::Int8: pack_int8(row, inputs, column, panel); break;
         case Format::Int4: pack_int4(row, inputs, column, panel); break;
+        case Format::Fp32: pack_fp32(row, inputs, column, panel); break;
+        case Format::Fp16: pack_fp16(row, inputs, column, panel); break;
       }
     }
   });
 }
 
-void unpack(Worker& worker, const Weights& packed, float* out) {
-  worker.for_each(packed.outputs, [&](int64_t n) {
+void unpack(Lane& lane, const Weights& packed, float* out) {
+  lane.for_each(packed.outputs, [&](int64_t n) {
     for (int64_t k = 0; k < packed.inputs; k++)
       out[n * packed.inputs + k] = unpacked(packed, packed.panel(n / PANEL), int(n % PANEL), k);
   });

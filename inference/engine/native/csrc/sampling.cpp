@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "vec.h"
+#include "simd/math.h"
 
 namespace chatsite {
 namespace {
@@ -20,32 +20,27 @@ struct Candidate {
   }
 };
 
-Floats load_some(const float* p, int64_t room) {
-  if (room >= LANES) return load(p);
-  const __mmask16 mask = room <= 0 ? 0 : __mmask16((1u << room) - 1);
-  return _mm512_mask_loadu_ps(all(-INFINITY), mask, p);
-}
-
 // The maximum of each block of logits; false if one of them is NaN.
 bool block_maxima(const float* logits, int64_t width, std::vector<float>& maxima) {
   maxima.resize((width + BLOCK - 1) / BLOCK);
-  __mmask16 nan = 0;
+  Mask nan = no_lanes();
   for (size_t b = 0; b < maxima.size(); b++) {
-    Floats largest = all(-INFINITY);
+    F32 largest = splat(-INFINITY);
     for (int64_t i = b * BLOCK; i < int64_t(b + 1) * BLOCK; i += LANES) {
-      const Floats v = load_some(logits + i, width - i);
-      nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-      largest = _mm512_max_ps(largest, v);
+      const F32 v = load_partial(logits + i, width - i, -INFINITY);
+      nan = nan | unordered(v, v);
+      largest = maximum(largest, v);
     }
-    maxima[b] = _mm512_reduce_max_ps(largest);
+    maxima[b] = reduce_max(largest);
   }
-  return nan == 0;
+  return !any(nan);
 }
 
-// e^((x - max) * sharpness), nothing where that is too small to count. Sharpness is 1 / temperature.
-Floats mass(Floats x, Floats max, Floats sharpness) {
-  const Floats power = _mm512_mul_ps(_mm512_sub_ps(x, max), sharpness);
-  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(power, all(-87.f), _CMP_GT_OQ), exp(power));
+// e^((x - max) * sharpness), nothing where that is too small to count. Sharpness is 1 /
+// temperature.
+F32 mass(F32 x, F32 max, F32 sharpness) {
+  const F32 power = (x - max) * sharpness;
+  return select(greater(power, splat(-87.f)), exp(power), splat(0.f));
 }
 
 // The first largest logit of a row.
@@ -77,18 +72,20 @@ void find_best(const float* logits, int64_t width, const std::vector<float>& max
 
 // The sum of all masses relative to the largest logit's.
 float total_mass(const float* logits, int64_t width, float max, float sharpness) {
-  const Floats top = all(max), factor = all(sharpness);
-  Floats even = all(0.f), odd = all(0.f);
+  const F32 top = splat(max), factor = splat(sharpness);
+  F32 even = splat(0.f), odd = splat(0.f);
   for (int64_t i = 0; i < width; i += 2 * LANES) {
-    even = _mm512_add_ps(even, mass(load_some(logits + i, width - i), top, factor));
-    odd = _mm512_add_ps(odd, mass(load_some(logits + i + LANES, width - i - LANES), top, factor));
+    even = even + mass(load_partial(logits + i, width - i, -INFINITY), top, factor);
+    odd = odd + mass(load_partial(logits + i + LANES, width - i - LANES, -INFINITY), top, factor);
   }
-  return _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
+  return reduce_add(even + odd);
 }
 
 // Walk the candidates' masses, likeliest first, to where the rule's number lies. Sums are double: a
-// vocabulary of small terms must not drift. Holtzman et al., 2019 (top-p); Nguyen et al., 2024 (min-p).
-Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t width, const Rule& rule) {
+// vocabulary of small terms must not drift. Holtzman et al., 2019 (top-p); Nguyen et al., 2024
+// (min-p).
+Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t width,
+           const Rule& rule) {
   const int64_t count = int64_t(found.size());
   const bool is_cut_by_k = rule.top_k > 0 && rule.top_k < width;
   const int64_t in_k = is_cut_by_k ? std::min(rule.top_k, count) : count;
@@ -102,7 +99,8 @@ Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t wi
   int64_t kept = 0;
   double kept_mass = 0;
   for (; kept < in_k; kept++) {
-    if (kept > 0 && (kept_mass >= rule.top_p * mass_k || masses[kept] < rule.min_p * masses[0])) break;
+    if (kept > 0 && (kept_mass >= rule.top_p * mass_k || masses[kept] < rule.min_p * masses[0]))
+      break;
     kept_mass += masses[kept];
   }
   // With a candidate out, all behind it are out too, and the kept mass is known.
@@ -111,7 +109,8 @@ Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t wi
   const double whole = is_cut ? kept_mass : 1, target = rule.uniform * whole;
   if (!is_cut && !(is_free && target < kept_mass)) return {UNSETTLED, 0};
 
-  int64_t at = 0;  // rounding may leave the target at the very end: the last kept candidate takes it
+  int64_t at =
+      0;  // rounding may leave the target at the very end: the last kept candidate takes it
   for (double below = masses[0]; below <= target && at < kept - 1; below += masses[at]) at++;
   return {found[at].index, float(std::log(masses[at] / whole))};
 }
@@ -131,15 +130,15 @@ Drawn draw_row(const float* logits, int64_t width, const Rule& rule) {
   for (const int64_t count : {CANDIDATES, MORE_CANDIDATES}) {
     find_best(logits, width, maxima, std::min(count, width), found);
     for (size_t i = 0; i < found.size(); i++)
-      masses[i] = _mm512_cvtss_f32(mass(all(found[i].logit), all(max), all(sharpness))) / total;
+      masses[i] = first_lane(mass(splat(found[i].logit), splat(max), splat(sharpness))) / total;
     drawn = pick(found, masses, width, rule);
     if (drawn.token != UNSETTLED) break;
   }
   return drawn;
 }
 
-void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t count, float& chosen, float* best,
-                     int64_t* indices) {
+void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t count,
+                     float& chosen, float* best, int64_t* indices) {
   static thread_local std::vector<float> maxima;
   static thread_local std::vector<Candidate> found;
   const bool sound = block_maxima(logits, width, maxima);
@@ -162,14 +161,16 @@ void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t 
 
 }  // namespace
 
-void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules, Drawn* drawn) {
-  worker.for_each(rows, [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
+void draw(Lane& lane, const float* logits, int64_t rows, int64_t width, const Rule* rules,
+          Drawn* drawn) {
+  lane.for_each(rows, [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
 }
 
-void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width, const int64_t* tokens, int64_t count,
-              float* chosen, float* best, int64_t* indices) {
-  worker.for_each(rows, [&](int64_t r) {
-    logprobs_of_row(logits + r * width, width, tokens[r], count, chosen[r], best + r * count, indices + r * count);
+void logprobs(Lane& lane, const float* logits, int64_t rows, int64_t width, const int64_t* tokens,
+              int64_t count, float* chosen, float* best, int64_t* indices) {
+  lane.for_each(rows, [&](int64_t r) {
+    logprobs_of_row(logits + r * width, width, tokens[r], count, chosen[r], best + r * count,
+                    indices + r * count);
   });
 }
 

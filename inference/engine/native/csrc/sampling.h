@@ -2,11 +2,12 @@
 #pragma once
 #include <cstdint>
 
-#include "team.h"
+#include "threads.h"
 
 namespace chatsite {
 
-// How one row's token is chosen; as Rule in draws.py. Temperature 0 takes the likeliest, top_k 0 all.
+// How one row's token is chosen; as Rule in draws.py. Temperature 0 takes the likeliest, top_k 0
+// all.
 struct Rule {
   float temperature;
   int64_t top_k;
@@ -20,16 +21,18 @@ struct Drawn {
 constexpr int64_t NOT_FINITE = -1;  // the row has a NaN or +inf, or nothing but -inf
 constexpr int64_t UNSETTLED = -2;   // not even MORE_CANDIDATES tokens decide it
 
-constexpr int64_t CANDIDATES = 64;  // how many of the likeliest are looked at; most draws fall among them
+constexpr int64_t CANDIDATES =
+    64;  // how many of the likeliest are looked at; most draws fall among them
 constexpr int64_t MORE_CANDIDATES = 512;
 
 // One token for each of `rows` rows of `width` logits.
-void draw(Worker& worker, const float* logits, int64_t rows, int64_t width, const Rule* rules, Drawn* drawn);
+void draw(Lane& lane, const float* logits, int64_t rows, int64_t width, const Rule* rules,
+          Drawn* drawn);
 
 // For each row the log-probability of tokens[row], and those of the `count` likeliest tokens in
-// falling order (of equal ones the first comes first) with their indices. All NaN where the row isn't
-// finite. count <= width.
-void logprobs(Worker& worker, const float* logits, int64_t rows, int64_t width, const int64_t* tokens, int64_t count,
-              float* chosen, float* best, int64_t* indices);
+// falling order (of equal ones the first comes first) with their indices. All NaN where the row
+// isn't finite. count <= width.
+void logprobs(Lane& lane, const float* logits, int64_t rows, int64_t width, const int64_t* tokens,
+              int64_t count, float* chosen, float* best, int64_t* indices);
 
 }  // namespace chatsite

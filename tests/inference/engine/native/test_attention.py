@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-pytestmark = pytest.mark.usefixtures("registers")
-
 PAGE = 32
 LENGTHS = [5, 700, 1100, 40, 1]  # below a tile, beyond a segment of 512, beyond two
 

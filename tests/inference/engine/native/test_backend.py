@@ -100,6 +100,14 @@ def test_logits_agree_with_transformers_past_the_window_and_in_mixed_steps(kind:
 
 
 @pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 0.01), ("float16", 0.01)])
+def test_weights_of_more_bits_lose_what_attention_rounds_and_no_more(dtype, bound) -> None:
+    model, tokens = small_model("llama"), prompts()[3]
+    expected = copy.deepcopy(model)(torch.tensor([tokens])).logits[0]
+    assert distance(step(serve(model, dtype), [(3, 0, tokens)])[0], expected) < bound
+
+
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", FUSED)
 def test_these_families_are_fused_whole(kind: str) -> None:
     backend = serve(small_model(kind, **FUSED[kind]))
@@ -114,7 +122,7 @@ def test_other_layers_stay_as_they_are_and_the_reason_is_told(kind: str) -> None
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4", "float32", "float16"])
 @pytest.mark.parametrize("kind", ["llama", "gemma3_text", "smollm3"])
 def test_decode_and_prefill_alone_and_together_give_the_same_bits(kind: str, dtype: str) -> None:
     backend = serve(small_model(kind, **FUSED[kind]), dtype)
@@ -144,8 +152,8 @@ def test_a_layer_that_lies_about_its_parts_is_found_out() -> None:
 
 @pytest.mark.usefixtures("kernels")
 def test_dtypes_and_heads_it_cannot_serve_are_refused_with_a_reason() -> None:
-    with pytest.raises(Unsupported, match="float16"):
-        NativeBackend(dtype="float16")
+    with pytest.raises(Unsupported, match="float64"):
+        NativeBackend(dtype="float64")
     model = small_model("llama", head_dim=24)
     with pytest.raises(Unsupported, match="multiple of 32"):
         serve(model)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch.utils import cpp_extension
 
-from inference.engine.native import build
+from inference.engine.native import build, isa
 
 
 def test_a_build_that_was_killed_does_not_hold_up_the_next_one(
@@ -24,6 +24,6 @@ def test_a_build_that_was_killed_does_not_hold_up_the_next_one(
         (work / f"{name}.so").touch()
 
     monkeypatch.setattr(cpp_extension, "load", compile_if_free)
-    build._build(tmp_path, tmp_path / "kernels.so")
+    build._build(tmp_path, tmp_path / "kernels.so", isa.find("scalar"))
     assert (tmp_path / "kernels.so").exists()
     assert not (tmp_path / "work").exists()

@@ -1,0 +1,81 @@
+"""Every code that closes a socket arrives through real Daphne (FRAME_TOO_BIG and SLOW_READER are in
+test_socket_bounds.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from inference.contract import CloseCode
+from tests.support.page import Page, question
+from tests.support.stack import Stack
+
+
+async def code_of(socket: Any) -> int:
+    """Read until it is closed: the code comes behind what was sent before."""
+    with suppress(ConnectionClosed):
+        while True:
+            await asyncio.wait_for(socket.recv(), 20)
+    return int(socket.close_code or 0)
+
+
+def test_a_binary_frame_closes_the_socket_and_writes_one_line(
+    site: Stack, alice: httpx.Client
+) -> None:
+    log = site.folder / "web.log"
+    before = log.stat().st_size
+
+    async def send() -> int:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await page.read(socket, until="welcome")
+            with suppress(ConnectionClosed):
+                for _ in range(50):
+                    await socket.send(b"\0" * 100_000)
+            return await code_of(socket)
+
+    assert asyncio.run(send()) == CloseCode.BINARY_FRAME
+    said = log.read_bytes()[before:].decode()
+    assert said.count("BINARY_FRAME") == 1
+    assert "Traceback" not in said
+
+
+def test_too_many_frames_close_the_socket(site: Stack, alice: httpx.Client) -> None:
+    async def flood() -> int:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            with suppress(ConnectionClosed):
+                for _ in range(500):
+                    await socket.send('{"type":"ping"}')
+            return await code_of(socket)
+
+    assert asyncio.run(flood()) == CloseCode.TOO_MANY_FRAMES
+
+
+def test_an_anonymous_socket_is_closed(site: Stack) -> None:
+    async def come() -> int:
+        url = site.url.replace("http", "ws") + "/ws/chat/"
+        async with connect(url, origin=site.url) as socket:  # type: ignore[arg-type]
+            return await code_of(socket)
+
+    assert asyncio.run(come()) == CloseCode.SIGNED_OUT
+
+
+def test_a_stream_that_breaks_closes_the_socket_so_that_the_page_comes_again(
+    site: Stack, alice: httpx.Client
+) -> None:
+    async def breaks() -> int:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await socket.send(question("Tell me about seas.", preset="longer"))
+            await page.read(socket, until="ended", enough=5)
+            key = f"chatsite:gen:{page.request.replace('-', '')}"
+            site.redis.client().xadd(key, {"broken": "entry"})
+            return await code_of(socket)
+
+    assert asyncio.run(breaks()) == CloseCode.BROKEN
