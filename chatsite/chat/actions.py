@@ -24,11 +24,18 @@ from chatsite.chat.access import own_conversation, own_message
 from chatsite.chat.models import Conversation, Message
 from chatsite.chat.prompt import request_for, turns_to
 from chatsite.chat.texts import auto_title, clean_text, clean_title
+from chatsite.error_messages import field_sentence
 from chatsite.errors import ChatError
 from chatsite.generation.models import Generation
-from chatsite.generation.rows import open_generation
+from chatsite.generation.rows import open_generation, stored_sampling
 from chatsite.generation.submit import cancel, submit_or_wait
-from inference.contract import ErrorCode, GenerationRequest, Stamp
+from inference.contract import (
+    ErrorCode,
+    GenerationRequest,
+    InvalidField,
+    SamplingParams,
+    Stamp,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def send_message(
     parent = _parent(conversation, parent_id)
     turns = [*turns_to(parent), {"role": "user", "content": text}]
     request, trimmed = request_for(
-        turns, model=model, preset=preset, received=received, request_id=request_id
+        turns, model=model, sampling=_sampling_of(preset), received=received, request_id=request_id
     )
 
     def write() -> Accepted:
@@ -86,7 +93,15 @@ def send_message(
             author=user,
         )
         answer = Message(id=answer_id, conversation=conversation, parent=question)
-        _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
+        _open_answer(
+            answer,
+            request,
+            user=user,
+            model=model,
+            preset_slug=preset.slug,
+            preset_version=preset.version,
+            trimmed=trimmed,
+        )
         return Accepted(conversation, [question, answer])
 
     return _store_and_submit(user, request, write, channel=channel)
@@ -110,7 +125,11 @@ def regenerate_answer(
     model = choose_model(model_slug or old.model_slug)
     preset = choose_preset(preset_slug or old.preset_slug, model)
     request, trimmed = request_for(
-        turns_to(old.parent), model=model, preset=preset, received=received, request_id=request_id
+        turns_to(old.parent),
+        model=model,
+        sampling=_sampling_of(preset),
+        received=received,
+        request_id=request_id,
     )
 
     def write() -> Accepted:
@@ -118,7 +137,15 @@ def regenerate_answer(
         _check_new(answer=answer_id)
         _check_free(user, old.conversation)
         answer = Message(id=answer_id, conversation=old.conversation, parent=old.parent)
-        _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
+        _open_answer(
+            answer,
+            request,
+            user=user,
+            model=model,
+            preset_slug=preset.slug,
+            preset_version=preset.version,
+            trimmed=trimmed,
+        )
         return Accepted(old.conversation, [answer])
 
     return _store_and_submit(user, request, write, channel=channel)
@@ -127,7 +154,10 @@ def regenerate_answer(
 def continue_answer(
     user: User, *, request_id: UUID, message_id: UUID, channel: str = ""
 ) -> Accepted:
-    """Go on from the last token of an answer that was cut, stopped, interrupted or that failed."""
+    """Go on from the last token of an answer that was cut, stopped, interrupted or that failed.
+
+    With the parameters that its last request was made with, whatever has become of the preset.
+    """
     received = Stamp.now()
     if (known := _already(user, request_id)) is not None:
         return known
@@ -136,12 +166,14 @@ def continue_answer(
         return Accepted(answer.conversation, [answer])
     if not answer.is_continuable:
         raise ChatError(ErrorCode.NOT_CONTINUABLE)
-    model = choose_model(answer.model_slug)
-    preset = choose_preset(answer.preset_slug, model)
+    model = _model_to_continue(answer)
+    last = _last_generation(answer)
+    # The limit counts the whole answer: going on gives as many tokens again.
+    given = last.sampling["max_tokens"] - last.continued_tokens
     request, trimmed = request_for(
         turns_to(answer.parent),
         model=model,
-        preset=preset,
+        sampling=stored_sampling(last, max_tokens=given + len(answer.token_ids)),
         received=received,
         request_id=request_id,
         continue_from=tuple(answer.token_ids),
@@ -153,7 +185,15 @@ def continue_answer(
         now = Message.objects.select_for_update().filter(pk=answer.pk).first()
         if now is None or now.token_ids != answer.token_ids:
             raise ChatError(ErrorCode.ANSWER_CHANGED)
-        _open_answer(answer, request, user=user, model=model, preset=preset, trimmed=trimmed)
+        _open_answer(
+            answer,
+            request,
+            user=user,
+            model=model,
+            preset_slug=last.preset_slug,
+            preset_version=last.preset_version,
+            trimmed=trimmed,
+        )
         return Accepted(answer.conversation, [answer])
 
     return _store_and_submit(user, request, write, channel=channel)
@@ -220,6 +260,33 @@ def _parent(conversation: Conversation | None, parent_id: UUID | None) -> Messag
     return parent
 
 
+def _sampling_of(preset: SamplingPreset) -> SamplingParams:
+    try:
+        return preset.sampling()
+    except InvalidField as error:
+        raise ChatError(ErrorCode.BAD_PRESET, field_sentence(error), field=error.field) from error
+
+
+def _model_to_continue(answer: Message) -> LanguageModel:
+    try:
+        return choose_model(answer.model_slug)
+    except ChatError as error:
+        text = _(
+            "The model “%(slug)s” that began this answer is not offered any more, and no other one "
+            "can go on in the middle. Answer again with another model."
+        )
+        raise ChatError(error.code, text % {"slug": answer.model_slug}, field="model") from error
+
+
+def _last_generation(answer: Message) -> Generation:
+    """What the answer was last made with. Raises ChatError when that isn't kept any more."""
+    rows = Generation.objects.only("sampling", "continued_tokens", "preset_slug", "preset_version")
+    last = rows.filter(pk=answer.request_id).first() if answer.request_id else None
+    if last is None or "max_tokens" not in last.sampling:
+        raise ChatError(ErrorCode.NOT_CONTINUABLE)
+    return last
+
+
 def _wait_for_own_turn(user: User) -> None:
     """Hold the person's row: of two frames at once, the later one counts what the earlier wrote.
 
@@ -248,7 +315,8 @@ def _open_answer(
     *,
     user: User,
     model: LanguageModel,
-    preset: SamplingPreset,
+    preset_slug: str,
+    preset_version: int | None,
     trimmed: int,
 ) -> None:
     """Store the answer that will be written, and its request. Call inside the transaction."""
@@ -257,7 +325,7 @@ def _open_answer(
     answer.state = Message.State.PENDING
     answer.finish_reason = answer.error_code = ""
     answer.request_id = UUID(request.request_id)
-    answer.model_slug, answer.preset_slug = model.slug, preset.slug
+    answer.model_slug, answer.preset_slug = model.slug, preset_slug
     answer.trimmed_messages = trimmed
     answer.save(force_insert=answer._state.adding)
     open_generation(
@@ -265,12 +333,12 @@ def _open_answer(
         subject=answer.id,
         user=user,
         model_version=model.version,
-        preset_slug=preset.slug,
-        preset_version=preset.version,
+        preset_slug=preset_slug,
+        preset_version=preset_version,
     )
     conversation = answer.conversation
     conversation.active_leaf = answer
-    conversation.model_slug, conversation.preset_slug = model.slug, preset.slug
+    conversation.model_slug, conversation.preset_slug = model.slug, preset_slug
     conversation.updated_at = timezone.now()
     # Only these: what was read before counting tokens may be old by now, the title for one.
     conversation.save(update_fields=["active_leaf", "model_slug", "preset_slug", "updated_at"])

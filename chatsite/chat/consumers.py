@@ -24,7 +24,7 @@ from chatsite.chat import actions, frames, queries
 from chatsite.chat.access import own_answer_of
 from chatsite.chat.models import Message
 from chatsite.chat.notify import group_of
-from chatsite.chat.streaming import AnswerStreams
+from chatsite.chat.streaming import AnswerStreams, served_models
 from chatsite.errors import ChatError, of_machine_error
 from chatsite.generation.rows import record_paint
 from chatsite.threads import in_thread
@@ -54,7 +54,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.user.is_authenticated:
             await self._close(CloseCode.SIGNED_OUT)
             return
-        await self._emit(frames.Welcome(frames.VERSION, self.user.get_username()))
+        self._served = await in_thread(served_models)
+        user = self.user.get_username()
+        await self._emit(frames.Welcome(frames.VERSION, user, self._served))
         self._watch = asyncio.create_task(self._keep_watch())
 
     async def dispatch(self, message: dict[str, Any]) -> None:
@@ -99,9 +101,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
                         await self._close(CloseCode.SIGNED_OUT)
                         return
                 await self._streams.end_stored()
+                await self._tell_served()
             except Exception as error:  # database or Redis away: look again
                 logger.warning("socket watch: %s", error)
             await asyncio.sleep(CHECK_EVERY_S)
+
+    async def _tell_served(self) -> None:
+        """Tell the page when a model has lost its last worker or got its first one."""
+        served = await in_thread(served_models)
+        if served != self._served:
+            self._served = served
+            await self._emit(frames.Serving(served))
 
     async def _has_session(self) -> bool:
         """Whether the session is still stored: the one in the scope was read when it connected."""

@@ -134,6 +134,16 @@ class Welcome(Struct, tag="welcome"):
 
     version: int
     user: str
+    served: list[str] | None = None
+
+
+class Serving(Struct, tag="serving"):
+    """The models that a worker holds or loads just now: said in `welcome`, and when it changes.
+
+    Null: nobody knows, Redis is away.
+    """
+
+    served: list[str] | None
 
 
 class Accepted(Struct, tag="accepted"):
@@ -193,7 +203,7 @@ class Pong(Struct, tag="pong"):
     pass
 
 
-Outgoing = Welcome | Accepted | Phase | Delta | Ended | Changed | Refused | Pong
+Outgoing = Welcome | Serving | Accepted | Phase | Delta | Ended | Changed | Refused | Pong
 
 
 def encode(frame: Outgoing) -> str:

@@ -7,22 +7,22 @@ come later, over HTTP and the socket.
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
 from chatsite.chat.frames import MAX_TEXT_CHARS, VERSION
-from chatsite.chat.models import MAX_TITLE_CHARS
+from chatsite.chat.models import MAX_TITLE_CHARS, Conversation
 from inference import client
 from inference.contract import CloseCode, FinishReason
 
 
-def page_data(user: User, conversation_id: UUID | None) -> dict[str, Any]:
-    """The page of this person; `conversation_id` is the conversation that it opens. Two queries."""
+def page_data(user: User, conversation: Conversation | None) -> dict[str, Any]:
+    """The page of this person, which opens `conversation`. Two queries."""
     return {
         "version": VERSION,
         "user": {"name": user.get_username(), "is_staff": user.is_staff},
-        "conversation": conversation_id,
+        "conversation": conversation and conversation.id,
+        "title": conversation.title if conversation else "",
         "models": _models(),
         "presets": list(
             SamplingPreset.objects.filter(is_enabled=True).values(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.catalog.models import LanguageModel
 from chatsite.chat.models import Message
-from chatsite.error_messages import field_sentence
 from chatsite.errors import ChatError
 from chatsite.generation.build import build_request
 from inference import client
-from inference.contract import ErrorCode, GenerationRequest, InvalidField, Stamp
+from inference.contract import ErrorCode, GenerationRequest, SamplingParams, Stamp
 
 Turn = dict[str, str]
 
@@ -43,7 +41,7 @@ def request_for(
     turns: list[Turn],
     *,
     model: LanguageModel,
-    preset: SamplingPreset,
+    sampling: SamplingParams,
     received: Stamp,
     request_id: UUID,
     continue_from: tuple[int, ...] = (),
@@ -52,14 +50,9 @@ def request_for(
     if model.system_prompt:
         turns = [{"role": "system", "content": model.system_prompt}, *turns]
     try:
-        sampling = preset.sampling()
-        # The limit counts the whole answer: going on gives as many tokens again.
-        sampling = replace(sampling, max_tokens=sampling.max_tokens + len(continue_from))
         fitted = client.fit(
             model.slug, turns, max_tokens=sampling.max_tokens, continued_tokens=len(continue_from)
         )
-    except InvalidField as error:
-        raise ChatError(ErrorCode.BAD_PRESET, field_sentence(error), field=error.field) from error
     except client.PromptTooLong as error:
         raise ChatError(ErrorCode.PROMPT_TOO_LONG, _too_long(error), field="text") from error
     except client.ClientError as error:

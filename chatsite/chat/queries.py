@@ -103,6 +103,26 @@ def _with_state(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
     return rows.annotate(is_writing=Exists(unfinished))
 
 
+Outlined = tuple[UUID, UUID | None, str]
+
+
+def outline(conversation: Conversation) -> list[Outlined]:
+    """Where each message stands: its id, its parent's and its role, in the order they were made."""
+    rows = conversation.messages.order_by("created_at")
+    return list(rows.values_list("id", "parent_id", "role"))
+
+
+def branch_end(outline: Iterable[Outlined], leaf: UUID | None, limit: int) -> list[UUID]:
+    """The last `limit` messages up to `leaf`, that one included, the last first."""
+    parents = {message: parent for message, parent, _ in outline}
+    ids: list[UUID] = []
+    at = leaf if leaf in parents else next(reversed(parents), None)
+    while at is not None and len(ids) < limit:
+        ids.append(at)
+        at = parents[at]
+    return ids
+
+
 def message_views(messages: Iterable[Message]) -> list[MessageView]:
     """These messages as pages show them, with the figures of each one's latest request."""
     messages = list(messages)

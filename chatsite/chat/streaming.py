@@ -139,6 +139,16 @@ async def _frame_of(request: UUID, event: Event | client.QueuePosition) -> frame
     return None
 
 
+def served_models() -> list[str] | None:
+    """The models that some worker holds or loads; None when nobody knows, with Redis away."""
+    with suppress(client.RedisUnavailable):
+        workers = client.workers()
+        return sorted(
+            {w.model for w in workers if w.model and w.engine.state is not WorkerState.FAILED}
+        )
+    return None
+
+
 def _is_model_loading(request: UUID) -> bool:
     """Whether this answer waits for its model: workers have it, and none has it loaded yet."""
     message = Message.objects.filter(request_id=request).only("model_slug").first()

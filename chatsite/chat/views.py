@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.dateparse import parse_datetime
@@ -24,7 +25,7 @@ from chatsite.accounts.signed_in import signed_in_user
 from chatsite.chat import actions, deletion, queries
 from chatsite.chat.access import own_conversation
 from chatsite.chat.js_messages import strings
-from chatsite.chat.models import Conversation
+from chatsite.chat.models import Conversation, Message
 from chatsite.chat.page_data import page_data
 from chatsite.errors import ChatError, NotFound
 from inference.contract import ErrorCode
@@ -39,12 +40,13 @@ MAX_BODY_BYTES = 64_000
 @ensure_csrf_cookie
 @never_cache
 def page(request: HttpRequest, conversation_id: UUID | None = None) -> HttpResponse:
+    conversation = None
     if conversation_id is not None:
         try:
-            own_conversation(signed_in_user(request), conversation_id)
+            conversation = own_conversation(signed_in_user(request), conversation_id)
         except NotFound:
             return render(request, "404.html", status=404)
-    data = page_data(signed_in_user(request), conversation_id)
+    data = page_data(signed_in_user(request), conversation)
     context = {
         "page_data": data,
         "models": data["models"],
@@ -105,6 +107,13 @@ def _id_field(value: str, name: str) -> UUID | None:
         raise ChatError(ErrorCode.BAD_FIELD, text, field=name) from None
 
 
+def _limit(limit: str) -> int:
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= queries.MAX_PAGE_SIZE):
+        text = _("“limit” must lie between 1 and %(most)d.") % {"most": queries.MAX_PAGE_SIZE}
+        raise ChatError(ErrorCode.BAD_FIELD, text, field="limit")
+    return int(limit)
+
+
 def _conversations(request: HttpRequest) -> Any:
     before: dt.datetime | None = None
     if request.GET.get("before"):
@@ -117,17 +126,14 @@ def _conversations(request: HttpRequest) -> Any:
                 ErrorCode.BAD_FIELD, _("“before” must be a time with its zone."), field="before"
             )
     before_id = _id_field(request.GET.get("before_id", ""), "before_id")
-    limit = request.GET.get("limit", str(queries.PAGE_SIZE))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= queries.MAX_PAGE_SIZE):
-        text = _("“limit” must lie between 1 and %(most)d.") % {"most": queries.MAX_PAGE_SIZE}
-        raise ChatError(ErrorCode.BAD_FIELD, text, field="limit")
+    limit = _limit(request.GET.get("limit", str(queries.PAGE_SIZE)))
     user = signed_in_user(request)
     page = queries.conversation_rows(
         user,
         text=request.GET.get("q", ""),
         before=before,
         before_id=before_id,
-        limit=int(limit),
+        limit=limit,
     )
     is_first = before is None
     return {
@@ -139,10 +145,23 @@ def _conversations(request: HttpRequest) -> Any:
 
 
 def _conversation(request: HttpRequest, conversation_id: UUID) -> Any:
+    """All messages; with `limit` the last ones of a branch: that of `leaf`, or the shown one.
+
+    `outline` tells where every message stands, the ones that are not sent too; asked for by `leaf`
+    the page has it already.
+    """
     conversation = own_conversation(signed_in_user(request), conversation_id)
+    leaf = _id_field(request.GET.get("leaf", ""), "leaf")
+    outline = queries.outline(conversation)
     messages = conversation.messages.defer("token_ids").order_by("created_at")
+    if "limit" in request.GET:
+        limit = _limit(request.GET["limit"])
+        ids = queries.branch_end(outline, leaf or conversation.active_leaf_id, limit)
+        unfinished = ~Q(state=Message.State.DONE)
+        messages = messages.filter(Q(id__in=ids) | unfinished if leaf is None else Q(id__in=ids))
     return {
         "conversation": queries.one_conversation(conversation.id),
+        "outline": [] if leaf else outline,
         "messages": queries.message_views(messages),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from inference.contract import (
     ErrorCode,
     GenerationRequest,
     Result,
+    SamplingParams,
     Stamp,
     offset_us,
     to_wire,
@@ -51,6 +52,18 @@ def open_generation(request: GenerationRequest, **identity: Any) -> Generation:
 def storable(sampling: dict[str, Any]) -> dict[str, Any]:
     """Parameters as any database takes them: PostgreSQL's JSON knows no NUL."""
     return sampling | {"stop": [clean(text) for text in sampling["stop"]]}
+
+
+def stored_sampling(generation: Generation, *, max_tokens: int) -> SamplingParams:
+    """The parameters that a request was made with, with another limit. JSON has no tuples."""
+    names = {field.name for field in fields(SamplingParams)}
+    kept = {name: _tuples(value) for name, value in generation.sampling.items() if name in names}
+    most = int(SamplingParams.RANGES["max_tokens"][1])
+    return SamplingParams(**kept | {"max_tokens": min(max_tokens, most)})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def received_of(generation: Generation) -> Stamp:

@@ -121,7 +121,6 @@ def test_the_view_follows_the_end_only_while_the_reader_is_there(visit):
 def test_a_thread_of_a_thousand_messages_opens_at_its_end_and_scrolls_smoothly(visit, stack):
     identity = stack.python(LONG_THREAD).strip().splitlines()[-1]
     page = visit(f"/c/{identity}/").page
-    expect(page.locator(".message")).to_have_count(1000)
     last = page.locator(".message").last
     expect(last.locator("h2", has_text="Part 499")).to_be_in_viewport()
     assert last.locator(".hljs-keyword").count() > 0
@@ -150,6 +149,7 @@ def test_a_thread_of_a_thousand_messages_opens_at_its_end_and_scrolls_smoothly(v
     per_frame_ms = 1000 * (busy_s() - before) / frames
     print(f"script and layout: {per_frame_ms:.2f} ms a frame")
     assert per_frame_ms < 8
+    assert page.locator("#thread *").count() < 4000  # 33,000 elements would be all of them
 
 
 def test_every_key_of_the_list_of_keys_does_something(visit):
@@ -174,11 +174,3 @@ def test_every_key_of_the_list_of_keys_does_something(visit):
     expect(page.locator("#sidebar")).to_be_visible()
     page.keyboard.press("Alt+/")
     expect(page.get_by_role("dialog")).to_contain_text("Copy the last answer")
-
-
-def test_without_a_session_the_page_asks_to_sign_in_again(visit):
-    alice = visit()
-    page = alice.page
-    other = visit()
-    other.page.locator(".sidebar-foot").get_by_role("button", name="Sign out").click()
-    page.wait_for_url("**/accounts/sign-in/?next=*")

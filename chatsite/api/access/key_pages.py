@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from urllib.parse import quote, unquote
 
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,6 +21,9 @@ from chatsite.api.access.api_keys import make_key, revoke_key
 from chatsite.api.models import ApiKey
 from chatsite.catalog.models import LanguageModel
 from chatsite.errors import ChatError, NotFound
+
+MADE_COOKIE = "made-key"
+MADE_S = 60
 
 
 def _enabled_models() -> list[tuple[str, str]]:
@@ -88,9 +92,43 @@ def keys(request: HttpRequest) -> HttpResponse:
             )
         except ChatError as error:
             form.add_error(None, error.text)
-        else:  # shown in the reply itself: it is never stored, not even in a session
-            return _page(request, KeyForm(), made=made, secret=secret)
-    return _page(request, form, status=400 if form.errors else 200)
+        else:
+            return _shown_once(request, made, secret)
+    if request.method == "POST":
+        return _page(request, form, status=400)
+    name, _colon, secret = _secret_cookie(request).rpartition(":")
+    response = _page(request, form, made_name=name, secret=secret)
+    response.delete_cookie(MADE_COOKIE, path=reverse("keys:list"))
+    return response
+
+
+def _shown_once(request: HttpRequest, made: ApiKey, secret: str) -> HttpResponse:
+    """Lead to the list, which shows the secret: a reload there makes no second key.
+
+    It travels in the reader's own cookie, for a minute and for that page alone: the site stores
+    no secret, not even in a session.
+    """
+    response = redirect("keys:list")
+    response.set_signed_cookie(
+        MADE_COOKIE,
+        quote(f"{made.name}:{secret}"),
+        salt=_salt(request),
+        max_age=MADE_S,
+        path=reverse("keys:list"),
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
+
+
+def _secret_cookie(request: HttpRequest) -> str:
+    kept = request.get_signed_cookie(MADE_COOKIE, "", salt=_salt(request), max_age=MADE_S)
+    return unquote(kept or "")
+
+
+def _salt(request: HttpRequest) -> str:
+    return f"{MADE_COOKIE}:{signed_in_user(request).pk}"
 
 
 @require_POST

@@ -1,4 +1,5 @@
-// The conversation that is open on the page: fetched, drawn, and in step with the address.
+// The conversation that is open on the page: fetched, drawn, and in step with the address. The end
+// of the shown branch comes first; older messages come when the reader comes near.
 
 import { byId } from "../dom.js";
 import { Conversation } from "./conversation.js";
@@ -16,24 +17,34 @@ import { page } from "./page.js";
  * @property {import("./hit.js").Hit} hit
  */
 
+const FIRST_MESSAGES = 60;
+const OLDER_MESSAGES = 60;
+const RETRY_MS = 3000;
+
 export class ConversationController {
   conversation = new Conversation();
-  /** @type {Promise<void>} */
-  #opening = Promise.resolve();
+  /** @type {Promise<boolean>} */
+  #opening = Promise.resolve(true);
+  #isLoaded = true;
+  #isFetchingOlder = false;
   #title = byId("title");
   #welcome = byId("welcome");
+  #skeleton = byId("skeleton");
+  #failure = byId("load-failure");
   #parts;
 
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
+    byId("retry").addEventListener("click", () => this.refresh());
+    addEventListener("online", () => this.#isLoaded || this.refresh());
   }
 
   get id() {
     return this.conversation.id;
   }
 
-  /** Resolves when the conversation's messages are there. */
+  /** Resolves when the conversation's messages are there, or can't be had: false. */
   get isReady() {
     return this.#opening;
   }
@@ -50,7 +61,8 @@ export class ConversationController {
     this.conversation.id = id;
     composer.open(id);
     sidebar.setCurrent(id);
-    this.#opening = id ? this.#fetch(id, true) : this.#showNew();
+    if (id) this.#load(id);
+    else this.#showNew();
   }
 
   /**
@@ -63,7 +75,9 @@ export class ConversationController {
 
   /** Ask the site again what the conversation looks like. */
   refresh() {
-    if (this.id) this.#fetch(this.id, false);
+    if (!this.id) return;
+    if (this.#isLoaded) this.#fetch(this.id, false);
+    else this.#load(this.id);
   }
 
   /**
@@ -77,31 +91,38 @@ export class ConversationController {
     this.#parts.composer.becomes(id);
   }
 
+  /** The open conversation was deleted elsewhere: what is being written goes on in a new chat. */
+  lost() {
+    const { composer } = this.#parts;
+    composer.becomesNew();
+    this.open(null);
+    composer.note(translate("conversation_gone"));
+  }
+
   /**
    * Show a message that has changed; one that isn't of this conversation is none of ours.
    * @param {import("./types.js").Message} message
    */
   update(message) {
     if (!this.conversation.get(message.id)) return;
-    this.conversation.put(message);
+    this.conversation.hear(message);
     this.draw();
   }
 
   /**
    * The text of a question that the site will not have goes back to where it was written.
-   * @param {import("./types.js").Ask | undefined} frame
+   * @param {import("./outbox.js").Entry | undefined} entry
    */
-  takeBack(frame) {
-    if (!frame) return;
-    if (frame.type === "send") this.#parts.composer.giveBack(frame.conversation, frame.text);
+  takeBack(entry) {
+    if (!entry) return;
+    const { frame, editing } = entry;
+    if (frame.type === "send") this.#parts.composer.giveBack(frame.conversation, frame.text, editing);
     this.draw();
   }
 
   draw() {
     const { thread, answers, composer } = this.#parts;
-    const title = this.conversation.view?.title || translate("new_chat");
-    this.#title.textContent = title;
-    document.title = `${title} · chatsite`;
+    this.#showTitle(this.conversation.view?.title);
     thread.show(this.conversation, answers);
     this.#welcome.hidden = Boolean(this.id) || this.conversation.branch().length > 0;
     composer.setWriting(Boolean(this.conversation.unfinished()));
@@ -115,7 +136,59 @@ export class ConversationController {
   }
 
   /**
-   * Whether the page follows a later request of this message than the one that was fetched.
+   * Fetch the messages up to this one, which the reader is near to.
+   * @param {string} leaf
+   */
+  async fetchOlder(leaf) {
+    const { conversation } = this;
+    if (this.#isFetchingOlder || !this.#isLoaded) return;
+    this.#isFetchingOlder = true;
+    const askedAt = performance.now();
+    let wait = 0;
+    try {
+      const { messages } = await get(`/conversations/${conversation.id}/?limit=${OLDER_MESSAGES}&leaf=${leaf}`);
+      conversation.take(messages, askedAt);
+    } catch {
+      wait = RETRY_MS; // they are asked for again when they are drawn
+    }
+    setTimeout(() => {
+      this.#isFetchingOlder = false;
+      if (conversation === this.conversation) this.draw();
+    }, wait);
+  }
+
+  /** @param {string | undefined} title */
+  #showTitle(title = "") {
+    const known = title || this.#parts.sidebar.titleOf(this.id) || (this.id === page.conversation ? page.title : "");
+    this.#title.textContent = known || translate("new_chat");
+    document.title = `${this.#title.textContent} · chatsite`;
+  }
+
+  /** @param {"loading" | "loaded" | "failed"} state */
+  #enter(state) {
+    this.#isLoaded = state === "loaded";
+    this.#skeleton.hidden = state !== "loading";
+    this.#failure.hidden = state !== "failed";
+    this.#parts.scroll.setBusy(state === "loading");
+  }
+
+  #showNew() {
+    this.#opening = Promise.resolve(true);
+    this.#enter("loaded");
+    this.#parts.answers.showAsked(this.conversation);
+    this.#parts.composer.chooseUsual();
+    this.draw();
+  }
+
+  /** @param {string} id */
+  #load(id) {
+    this.#enter("loading");
+    this.draw();
+    this.#opening = this.#fetch(id, true);
+  }
+
+  /**
+   * Whether the page has asked for more of this message than the site knows yet.
    * @param {import("./types.js").Message} fetched
    */
   #isAhead(fetched) {
@@ -123,37 +196,34 @@ export class ConversationController {
     return request !== fetched.request && this.#parts.answers.get(request) !== undefined;
   }
 
-  async #showNew() {
-    this.#parts.answers.showAsked(this.conversation);
-    this.draw();
-  }
-
   /**
-   * Show a conversation as the site has it; not `isFresh`: bring the shown one up to date.
+   * Show a conversation as the site has it; not `isFresh`: bring the shown one up to date. What the
+   * socket has said since the question was asked is newer than the reply.
    * @param {string} id
    * @param {boolean} isFresh
    */
   async #fetch(id, isFresh) {
     const { answers, composer, scroll } = this.#parts;
+    const { conversation } = this;
+    const askedAt = performance.now();
     try {
-      const { conversation: view, messages } = await get(`/conversations/${id}/`);
-      if (this.id !== id) return;
-      if (isFresh) {
-        const early = this.conversation.messages; // came over the socket meanwhile
-        this.conversation = new Conversation(view, messages);
-        for (const message of early) this.conversation.get(message.id) ?? this.conversation.put(message);
-        composer.choose(view);
-      } else {
-        this.conversation.view = view;
-        for (const message of messages) if (!this.#isAhead(message)) this.conversation.put(message);
-      }
-      answers.showAsked(this.conversation);
-      for (const message of messages) answers.follow(message);
+      const reply = await get(`/conversations/${id}/?limit=${FIRST_MESSAGES}`);
+      if (this.conversation !== conversation) return false;
+      const news = { ...reply, messages: reply.messages.filter((/** @type {any} */ m) => !this.#isAhead(m)) };
+      conversation.load(news, { askedAt, isFresh });
+      if (isFresh) composer.choose(reply.conversation);
+      this.#enter("loaded");
+      answers.showAsked(conversation);
+      for (const message of conversation.messages) answers.follow(message);
       this.draw();
       if (isFresh && !this.#parts.hit.show(this)) scroll.jump();
+      return true;
     } catch (error) {
-      if (error instanceof HttpError && error.status === 404 && this.id === id) location.replace("/");
-      else if (isFresh) composer.note(translate("load_failed"));
+      if (this.conversation !== conversation) return false;
+      if (error instanceof HttpError && error.status === 404) this.lost();
+      else if (isFresh) this.#enter("failed");
+      if (!(error instanceof HttpError || error instanceof TypeError)) throw error; // not the network: a fault of ours
+      return false;
     }
   }
 }

@@ -1,7 +1,27 @@
-// One conversation's messages as a tree, and the branch of it that is shown.
+// One conversation's messages as a tree, and the branch of it that is shown. Of old messages only
+// the place in the tree may be known (`isStub`): their texts come later.
 
 /** @typedef {import("./types.js").Message} Message */
 /** @typedef {import("./types.js").ConversationView} ConversationView */
+/** @typedef {[id: string, parent: string | null, role: Message["role"]]} Outlined */
+/** @typedef {{ conversation: ConversationView, outline: Outlined[], messages: Message[] }} Reply */
+
+/** @type {Omit<Message, "id" | "parent" | "role">} */
+const STUB = {
+  text: "",
+  state: "done",
+  finish_reason: "stop",
+  error_code: "",
+  error_text: "",
+  request: null,
+  position: 0,
+  model: "",
+  preset: "",
+  created_at: "",
+  trimmed_messages: 0,
+  figures: null,
+  isStub: true,
+};
 
 export class Conversation {
   /** @type {Map<string, Message>} */
@@ -11,19 +31,60 @@ export class Conversation {
   /** @type {Map<string, Message>} what a message was before it was replaced for the time being */
   #replaced = new Map();
   /** @type {string | null} */
-  id;
+  id = null;
   /** @type {ConversationView | null} */
-  view;
+  view = null;
+  /** @type {Map<string, number>} when the socket brought a message; performance.now() */
+  #heardAt = new Map();
+  #viewHeardAt = 0;
+  /** @type {string | null} the newest answer that the socket brought */
+  #heardLeaf = null;
 
   /**
-   * @param {ConversationView | null} view
-   * @param {Message[]} messages
+   * Take the site's reply to a question asked at `askedAt`, but not over what was heard since then.
+   * `isFresh`: also show the branch that was shown last; else the reader's stays.
+   * @param {Reply} reply
+   * @param {{ askedAt: number, isFresh: boolean }} options
    */
-  constructor(view = null, messages = []) {
+  load({ conversation, outline, messages }, { askedAt, isFresh }) {
+    if (this.#viewHeardAt <= askedAt) this.view = conversation;
+    for (const [id, parent, role] of outline) {
+      if (!this.get(id)) this.put({ ...STUB, id, parent, role }, { isShown: isFresh });
+    }
+    const order = new Set([...outline.map(([id]) => id), ...this.#messages.keys()]);
+    this.#messages = new Map([...order].flatMap((id) => this.get(id) ?? []).map((message) => [message.id, message]));
+    this.take(messages, askedAt);
+    const leaf = this.#heardLeaf ?? conversation.active_leaf;
+    if (isFresh && leaf) this.show(leaf);
+  }
+
+  /**
+   * @param {Message[]} messages
+   * @param {number} askedAt
+   */
+  take(messages, askedAt) {
+    for (const message of messages) {
+      if ((this.#heardAt.get(message.id) ?? 0) <= askedAt) this.put(message, { isShown: false });
+    }
+  }
+
+  /**
+   * The socket brought this message.
+   * @param {Message} message
+   */
+  hear(message, { isShown = false } = {}) {
+    this.#heardAt.set(message.id, performance.now());
+    this.put(message, { isShown });
+    if (isShown && message.role === "assistant") this.#heardLeaf = message.id;
+  }
+
+  /**
+   * The socket brought the conversation's row.
+   * @param {ConversationView} view
+   */
+  hearView(view) {
+    this.#viewHeardAt = performance.now();
     this.view = view;
-    this.id = view?.id ?? null;
-    for (const message of messages) this.put(message);
-    if (view?.active_leaf) this.show(view.active_leaf);
   }
 
   get messages() {
@@ -36,14 +97,15 @@ export class Conversation {
   }
 
   /**
-   * Add a message, or bring it up to date; a new one is shown.
+   * Add a message, or bring it up to date. A new one is shown; not `isShown`: only at the end of a
+   * branch.
    * @param {Message} message
    */
-  put(message) {
+  put(message, { isShown = true } = {}) {
     const known = this.#messages.get(message.id);
-    this.#messages.set(message.id, { ...known, ...message });
+    this.#messages.set(message.id, { ...known, isStub: false, ...message });
     this.#replaced.delete(message.id);
-    if (!known) this.#shown.set(message.parent, message.id);
+    if (!known && (isShown || !this.#shown.has(message.parent))) this.#shown.set(message.parent, message.id);
   }
 
   /**

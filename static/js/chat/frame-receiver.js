@@ -1,6 +1,8 @@
 // What the site sends, handed to the page's parts.
 
+import { byId } from "../dom.js";
 import { translate } from "./i18n.js";
+import { setServed } from "./serving.js";
 
 /**
  * @typedef {object} Parts
@@ -17,6 +19,8 @@ export class FrameReceiver {
   #sidebar;
   #composer;
   #scroll;
+  /** @type {string | null} */
+  #elsewhere = null;
 
   /** @param {Parts} parts */
   constructor({ controller, answers, sidebar, composer, scroll }) {
@@ -34,6 +38,10 @@ export class FrameReceiver {
   /** @param {import("./types.js").Outgoing} frame */
   take(frame) {
     switch (frame.type) {
+      case "welcome":
+      case "serving":
+        setServed(frame.served);
+        return this.#answers.touchAll();
       case "accepted":
         return this.#accepted(frame);
       case "phase":
@@ -51,9 +59,10 @@ export class FrameReceiver {
 
   /** The site would not read a frame, and didn't say which: the largest is taken back. */
   tooBig() {
-    const frame = this.#answers.takeBackLargest(this.#conversation);
-    this.#controller.takeBack(frame);
-    if (frame) this.#composer.note(translate("too_large"));
+    const entry = this.#answers.takeBackLargest(this.#conversation);
+    this.#controller.takeBack(entry);
+    const place = entry && this.#placeOf(entry);
+    if (place !== undefined) this.#composer.noteIn(place, translate("too_large"));
   }
 
   /** @param {import("./types.js").Accepted} frame */
@@ -67,12 +76,36 @@ export class FrameReceiver {
       return;
     }
     if (!this.#controller.id) this.#controller.becomes(conversation.id);
-    this.#conversation.view = conversation;
-    for (const message of messages) this.#conversation.put(message);
-    this.#conversation.show(answer.id);
+    this.#conversation.hearView(conversation);
+    for (const message of messages) this.#conversation.hear(message, { isShown: wasAsked });
+    if (wasAsked) this.#conversation.show(answer.id);
     this.#answers.follow(answer);
     this.#controller.draw();
     if (wasAsked) this.#scroll.jump();
+    else if (!this.#conversation.branch().some(({ id }) => id === answer.id)) this.#offerElsewhere(answer.id);
+  }
+
+  /**
+   * Another window asks on in a branch that isn't shown here: the reader's own stays.
+   * @param {string | null} answer
+   */
+  #offerElsewhere(answer) {
+    this.#elsewhere = answer;
+    byId("elsewhere").hidden = answer === null;
+  }
+
+  /** The reader has chosen what to see. */
+  forgetElsewhere() {
+    this.#offerElsewhere(null);
+  }
+
+  /** Show the branch that another window has gone on with. */
+  showElsewhere() {
+    const answer = this.#elsewhere;
+    this.#offerElsewhere(null);
+    if (answer) this.#conversation.show(answer);
+    this.#controller.draw();
+    this.#scroll.jump();
   }
 
   /** @param {import("./types.js").Ended} frame */
@@ -98,21 +131,34 @@ export class FrameReceiver {
   #changed({ conversation, view }) {
     if (!view) {
       this.#sidebar.remove(conversation);
-      if (conversation === this.#controller.id) this.#controller.open(null);
+      if (conversation === this.#controller.id) this.#controller.lost();
       return;
     }
     this.#sidebar.put(view);
     if (conversation !== this.#controller.id) return;
-    this.#conversation.view = view;
+    this.#conversation.hearView(view);
     this.#controller.draw();
   }
 
   /** @param {import("./types.js").Refused} frame */
   #refused({ request, code, text }) {
-    let frame = request ? this.#answers.takeBack(request, this.#conversation) : undefined;
+    let entry = request ? this.#answers.takeBack(request, this.#conversation) : undefined;
     // The conversation is gone, perhaps deleted in another tab: the text waits in the new chat.
-    if (frame?.type === "send" && code === "not_found") frame = { ...frame, conversation: null };
-    this.#controller.takeBack(frame);
-    if (frame || !request) this.#composer.note(text); // not of an answer that isn't there any more
+    if (entry?.frame.type === "send" && code === "not_found") {
+      entry = { frame: { ...entry.frame, conversation: null }, editing: null };
+    }
+    const place = entry && this.#placeOf(entry);
+    this.#controller.takeBack(entry);
+    if (entry && place !== undefined) this.#composer.noteIn(place, text);
+    else if (!request) this.#composer.note(text); // not of an answer that isn't there any more
+  }
+
+  /**
+   * The conversation in which something was asked (null: the new chat); undefined: one that isn't open and isn't named.
+   * @param {import("./outbox.js").Entry} entry
+   */
+  #placeOf({ frame }) {
+    if (frame.type === "send") return frame.conversation;
+    return this.#conversation.get(frame.message) ? this.#controller.id : undefined;
   }
 }

@@ -61,7 +61,7 @@ export class Hit {
     if (!found || controller.id !== found.conversation || !controller.conversation.get(found.message)) return false;
     controller.conversation.show(found.message);
     controller.draw();
-    const element = this.#thread.view(found.message)?.element;
+    const element = this.#thread.reveal(found.message)?.element;
     if (!element) return false;
     element.scrollIntoView({ block: "start" });
     element.classList.add("is-hit");

@@ -1,6 +1,7 @@
 // JSON to and from the site, with the session's cookie and the form token.
 
 import { part } from "../dom.js";
+import { tellSignedOut } from "./session-end.js";
 
 const token = () => part(document, "input[name=csrfmiddlewaretoken]", HTMLInputElement).value;
 
@@ -42,7 +43,7 @@ export async function post(url, body = {}, { isLast = false } = {}) {
 
 /** @param {Response} response */
 async function answerOf(response) {
-  if (response.status === 401) location.assign("/accounts/sign-in/");
+  if (response.status === 401) tellSignedOut();
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new HttpError(response.status, body.error);
   return body;

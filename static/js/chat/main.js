@@ -6,6 +6,7 @@ import { continueFrame, regenerateFrame, sendFrame } from "./asked-messages.js";
 import { copyText } from "./browser.js";
 import { Composer } from "./composer.js";
 import { ConversationController } from "./conversation-controller.js";
+import { Drafts } from "./drafts.js";
 import { FrameReceiver } from "./frame-receiver.js";
 import { Hit } from "./hit.js";
 import { post } from "./http.js";
@@ -14,31 +15,41 @@ import { Outbox } from "./outbox.js";
 import { page } from "./page.js";
 import { RegenerateMenu } from "./regenerate-menu.js";
 import { ScrollFollower } from "./scroll-follower.js";
+import { listenToSessionEnd } from "./session-end.js";
 import { listenToShortcuts, showShortcuts } from "./shortcuts.js";
 import { sendEarly } from "./send-early.js";
 import { Sidebar } from "./sidebar.js";
 import { ChatSocket } from "./socket.js";
+import { Tabs } from "./tabs.js";
 import { Thread } from "./thread.js";
 import { UnfinishedAnswers } from "./unfinished-answers.js";
 
+/** @typedef {import("./composer.js").Edited} Edited */
 /** @typedef {import("./types.js").Action} Action */
 /** @typedef {import("./types.js").Ask} Ask */
 /** @typedef {import("./types.js").Message} Message */
 
 class ChatPage {
   #hasConnected = false;
+  /** @type {Promise<unknown>} */
+  #leafTold = Promise.resolve();
   #connection = byId("connection");
   #scroll = new ScrollFollower(byId("scroller"), byId("to-end"));
-  #thread = new Thread(byId("thread"), this.#scroll, (action, message, button) => this.#act(action, message, button));
+  #tabs = new Tabs();
+  #thread = new Thread(byId("thread"), this.#scroll, {
+    act: (action, message, button) => this.#act(action, message, button),
+    missing: (id) => this.#controller.fetchOlder(id),
+  });
   #hit = new Hit(byId("scroller"), this.#thread);
   #menu = new RegenerateMenu(page);
   #composer = new Composer({
-    person: page.user.name,
+    drafts: new Drafts(page.user.name, this.#tabs),
     maxChars: page.limits.text_chars,
     on: {
       submit: (text, editing) => this.#ask(text, editing),
       stop: () => this.#stop(),
       editLast: () => this.#editLast(),
+      edits: (message) => this.#thread.markEdited(message),
     },
   });
   /** @type {Sidebar} */
@@ -50,7 +61,7 @@ class ChatPage {
     deleted: (id) => id === this.#controller.id && this.#controller.open(null),
     failed: () => this.#composer.note(translate("action_failed")),
   });
-  #outbox = new Outbox(page.user.name);
+  #outbox = new Outbox(page.user.name, this.#tabs);
   #socket = new ChatSocket({
     onFrame: (frame) => this.#receiver.take(frame),
     onState: (isOpen) => this.#connected(isOpen),
@@ -75,19 +86,22 @@ class ChatPage {
   });
 
   constructor() {
-    const model = page.models.find((m) => m.is_default) ?? page.models[0];
-    const preset = page.presets.find((p) => p.is_default) ?? page.presets[0];
-    this.#composer.choose({ model: model?.slug ?? "", preset: model?.default_preset ?? preset?.slug ?? "" });
+    listenToSessionEnd();
     for (const { conversation = null, text } of this.#outbox.outdated) {
       if (text) this.#composer.giveBack(conversation, text);
     }
+    this.#outbox.forgetOutdated();
     addEventListener("popstate", () => this.#controller.follow(location.pathname));
-    byId("new-chat").addEventListener("click", (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-      event.preventDefault();
-      this.#newChat();
-    });
+    for (const link of [byId("new-chat"), part(document, ".head-new")]) {
+      link.addEventListener("click", (event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        this.#newChat();
+      });
+    }
     byId("model").addEventListener("change", () => this.#controller.showContext());
+    byId("show-elsewhere").addEventListener("click", () => this.#receiver.showElsewhere());
+    document.addEventListener("keydown", (event) => event.defaultPrevented || event.isComposing || this.#moveInThread(event));
     const onLast = (/** @type {Action} */ action) => () => this.#actOnLast(action);
     listenToShortcuts((event) => this.#escape(event), {
       KeyN: () => this.#newChat(),
@@ -107,6 +121,7 @@ class ChatPage {
     });
     this.#hit.expectFromAddress(page.conversation);
     this.#controller.open(page.conversation, false);
+    this.#answers.adopt(() => this.#conversation, () => this.#controller.draw());
   }
 
   // --- what a person does ----------------------------------------------------------------------
@@ -122,29 +137,32 @@ class ChatPage {
   }
 
   /**
+   * The text stays in the composer until the outbox has it.
    * @param {string} text
-   * @param {Message | null} editing
+   * @param {Edited | null} editing
    */
   async #ask(text, editing) {
-    if (this.#conversation.unfinished()) return this.#composer.note(translate("busy"));
-    this.#composer.clear();
-    const { id } = this.#controller;
-    await this.#controller.isReady;
-    if (this.#controller.id !== id) return this.#composer.giveBack(id, text); // another was chosen meanwhile
+    const { isReady } = this.#controller;
+    this.#composer.hold(true);
+    const isLoaded = await isReady;
+    if (this.#controller.isReady !== isReady) return; // another was chosen meanwhile
+    this.#composer.hold(false);
+    if (!isLoaded) return this.#composer.note(translate("load_failed"));
     const parent = editing ? editing.parent : (this.#conversation.branch().at(-1)?.id ?? null);
     const frame = sendFrame(this.#conversation, { parent, text, choice: this.#composer.choice });
-    if (!this.#send(frame)) this.#composer.giveBack(id, text);
+    if (this.#send(frame, editing)) this.#composer.sent();
   }
 
   /**
    * Ask it in the open conversation. False when an answer is still being made there.
    * @param {Ask} frame
+   * @param {Edited | null} editing
    */
-  #send(frame) {
+  #send(frame, editing = null) {
     const isFree = !this.#conversation.unfinished();
     this.#composer.note(isFree ? "" : translate("busy"));
     if (!isFree) return false;
-    this.#answers.ask(frame, this.#conversation);
+    this.#answers.ask(frame, this.#conversation, editing);
     this.#controller.draw();
     this.#scroll.jump();
     return true;
@@ -197,15 +215,20 @@ class ChatPage {
     const next = siblings[siblings.findIndex((m) => m.id === message.id) + step];
     if (!next) return;
     this.#conversation.show(next.id);
+    this.#receiver.forgetElsewhere();
     this.#controller.draw();
     const leaf = this.#conversation.branch().at(-1);
-    if (leaf) post(`/conversations/${this.#controller.id}/leaf/`, { message: leaf.id }).catch(() => {});
+    const { id } = this.#controller;
+    if (!leaf || !id) return;
+    const tell = () => post(`/conversations/${id}/leaf/`, { message: leaf.id }).catch(() => {});
+    this.#leafTold = this.#leafTold.then(tell); // one after the other: the last one holds
   }
 
   /** @param {KeyboardEvent} event */
   #escape(event) {
     if (event.target === byId("search") || document.querySelector(":popover-open")) return;
     if (this.#sidebar.close()) return;
+    if (this.#leaveThread(event)) return;
     if (this.#composer.isEditing) this.#composer.cancelEdit();
     else this.#stop();
   }
@@ -216,6 +239,38 @@ class ChatPage {
     if (this.#controller.id !== id) return;
     const answer = this.#answers.get(this.#conversation.unfinished()?.request ?? null);
     if (answer && !answer.isStopping) this.#controller.takeBack(this.#answers.stop(answer, this.#conversation));
+  }
+
+  /**
+   * Esc leads from a tool to its message, and from there to the composer.
+   * @param {KeyboardEvent} event
+   */
+  #leaveThread({ target }) {
+    const message = target instanceof Element ? target.closest(".message") : null;
+    if (!(message instanceof HTMLElement) || document.body.classList.contains("writing")) return false;
+    if (target === message) byId("text").focus();
+    else message.focus();
+    return true;
+  }
+
+  /**
+   * ↑ and ↓ go from message to message, Enter to a message's tools; "/" to the composer.
+   * @param {KeyboardEvent} event
+   */
+  #moveInThread(event) {
+    const { target, key } = event;
+    if (!(target instanceof HTMLElement) || event.altKey || event.ctrlKey || event.metaKey) return;
+    const isField = target.matches("input, textarea, select, [contenteditable]");
+    const isMessage = target.matches(".message");
+    if (key === "/" && !isField) byId("text").focus();
+    else if (isMessage && key === "ArrowUp") this.#thread.focusMessage(-1);
+    else if (isMessage && key === "ArrowDown") this.#thread.focusMessage(1);
+    else if (isMessage && key === "Enter") {
+      /** @type {HTMLElement | undefined} */ ([...target.querySelectorAll(".tools button")].find((tool) => tool.checkVisibility()))?.focus();
+    } else if (target === byId("text") && !this.#composer.text && (key === "PageUp" || key === "PageDown")) {
+      byId("scroller").scrollBy({ top: (key === "PageUp" ? -0.9 : 0.9) * byId("scroller").clientHeight });
+    } else return;
+    event.preventDefault();
   }
 
   #editLast() {

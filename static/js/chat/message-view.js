@@ -48,7 +48,6 @@ export class MessageView {
     this.element.dataset.id = message.id;
     part(this.element, "h2").textContent = translate(message.role === "user" ? "you" : "model");
     if (message.role === "assistant") this.#markdown = new MarkdownView(part(this.element, ".content"));
-    else this.element.title = when(message.created_at);
     this.element.addEventListener("click", (event) => {
       const button = around(event, "[data-do]");
       if (button) onAction(/** @type {Action} */ (button.dataset.do), this.#message, button);
@@ -69,11 +68,13 @@ export class MessageView {
     const [before, was] = [this.#message, this.#place];
     const isSamePlace = was && was.which === place.which && was.of === place.of && was.isLast === place.isLast;
     if (message === before && isSamePlace) return;
-    const isTextSame = was && before.text === message.text && before.state === message.state;
+    const isTextSame = was && before.text === message.text && before.state === message.state && !before.isStub;
     [this.#message, this.#place] = [message, place];
     const isDone = message.state === "done";
     if (!isTextSame) this.#showText(message, isDone);
     this.element.classList.toggle("unfinished", !isDone);
+    this.element.classList.toggle("stub", Boolean(message.isStub));
+    if (message.role === "user") this.element.title = message.created_at && when(message.created_at);
     this.element.classList.toggle("last", place.isLast);
     this.#showEnd(message, isDone);
     this.#showTools(message, place, isDone);
@@ -91,6 +92,22 @@ export class MessageView {
     [this.#growingText, this.#position] = [text, position];
     this.#showPhase(answer.words());
     return isNew;
+  }
+
+  /** Make the Markdown now, near or not. */
+  showNow() {
+    waiting.get(this.element)?.();
+  }
+
+  /**
+   * Whether the Tab key leads to this message and its tools: to one of the thread's only.
+   * @param {boolean} isCurrent
+   */
+  setCurrent(isCurrent) {
+    this.element.tabIndex = isCurrent ? 0 : -1;
+    for (const tool of this.element.querySelectorAll(".tools button, summary")) {
+      /** @type {HTMLElement} */ (tool).tabIndex = isCurrent ? 0 : -1;
+    }
   }
 
   /** Open or close the waterfall. */
@@ -171,9 +188,9 @@ export class MessageView {
     const isAnswer = message.role === "assistant";
     const allowed = {
       copy: isDone && message.text !== "",
-      edit: !isAnswer && isDone,
-      regenerate: isAnswer && isDone,
-      "choose-again": isAnswer && isDone,
+      edit: !isAnswer && isDone && !message.isStub,
+      regenerate: isAnswer && isDone && !message.isStub,
+      "choose-again": isAnswer && isDone && !message.isStub,
       continue: isAnswer && isDone && isLast && page.continuable.includes(message.finish_reason),
     };
     for (const [name, is] of Object.entries(allowed)) {
@@ -203,6 +220,6 @@ export function endOf(message) {
     case "failed":
       return translate("end_failed", { text: message.error_text || message.error_code });
     default:
-      return message.text ? "" : translate("end_empty");
+      return message.text || message.isStub ? "" : translate("end_empty");
   }
 }

@@ -21,6 +21,51 @@ export class ScrollFollower {
     for (const element of [scroller, ...scroller.children]) sizes.observe(element);
   }
 
+  get isAtEnd() {
+    return this.#isAtEnd;
+  }
+
+  get top() {
+    return this.#scroller.scrollTop;
+  }
+
+  get height() {
+    return this.#scroller.clientHeight;
+  }
+
+  /**
+   * Say whether the content is still being fetched.
+   * @param {boolean} isBusy
+   */
+  setBusy(isBusy) {
+    this.#scroller.setAttribute("aria-busy", String(isBusy));
+  }
+
+  /**
+   * Stay with what is in view: what lies above it has grown by so much.
+   * @param {number} px
+   */
+  shift(px) {
+    if (this.#isAtEnd || Math.abs(px) < 1) return;
+    this.#scroller.scrollTop += px;
+    this.#last = { top: this.#scroller.scrollTop, height: this.#scroller.scrollHeight };
+  }
+
+  /**
+   * Leave the end, for another place.
+   * @param {number} top
+   */
+  moveTo(top) {
+    this.#isAtEnd = false;
+    this.#scroller.scrollTop = top;
+    this.#last = { top: this.#scroller.scrollTop, height: this.#scroller.scrollHeight };
+  }
+
+  /** @param {() => void} then called after the reader has scrolled */
+  onScroll(then) {
+    this.#scroller.addEventListener("scroll", then, { passive: true });
+  }
+
   /** Call after the content changed: the end stays in view if it was. */
   grown() {
     if (this.#isAtEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;

@@ -10,10 +10,23 @@ export function sendEarly() {
   early?.stop();
   if (!early?.text) return;
   const field = byId("text", HTMLTextAreaElement);
-  const beside = field.value === early.text ? "" : field.value;
-  write(field, early.text);
+  const all = field.value;
+  const beside = all.endsWith(early.text) ? all.slice(0, -early.text.length).trimEnd() : all;
+  const { text } = early;
+  write(field, text);
   byId("composer", HTMLFormElement).requestSubmit();
-  if (beside && !field.value) write(field, beside);
+  if (beside) giveBackWhenSent(field, text, beside);
+}
+
+/**
+ * The text leaves the field when the outbox has it: then a draft that was there comes back.
+ * @param {HTMLTextAreaElement} field
+ * @param {string} sent
+ * @param {string} beside
+ */
+function giveBackWhenSent(field, sent, beside) {
+  if (field.value === sent) setTimeout(() => giveBackWhenSent(field, sent, beside), 50);
+  else write(field, [beside, field.value].filter(Boolean).join("\n\n"));
 }
 
 /**

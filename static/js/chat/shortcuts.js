@@ -11,7 +11,7 @@ const dialog = byId("keys", HTMLDialogElement);
  */
 export function listenToShortcuts(escape, actions) {
   document.addEventListener("keydown", (event) => {
-    if (event.isComposing || event.defaultPrevented) return;
+    if (event.isComposing || event.keyCode === 229 || event.defaultPrevented) return; // 229: an IME's, in Safari
     if (event.key === "Escape" && !dialog.open) {
       escape(event);
       return;

@@ -84,6 +84,14 @@ export class Sidebar {
     });
   }
 
+  /**
+   * The title of a conversation, as far as the list knows it.
+   * @param {string | null} id
+   */
+  titleOf(id) {
+    return this.#known.get(id)?.title ?? "";
+  }
+
   /** @param {string | null} id */
   setCurrent(id) {
     this.#current = id;

@@ -1,6 +1,7 @@
 // The tab's one socket: reconnects by itself, and notices a connection that has died silently.
 
 import { page } from "./page.js";
+import { tellSignedOut } from "./session-end.js";
 
 /** @typedef {import("./types.js").Incoming} Incoming */
 /** @typedef {import("./types.js").Outgoing} Outgoing */
@@ -14,6 +15,8 @@ export class ChatSocket {
   /** @type {WebSocket | null} */
   #socket = null;
   #isWelcome = false;
+  #isSignedOut = false;
+  #isDoubted = false; // the browser says that it is offline; a frame shows that the site is near
   #tries = 0;
   #heardAt = 0;
   #onFrame;
@@ -31,14 +34,14 @@ export class ChatSocket {
     this.#onTooBig = onTooBig;
     setInterval(() => this.#check(), PING_MS);
     addEventListener("online", () => this.#reconnectNow());
-    addEventListener("offline", () => this.#onState(false));
+    addEventListener("offline", () => this.#doubt());
     document.addEventListener("visibilitychange", () => document.hidden || this.#check());
     this.#open();
   }
 
   /** Whether the site has said welcome and the connection stands. */
   get isOpen() {
-    return this.#isWelcome && this.#socket?.readyState === WebSocket.OPEN;
+    return this.#isWelcome && !this.#isDoubted && this.#socket?.readyState === WebSocket.OPEN;
   }
 
   /**
@@ -64,8 +67,19 @@ export class ChatSocket {
   /** @param {Outgoing} frame */
   #take(frame) {
     this.#heardAt = Date.now();
+    if (this.#isDoubted && this.#isWelcome) {
+      this.#isDoubted = false;
+      this.#onState(true);
+    }
     if (frame.type === "welcome") this.#welcomed(frame.version);
-    else this.#onFrame(frame);
+    this.#onFrame(frame);
+  }
+
+  #doubt() {
+    if (!this.isOpen) return;
+    this.#isDoubted = true;
+    this.#onState(false);
+    this.#socket?.send(JSON.stringify({ type: "ping" }));
   }
 
   /** @param {number} version */
@@ -76,6 +90,7 @@ export class ChatSocket {
       return;
     }
     this.#tries = 0;
+    this.#isDoubted = false;
     this.#isWelcome = true;
     this.#onState(true);
   }
@@ -85,7 +100,8 @@ export class ChatSocket {
     this.#socket = null;
     this.#onState(false);
     if (code === page.close_codes.signed_out) {
-      location.assign(`/accounts/sign-in/?next=${encodeURIComponent(location.pathname)}`);
+      this.#isSignedOut = true; // no further try: it would be refused until somebody signs in
+      tellSignedOut();
       return;
     }
     if (code === page.close_codes.frame_too_big) this.#onTooBig();
@@ -99,6 +115,7 @@ export class ChatSocket {
   }
 
   #reconnectNow() {
+    if (this.#isSignedOut) return;
     const old = this.#socket;
     this.#socket = null;
     old?.close();

@@ -147,6 +147,13 @@
  * @property {"welcome"} type
  * @property {number} version
  * @property {string} user
+ * @property {string[] | null} served
+ */
+
+/**
+ * @typedef {object} Serving
+ * @property {"serving"} type
+ * @property {string[] | null} served
  */
 
 /**
@@ -206,7 +213,7 @@
  * @property {"pong"} type
  */
 
-/** @typedef {Welcome | Accepted | Phase | Delta | Ended | Changed | Refused | Pong} Outgoing */
+/** @typedef {Welcome | Serving | Accepted | Phase | Delta | Ended | Changed | Refused | Pong} Outgoing */
 
 // --- in the page ---------------------------------------------------------------------------------
 
@@ -233,6 +240,7 @@
  * @property {number} version
  * @property {{ name: string, is_staff: boolean }} user
  * @property {UUID | null} conversation
+ * @property {string} title
  * @property {Model[]} models
  * @property {Preset[]} presets
  * @property {{ text_chars: number, title_chars: number }} limits
@@ -243,8 +251,9 @@
 /** @typedef {{ model: string, preset: string }} Choice */
 
 /**
- * A message as the page has it: "sending" until the site has accepted what it comes of.
- * @typedef {Omit<MessageView, "state"> & { state: MessageState | "sending" }} Message
+ * A message as the page has it: "sending" until the site has accepted what it comes of; a stub until
+ * its text has been fetched.
+ * @typedef {Omit<MessageView, "state"> & { state: MessageState | "sending", isStub?: boolean }} Message
  */
 
 /** @typedef {[start: number, end: number][]} Marks where the words of a search stand in a text */

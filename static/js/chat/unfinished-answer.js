@@ -4,6 +4,8 @@
 import { figureFormat } from "../figure-format.js";
 import { codePointsOf } from "./browser.js";
 import { translate } from "./i18n.js";
+import { page } from "./page.js";
+import { isServed } from "./serving.js";
 
 /** @typedef {import("./types.js").Ask} Ask */
 /** @typedef {import("./types.js").Message} Message */
@@ -20,6 +22,7 @@ export class UnfinishedAnswer {
   frame;
   request;
   message;
+  model;
   text;
   position;
   /** @type {number | null} */
@@ -46,6 +49,7 @@ export class UnfinishedAnswer {
     this.frame = frame;
     this.request = request;
     this.message = message.id;
+    this.model = message.model;
     this.text = message.text;
     this.position = message.position;
     this.#sentAt = sentAt;
@@ -109,6 +113,11 @@ export class UnfinishedAnswer {
     this.lastPaintAt = now;
   }
 
+  /** Note that new tokens came while the answer was out of view: when it was painted is unknown. */
+  missed() {
+    this.#wasHidden = true;
+  }
+
   /**
    * Note that the whole text was on the screen at `now`.
    * @param {string} text
@@ -133,6 +142,7 @@ export class UnfinishedAnswer {
   words() {
     const { place = 0, done = 0, total = 0 } = this.#phase;
     const phase = this.phase;
+    if (phase === "queued" && !isServed(this.model)) return translate("phase_unserved", { model: nameOf(this.model) });
     if (phase === "writing") return this.#wordsOfWriting();
     if (phase === "stopping") return translate("phase_stopping");
     if (place) return translate(`phase_${phase}_place`, { place: figureFormat.count(place) });
@@ -142,7 +152,7 @@ export class UnfinishedAnswer {
 
   /** The phase for those who hear it: without numbers that change all the time. */
   spoken() {
-    return this.#phase.place ? this.words() : translate(`phase_${this.phase}`);
+    return this.#phase.place || this.phase === "queued" ? this.words() : translate(`phase_${this.phase}`);
   }
 
   #wordsOfWriting() {
@@ -164,6 +174,8 @@ export class UnfinishedAnswer {
     return first && last && ms > 200 ? (1000 * (last[1] - first[1])) / ms : 0;
   }
 }
+
+const nameOf = (/** @type {string} */ model) => page.models.find(({ slug }) => slug === model)?.name ?? model;
 
 /**
  * @param {Message} message

@@ -38,11 +38,13 @@ export class UnfinishedAnswers {
 
   /**
    * Ask in this conversation: shown at once, sent now or when there is a connection.
+   * `editing`: the question that this is another version of.
    * @param {Ask} frame
    * @param {Conversation} conversation
+   * @param {import("./composer.js").Edited | null} editing
    */
-  ask(frame, conversation) {
-    this.#outbox.put(frame);
+  ask(frame, conversation, editing = null) {
+    this.#outbox.put(frame, editing);
     this.#show(frame, conversation, performance.now());
     this.#socket.send(frame);
   }
@@ -52,13 +54,29 @@ export class UnfinishedAnswers {
    * @param {Conversation} conversation
    */
   showAsked(conversation) {
-    for (const frame of this.#outbox.frames) {
-      if (isAskedIn(frame, conversation)) this.#show(frame, conversation, null);
-    }
+    const asked = this.#outbox.frames.filter((frame) => isAskedIn(frame, conversation));
+    const shown = conversation.id === null ? asked.slice(-1) : asked; // each begins a chat of its own
+    for (const frame of shown) this.#show(frame, conversation, null);
   }
 
   /**
-   * Ask that an answer stops. One that was not sent yet is taken back: its frame is returned.
+   * Send what tabs that are no more had not sent, and show what of it was asked here. A new chat of
+   * theirs comes into the list when it is stored: the one that is open here is another.
+   * @param {() => Conversation} opened
+   * @param {() => void} onShown
+   */
+  async adopt(opened, onShown) {
+    const frames = await this.#outbox.adopt();
+    for (const frame of frames) this.#socket.send(frame);
+    for (const frame of frames) {
+      const isNew = frame.type === "send" && frame.conversation === null;
+      if (!isNew && isAskedIn(frame, opened())) this.#show(frame, opened(), null);
+    }
+    if (frames.length) onShown();
+  }
+
+  /**
+   * Ask that an answer stops. One that was not sent yet is taken back: its entry is returned.
    * @param {UnfinishedAnswer} answer
    * @param {Conversation} conversation
    */
@@ -71,15 +89,15 @@ export class UnfinishedAnswers {
   }
 
   /**
-   * The site has refused what was asked, or it is not wanted: hide it, and return its frame.
+   * The site has refused what was asked, or it is not wanted: hide it, and return its entry.
    * @param {string} request
    * @param {Conversation} conversation
    */
   takeBack(request, conversation) {
-    const frame = this.#outbox.take(request);
-    if (frame) hideAsked(frame, conversation);
+    const entry = this.#outbox.take(request);
+    if (entry) hideAsked(entry.frame, conversation);
     this.forget(request);
-    return frame;
+    return entry;
   }
 
   /**
@@ -87,10 +105,10 @@ export class UnfinishedAnswers {
    * @param {Conversation} conversation
    */
   takeBackLargest(conversation) {
-    const frame = this.#outbox.takeLargest();
-    if (frame) hideAsked(frame, conversation);
-    if (frame) this.forget(frame.request);
-    return frame;
+    const entry = this.#outbox.takeLargest();
+    if (entry) hideAsked(entry.frame, conversation);
+    if (entry) this.forget(entry.frame.request);
+    return entry;
   }
 
   // --- what the site says ----------------------------------------------------------------------
@@ -165,6 +183,11 @@ export class UnfinishedAnswers {
       }
       this.#touch(answer);
     }
+  }
+
+  /** Say anew how far each is. */
+  touchAll() {
+    for (const answer of this.#answers.values()) this.#touch(answer);
   }
 
   /** @param {import("./types.js").Phase} frame */

@@ -6,6 +6,12 @@ declare class uPlot {
   readonly width: number;
   readonly data: uPlot.Column[];
   readonly select: { left: number; width: number };
+  readonly bbox: { left: number; top: number; width: number; height: number };
+  readonly ctx: CanvasRenderingContext2D;
+  readonly cursor: { idx?: number | null };
+  readonly legend: { idx: number | null };
+  setLegend(legend: { idx: number | null }): void;
+  valToPos(value: number, scale: string, canvasPixels?: boolean): number;
   setSize(size: { width: number; height: number }): void;
   posToVal(left: number, scale: string): number;
   destroy(): void;

@@ -112,11 +112,15 @@ def test_the_command_names_an_unknown_user(db):
 
 def test_the_page_shows_a_new_key_once(alice, client):
     client.force_login(alice)
-    shown = client.post("/settings/keys/", {"name": "laptop"}).content.decode()
+    made = client.post("/settings/keys/", {"name": "laptop"})
+    assert made.status_code == 302  # so that a reload makes no second key
+    assert made.cookies["made-key"]["httponly"]
+    shown = client.get(made["Location"]).content.decode()
     key = ApiKey.objects.get()
     secret = shown.split('class="keys-secret" readonly value="')[1].split('"')[0]
     assert key_of(f"Bearer {secret}") == key
     assert secret not in client.get("/settings/keys/").content.decode()
+    assert ApiKey.objects.count() == 1
 
 
 def test_the_page_lists_own_keys_only(alice, bob, client):

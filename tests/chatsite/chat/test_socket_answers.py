@@ -156,3 +156,18 @@ async def test_who_waits_for_a_model_that_loads_is_told_so(alice: User, catalog:
     await socket.send_to(text_data=sent("Is it there?"))
     assert (await frame_of(socket, "phase"))["phase"] == "loading"
     await socket.disconnect()
+
+
+async def test_the_page_is_told_which_models_a_worker_serves_and_when_that_changes(
+    alice: User, catalog: Any
+) -> None:
+    from inference.contract import EngineStats, WorkerSnapshot, WorkerState
+    from inference.queue import worker_snapshots as snapshots
+
+    socket = await open_socket(alice)
+    assert (await frame_of(socket, "welcome"))["served"] == []
+    about = {"host": "h", "pid": 1, "started_us": 1, "seen_us": 1, "model": "smollm2-135m-instruct"}
+    ready = WorkerSnapshot(worker="w", engine=EngineStats(state=WorkerState.READY), **about)
+    await sync_to_async(snapshots.publish)(ready)
+    assert (await frame_of(socket, "serving"))["served"] == ["smollm2-135m-instruct"]
+    await socket.disconnect()
