@@ -227,6 +227,8 @@ def test_the_list_is_grouped_by_day_and_grows_as_one_scrolls(visit, rows):
 
 def test_arrows_and_enter_work_in_the_search_field(visit, rows):
     page = visit().page
+    found = page.request.get("/conversations/?q=day&limit=40").json()["items"]
+    titles = [item["title"] for item in found]  # other tests may have moved one to the front
     page.keyboard.press("Alt+k")
     page.keyboard.type("day")
     page.keyboard.press("ArrowDown")  # before the pause after which it is searched
@@ -234,10 +236,10 @@ def test_arrows_and_enter_work_in_the_search_field(visit, rows):
     for _ in range(30):
         page.keyboard.press("ArrowDown")
     focused = page.locator(".conversation a:focus .name")
-    expect(focused).to_have_text("Day 30")
+    expect(focused).to_have_text(titles[30])
     expect(focused).to_be_in_viewport()
     page.keyboard.press("ArrowUp")
-    expect(page.locator(".conversation a:focus .name")).to_have_text("Day 29")
+    expect(page.locator(".conversation a:focus .name")).to_have_text(titles[29])
     page.keyboard.press("Alt+k")
     page.keyboard.type("needle")
     page.keyboard.press("Enter")

@@ -24,8 +24,10 @@ from inference.queue.connection import connect
 print(json.dumps({
     "running": [w.engine.running + w.engine.waiting for w in client.workers()],
     "kv_blocks": [w.engine.kv_blocks_used for w in client.workers()],
-    "rows": Conversation.objects.filter(id=CONVERSATION).count()
-    + Message.objects.filter(conversation_id=CONVERSATION).count(),
+    "rows": Conversation.objects.filter(id=CONVERSATION, deleted_at=None).count()
+    + Message.objects.filter(
+        conversation_id=CONVERSATION, conversation__deleted_at=None
+    ).count(),
     "state": Generation.objects.get(request_id=REQUEST).state,
     "live": len(client.live_requests()),
     "unstored": len(client.unstored_results()),

@@ -61,7 +61,7 @@ export class ThreadWindow {
    * @param {() => void} draw
    */
   change(draw) {
-    this.#root.classList.toggle("windowed", this.#branch.length > WHOLE);
+    this.#root.classList.toggle("windowed-thread", this.#branch.length > WHOLE);
     const inView = this.#messages().find((element) => element.offsetTop + element.offsetHeight > this.#scroll.top);
     const before = inView?.offsetTop ?? 0;
     draw();

@@ -98,7 +98,7 @@ def test_who_signs_up_first_is_no_administrator(client: Client, settings: Any, d
     assert client.post("/accounts/sign-up/", form("quick")).status_code == 302
     quick = User.objects.get(username="quick")
     assert (quick.is_staff, quick.is_superuser) == (False, False)
-    assert client.get("/admin/").status_code == 302
+    assert client.get("/admin/").status_code == 404
 
 
 @pytest.mark.parametrize("sign_up", ["invitation", "closed"])

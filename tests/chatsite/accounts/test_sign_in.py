@@ -122,7 +122,7 @@ def test_the_admin_has_no_door_of_its_own(client: Client, alice: User, dana: Use
     page = client.get("/admin/", follow=True)
     assert page.redirect_chain[-1][0] == "/accounts/sign-in/?next=/admin/"
     client.force_login(alice)
-    assert client.get("/admin/", follow=True).status_code == 403
+    assert client.get("/admin/", follow=True).status_code == 404
     client.force_login(dana)
     assert client.get("/admin/login/?next=/admin/", follow=True).status_code == 200
 
