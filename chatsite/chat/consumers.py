@@ -104,6 +104,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._tell_served()
             except Exception as error:  # database or Redis away: look again
                 logger.warning("socket watch: %s", error)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return  # redis-py makes an error of its own of a cancellation now and then
             await asyncio.sleep(CHECK_EVERY_S)
 
     async def _tell_served(self) -> None:

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from inference.contract import CloseCode
-from tests.support.page import Page, question
+from tests.support.page import Page, ended, question
 from tests.support.stack import Stack
 
 
@@ -69,13 +69,19 @@ def test_an_anonymous_socket_is_closed(site: Stack) -> None:
 def test_a_stream_that_breaks_closes_the_socket_so_that_the_page_comes_again(
     site: Stack, alice: httpx.Client
 ) -> None:
-    async def breaks() -> int:
+    async def breaks() -> tuple[int, str]:
         page = Page(site, alice)
         async with page.open() as socket:
             await socket.send(question("Tell me about seas.", preset="longer"))
+            accepted = await page.read(socket, until="accepted")
             await page.read(socket, until="ended", enough=5)
             key = f"chatsite:gen:{page.request.replace('-', '')}"
-            site.redis.client().xadd(key, {"broken": "entry"})
-            return await code_of(socket)
+            redis = site.redis.client()
+            entry = redis.xadd(key, {"broken": "entry"})
+            code = await code_of(socket)
+            redis.xdel(key, entry)
+            return code, str(accepted["conversation"]["id"])
 
-    assert asyncio.run(breaks()) == CloseCode.BROKEN
+    code, conversation = asyncio.run(breaks())
+    assert code == CloseCode.BROKEN
+    assert ended(alice, conversation)["finish_reason"] in ("stop", "length")
