@@ -57,3 +57,9 @@ async def sockets(live_redis: object) -> AsyncIterator[None]:
         socket = opened.pop()
         socket.future.cancel()
         await asyncio.gather(socket.future, return_exceptions=True)
+    for _ in range(5):  # redis-py swallows a cancellation now and then: what is left gets another
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=1)
