@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --no-deps
 # The version of pyproject.toml. It has a build for every kind of machine, so pip may be told more:
-# make up TORCH="torch==2.13.0 --index-url ADDRESS"
+# make up TORCH="torch==2.13.0 OPTIONS"
 TORCH  ?= torch==2.13.0
 STAMP  := $(VENV)/.installed
 TESTS  ?= tests

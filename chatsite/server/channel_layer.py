@@ -21,7 +21,7 @@ class GroupLoopLayer(RedisPubSubLoopLayer):
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Not there: no other process could reach a channel of this one."""
-        raise NotImplementedError("messages go to groups: use group_send")
+        raise RuntimeError("messages go to groups: use group_send")
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """A channel of this process; at once, also while Redis is away."""
