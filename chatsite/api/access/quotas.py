@@ -16,8 +16,8 @@ from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from chatsite.accounts.models import User
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import RATE_LIMIT, ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import RATE_LIMIT, ApiError
 from chatsite.api.models import ApiKey
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import UNFINISHED

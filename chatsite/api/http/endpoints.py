@@ -20,10 +20,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from pydantic import ValidationError
 
+from chatsite.api import error_responses as errors
 from chatsite.api.access.api_keys import key_of
-from chatsite.api.http import error_responses as errors
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.body import Body

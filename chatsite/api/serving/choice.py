@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chatsite.api.http.error_responses import ApiError, of_result
+from chatsite.api.error_responses import ApiError, of_result
 from chatsite.api.schemas.replies import AnsweredReason, ChoiceTimings, StopReason
 from chatsite.api.serving.reasoning import Split
 from chatsite.generation.figures import figures_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.http.endpoints import Caller
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
 from chatsite.api.schemas.chat_completions import ChatBody
 from chatsite.api.schemas.common import (
     MAX_CHOICES,

@@ -15,7 +15,7 @@ import msgspec
 from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 
-from chatsite.api.http.error_responses import ApiError, internal
+from chatsite.api.error_responses import ApiError, internal
 from chatsite.api.schemas.common import (
     StreamOptions,
 )

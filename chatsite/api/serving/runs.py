@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import transaction
 
 from chatsite.api.access.quotas import check_quota, check_unfinished
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError, of_client_error, of_result, unavailable
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError, of_client_error, of_result, unavailable
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.replies import Timings, Usage
 from chatsite.api.serving.choice import Choice, Piece

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 
+from chatsite.dashboards import figures as shown
 from chatsite.dashboards.latency.definitions import DEFINITIONS
 from chatsite.dashboards.latency.waterfall import Waterfall, formula, waterfall
-from chatsite.dashboards.templatetags import figures as shown
 from chatsite.generation.models import Attempt, Generation
 from chatsite.generation.rows import figures_ms
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from chatsite.api.http.error_codes import ApiCode
+from chatsite.api.error_codes import ApiCode
 from chatsite.errors import ChatError
 from inference import client
 from inference.contract import ErrorCode, FinishReason
