@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from inference.contract import Event, Result
 from inference.queue import keys
 from inference.queue.connection import ANSWER_S, CONNECT_S, settings
-from inference.queue.entries import event_of
+from inference.queue.entries import Entry, events_of
 from inference.queue.stream_reader import (
     FIRST,
     EntryId,
@@ -37,8 +37,6 @@ RETRY_S = 0.3
 PAGE = 1000
 SHORT_CONNECTIONS = 8
 POOL_S = 10.0  # how long a reader waits for one of them
-
-Entries = Iterable[tuple[bytes, dict[bytes, bytes]]]
 
 
 def _end_if_cancelled() -> None:
@@ -116,8 +114,8 @@ class StreamHub:
     async def _items(self, reader: StreamReader) -> AsyncIterator[Event | QueuePosition]:
         """What is there, read by this reader itself; then what the hub hands out."""
         while page := await self._page_after(reader):
-            entries = _decode(page, reader.request_id)
-            for event in reader.together(e for id_, e in entries if reader.note(id_, e)):
+            entries = _ordered(page, reader.request_id)
+            for event in reader.together(e for id_, e in entries if reader.note(id_, e) and e):
                 yield event
         self._readers.setdefault(reader.request_id, set()).add(reader)
         with _redis_may_be_away():
@@ -132,11 +130,11 @@ class StreamHub:
                     return
                 yield item
 
-    async def _page_after(self, reader: StreamReader) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    async def _page_after(self, reader: StreamReader) -> list[Entry]:
         """The next entries for this reader; none when Redis is away."""
         after = b"(%d-%d" % reader.last
         with _redis_may_be_away():
-            page: list[tuple[bytes, dict[bytes, bytes]]] = await self._short.xrange(
+            page: list[Entry] = await self._short.xrange(
                 keys.stream(reader.request_id), min=after, count=PAGE
             )
             return page
@@ -168,16 +166,16 @@ class StreamHub:
                 logger.warning("stream hub: %s; trying again", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
-    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> None:
+    def _hand_out(self, request_id: str, entries: Iterable[Entry], *, since: EntryId) -> None:
         """Pass entries on that were read from `since`.
 
         A reader that joined during the read and is further back gets nothing of them: it would miss
         what lies between. The next read begins where it is.
         """
         readers = [r for r in self._readers.get(request_id, ()) if r.last >= since]
-        for entry_id, event in _decode(entries, request_id):
+        for entry_id, event in _ordered(entries, request_id):
             for reader in readers:
-                if reader.note(entry_id, event):
+                if reader.note(entry_id, event) and event:
                     reader.put(event)
 
     async def _look_forever(self) -> None:
@@ -217,12 +215,9 @@ def _options(*, answer_s: float) -> dict[str, Any]:
     }
 
 
-def _decode(entries: Entries, request_id: str) -> Iterable[tuple[EntryId, Event]]:
-    for entry_id, fields in entries:
-        try:
-            yield _order(entry_id), event_of(fields)
-        except ValueError as error:  # of a newer version: others may still be read
-            logger.warning("request %s: %s", request_id[:8], error)
+def _ordered(entries: Iterable[Entry], request_id: str) -> Iterator[tuple[EntryId, Event | None]]:
+    for entry_id, event in events_of(entries, request_id=request_id):
+        yield _order(entry_id), event
 
 
 def _order(entry_id: bytes) -> EntryId:

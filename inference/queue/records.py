@@ -11,7 +11,7 @@ from typing import Any
 from inference.contract import Event, GenerationRequest, RequestState, Source, from_wire
 from inference.queue import keys
 from inference.queue.connection import connect, settings
-from inference.queue.entries import event_of
+from inference.queue.entries import events_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +108,14 @@ def events(request_id: str) -> list[Event]:
 
 
 def events_after(request_id: str, last_entry: str) -> tuple[list[Event], str]:
-    """Events behind an entry of the stream ("" is its beginning), and the id of the last one."""
+    """Events behind an entry of the stream ("" is its beginning), and the id of the last one.
+
+    Entries that can't be read are passed over (events_of).
+    """
     entries = connect().xrange(keys.stream(request_id), min=f"({last_entry}" if last_entry else "-")
     last = entries[-1][0].decode() if entries else last_entry
-    return [event_of(fields) for _, fields in entries], last
+    found = events_of(entries, request_id=request_id)
+    return [event for _, event in found if event is not None], last
 
 
 def is_settled() -> bool:

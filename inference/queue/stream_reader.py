@@ -45,8 +45,11 @@ class StreamReader:
     is_overrun: bool = False
     queue_position: int = 0
 
-    def note(self, entry_id: EntryId, event: Event) -> bool:
-        """Whether this entry is new to the reader and wanted; from now on it isn't new."""
+    def note(self, entry_id: EntryId, event: Event | None) -> bool:
+        """Whether this entry is new to the reader and wanted; from now on it isn't new.
+
+        One that couldn't be read (None) is noted too, or it would be read again and again.
+        """
         if entry_id <= self.last:
             return False
         self.last = entry_id
@@ -54,7 +57,7 @@ class StreamReader:
         if isinstance(event, Started):
             self.is_waiting = False
         is_had = isinstance(event, Delta) and event.position + len(event.token_ids) <= self.position
-        return not is_had
+        return event is not None and not is_had
 
     def put(self, item: Event | QueuePosition | None) -> None:
         try:
