@@ -1,8 +1,8 @@
-"""Follows the streams that a web process's sockets want, over one Redis connection.
+"""Follows all the streams that a web process's sockets want, over one Redis connection.
 
-One blocking XREAD names all streams; a wake-up stream of the hub's own ends it when a reader joins.
-Each reader gets the whole stream from the position it has, then what comes, in order, from a
-bounded queue. Redis away: the hub tries again and goes on where it was.
+One blocking XREAD covers all of them; an entry in the hub's own wake-up stream ends it when a
+reader joins. Each reader first gets what its stream holds behind its position, then new entries in
+order through a bounded queue. While Redis is away the hub retries, then goes on where it was.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StreamHub:
     def __init__(self) -> None:
         self._readers: dict[str, set[StreamReader]] = {}
         self._wake_stream = keys.wake(uuid.uuid4().hex)
-        # Above the block, or a quiet time is an error.
+        # Longer than a read blocks, or a quiet stream would be an error.
         self._blocking: Any = redis.asyncio.Redis.from_url(
             settings().redis_url, **_options(answer_s=BLOCK_MS / 1000 + 5)
         )
@@ -80,9 +80,9 @@ class StreamHub:
     ) -> AsyncIterator[Event | QueuePosition]:
         """Events of a request up to its Result, and its position in the queue while it waits.
 
-        Deltas that end at or before token `position` are left out; with `joins`, those that are
-        there together come as one. Waits for a stream that doesn't exist yet; ends without a Result
-        when a request that was known is known no more. Raises SlowReader when the consumer lags too
+        Deltas that end at or before token `position` are left out; with `joins`, deltas that are
+        available together come as one. Waits for a stream that doesn't exist yet; ends without a
+        Result when Redis no longer knows the request. Raises SlowReader when the consumer lags too
         far.
         """
         if not self._tasks:
@@ -112,7 +112,7 @@ class StreamHub:
     # --- one reader ------------------------------------------------------------------------------
 
     async def _items(self, reader: StreamReader) -> AsyncIterator[Event | QueuePosition]:
-        """What is there, read by this reader itself; then what the hub hands out."""
+        """Read what the stream holds so far, then take what the hub hands out."""
         while page := await self._page_after(reader):
             entries = _ordered(page, reader.request_id)
             for event in reader.together(e for id_, e in entries if reader.note(id_, e) and e):
@@ -143,7 +143,7 @@ class StreamHub:
     # --- all readers -----------------------------------------------------------------------------
 
     async def _read_forever(self) -> None:
-        wake_last: EntryId = FIRST  # not "$": a wish between two reads would be missed
+        wake_last: EntryId = FIRST  # not "$": a wake-up between two reads would be missed
         while True:
             _end_if_cancelled()
             since = {

@@ -119,13 +119,13 @@ def events_after(request_id: str, last_entry: str) -> tuple[list[Event], str]:
 
 
 def is_settled() -> bool:
-    """False just after Redis has (re)started: leases ran out that nobody could renew."""
+    """False just after a start of Redis: leases may have run out that nobody could renew."""
     uptime = connect().info("server").get("uptime_in_seconds", 0)
     return float(uptime) > settings().lease_s + 1
 
 
 def _fields(request_id: str, values: list[bytes | None]) -> dict[str, Any]:
-    """What SMALL_FIELDS hold, by the names of RequestRecord."""
+    """The values of SMALL_FIELDS as arguments of RequestRecord."""
     found = {name: value or b"" for name, value in zip(SMALL_FIELDS, values, strict=True)}
 
     def whole(name: str) -> int:

@@ -1,4 +1,4 @@
-"""One follower of a request's stream: what it has, what it wants, and its bounded queue."""
+"""One reader of a request's stream: its position, what it wants, and its bounded queue."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SlowReader(Exception):
 
 @dataclass(eq=False)
 class StreamReader:
-    """One follower: entries after `last` go into its queue. None there: nothing more will come."""
+    """One reader: entries after `last` go into its queue; None there says that no more come."""
 
     request_id: str
     position: int = 0  # tokens that it has already
