@@ -71,7 +71,7 @@ def received_of(generation: Generation) -> Stamp:
 
 
 def mark_submitted(request_id: UUID, received: Stamp, submitted: Stamp) -> None:
-    """Keep when it was put on its queue, however far it has come since; PENDING → QUEUED."""
+    """Store when a request was queued, whatever its state is by now; PENDING becomes QUEUED."""
     pending, queued = Generation.State.PENDING, Generation.State.QUEUED
     Generation.objects.filter(request_id=request_id, submitted_us=None).update(
         state=Case(When(state=pending, then=Value(queued)), default=F("state")),
@@ -180,7 +180,7 @@ def record_paint(
 
 
 def refuse_impossible_paint(request_id: UUID) -> None:
-    """Take away stamps that came before the request was stored, where its figures belie them."""
+    """Remove browser stamps that came before the end was stored and that its figures contradict."""
     Generation.objects.filter(
         Q(user_latency_us__lt=F("latency_us")) | Q(user_ttft_us__lt=F("ttft_us")),
         request_id=request_id,

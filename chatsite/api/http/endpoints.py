@@ -63,7 +63,7 @@ class Caller:
 
 
 class Pending(Protocol):
-    """A reply that has to be waited for, outside of any thread."""
+    """A reply that is awaited once the view's thread is done."""
 
     async def response(self) -> HttpResponseBase:
         """Wait for the reply. Raises ApiError."""
@@ -138,7 +138,7 @@ class Endpoint:
 
 
 async def _unless_gone(work: Awaitable[Reply]) -> Reply:
-    """What the thread gives. A client that goes away meanwhile leaves nothing running."""
+    """Await the thread's result. A client that disconnects meanwhile leaves nothing running."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

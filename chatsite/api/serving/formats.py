@@ -23,7 +23,7 @@ from inference.contract import TokenLogprobs
 
 
 class Format(Protocol):
-    """What a stream and a whole reply are written with."""
+    """Writes a run as the chunks of a stream, or as one whole reply."""
 
     waits_for_end: bool  # nothing can be shown before everything is known
 
@@ -55,7 +55,7 @@ class _Head:
         return {**self.head, "object": kind, "choices": choices, **more}
 
     def _ended(self, piece: Piece) -> dict[str, Any]:
-        """How it ended, and its tokens' ids where they are wanted."""
+        """A choice's finish reason, and its token ids if they were asked for."""
         shown: dict[str, Any] = {
             "finish_reason": piece.finish_reason,
             "stop_reason": piece.stop_reason,
@@ -68,7 +68,7 @@ class _Head:
         return {"prompt_token_ids": [*choice.request.prompt_token_ids]} if self.shows_ids else {}
 
     def _scores(self, choice: Choice) -> tuple[TokenLogprobs, ...]:
-        """Those of the prompt's tokens: the first choice of each prompt brings them for all."""
+        """Log-probabilities of the prompt's tokens: only the first choice of a prompt has them."""
         first = next(c for c in self.run.choices if c.prompt_index == choice.prompt_index)
         return first.result.echo if first.result else ()
 
@@ -81,7 +81,7 @@ class _Head:
 
 
 class ChatFormat(_Head):
-    """`echoed` is what stands before each answer: the message that it goes on with."""
+    """Chat completions. `echoed` is put before each answer: the message that it continues."""
 
     waits_for_end = False
 
@@ -150,7 +150,7 @@ class ChatFormat(_Head):
 
 
 class CompletionFormat(_Head):
-    """`prompts` are the texts that `echo` gives back, by prompt index."""
+    """Completions. `prompts` are the texts that `echo` gives back, by prompt index."""
 
     def __init__(self, run: Run, body: CompletionBody, prompts: list[str]) -> None:
         super().__init__(run, body, prefix="cmpl-")

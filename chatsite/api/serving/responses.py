@@ -47,7 +47,7 @@ async def streamed_reply(
 
 
 async def _guarded(first: bytes, events: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """The events; an error among them becomes one, as OpenAI's clients expect it."""
+    """The events; an exception becomes an error event, as OpenAI's clients expect it."""
     try:
         yield first
         async for event in events:

@@ -1,6 +1,6 @@
-"""From a request's fields to what the engine is told.
+"""Makes the engine's SamplingParams of a request's fields.
 
-The request's own values go first, then those of the preset it names, then OpenAI's defaults.
+The request's own values come first, then those of the preset it names, then OpenAI's defaults.
 """
 
 from __future__ import annotations

@@ -133,7 +133,9 @@ def best_floors(generation: Generation) -> tuple[float | None, float | None]:
 
 
 def roofline(floor: float | None, measured: float | None) -> str:
-    """The share of what the hardware allows. More than all of it is a wrong floor, and said so."""
+    """A measured time's floor as a share of it. Above 100 % the floor itself is wrong, and that is
+    said.
+    """
     if not floor or not measured:
         return shown.percent(None)
     if floor > measured:
