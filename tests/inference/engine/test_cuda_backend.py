@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.engine.backends.cuda_backend import CapturedDecode, CudaBackend
+from inference.engine.backends.captured_decode import CapturedDecode
+from inference.engine.backends.cuda_backend import CudaBackend
 from inference.engine.backends.probe import probe_layers
 from inference.engine.backends.step_batch import StepBatch
 from inference.engine.backends.torch_backend import TorchBackend
