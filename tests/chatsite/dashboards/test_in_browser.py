@@ -120,6 +120,39 @@ def test_the_board_refreshes_in_place(dana, visit):
     assert there.complaints == []
 
 
+def test_a_chart_that_fails_says_so_and_leaves_the_others_alone(dana, visit):
+    rows.many(60, days=0.9)
+    there = visit(dana)
+    page = there.page
+    page.clock.install()
+    broken = True
+
+    def answer(route):
+        reply = route.fetch()
+        board = reply.json()
+        if broken:
+            del board["series"]["tpot_p95_ms"]
+        route.fulfill(response=reply, json=board)
+
+    page.route("**/admin/latency/data/*", answer)
+    page.goto("/admin/latency/")
+    expect(page.locator("#tpot-chart")).to_contain_text("These figures didn’t come")
+    for name in ("ttft", "phases"):
+        expect(page.locator(f"#{name}-chart canvas")).to_be_visible()
+    page.locator("#live").uncheck()
+    broken = False
+    page.clock.run_for(16_000)  # what didn't come is asked for all the same
+    expect(page.locator("#tpot-chart canvas")).to_be_visible()
+    broken = True
+    page.locator("#live").check()
+    page.clock.run_for(16_000)
+    expect(page.locator("#tpot-chart")).to_contain_text("Asked again in 15 s.")
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("#ttft-chart canvas")).to_be_visible()
+    expect(page.locator("#tpot-chart canvas")).to_have_count(0)
+    assert there.complaints == []
+
+
 def test_a_board_over_no_requests_says_so_in_its_charts(dana, visit):
     there = visit(dana)
     there.page.goto("/admin/latency/")
