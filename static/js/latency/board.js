@@ -37,6 +37,7 @@ async function refreshParts() {
   const parts = root.querySelectorAll("[data-live]");
   for (const shown of parts) {
     const next = fresh.querySelector(`[data-live="${shown.dataset.live}"]`);
+    if (next instanceof HTMLElement) shown.hidden = next.hidden;
     if (next && next.innerHTML !== shown.innerHTML && !shown.contains(document.activeElement)) {
       shown.replaceChildren(...next.childNodes);
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -150,6 +152,23 @@ def test_a_chart_that_fails_says_so_and_leaves_the_others_alone(dana, visit):
     page.emulate_media(color_scheme="dark")
     expect(page.locator("#ttft-chart canvas")).to_be_visible()
     expect(page.locator("#tpot-chart canvas")).to_have_count(0)
+    assert there.complaints == []
+
+
+def test_the_board_says_that_the_disk_is_low_until_there_is_space(dana, visit, monkeypatch):
+    there = visit(dana)
+    page = there.page
+    page.clock.install()
+    page.goto("/admin/latency/")
+    expect(page.locator(".board")).to_have_attribute("data-drawn", "true")
+    said = page.locator('[data-live="disk"]')
+    expect(said).to_be_hidden()
+    for free, is_said in ((50_000_000, True), (5_000_000_000, False)):
+        monkeypatch.setattr(
+            shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free)
+        )
+        page.clock.run_for(16_000)
+        expect(said).to_be_visible(visible=is_said)
     assert there.complaints == []
 
 
