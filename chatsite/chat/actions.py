@@ -196,7 +196,13 @@ def continue_answer(
         )
         return Accepted(answer.conversation, [answer])
 
-    return _store_and_submit(user, request, write, channel=channel)
+    try:
+        return _store_and_submit(user, request, write, channel=channel)
+    except ChatError:
+        answer = own_message(user, message_id)
+        if answer.state == Message.State.DONE:
+            raise
+        return Accepted(answer.conversation, [answer])  # it was continued while this was made
 
 
 def stop_answer(user: User, *, message_id: UUID) -> None:
