@@ -42,9 +42,9 @@ class LayerwiseForward(Protocol):
 class Backend(abc.ABC):
     """Arithmetic for one model on one device. All calls come from the engine thread.
 
-    Order of calls: `prepare`, `allocate_cache`, then any number of `forward`. `allocate_cache` may
-    be called again (other sizes); the old pages are forgotten. Block 0 is never given to a request:
-    padding of a block table and of a batch points there.
+    Order of calls: `prepare` or `restore`, `allocate_cache`, then any number of `forward`.
+    `allocate_cache` may be called again (other sizes); the old pages are forgotten. Block 0 is
+    never given to a request: padding of a block table and of a batch points there.
     """
 
     name: str = ""  # for people: "torch float32 on cpu", "native amx int4"
@@ -65,6 +65,17 @@ class Backend(abc.ABC):
         improve. Sets `model`, `layers`, `name` and `notes`. Raises Unsupported with a reason for a
         person when it can't serve this model at all; the model must then be left as it was.
         """
+
+    def restore(self, folder: Path) -> nn.Module | None:
+        """Be as after `prepare` by what `keep` left in the model's folder; None if that can't be.
+
+        Returns the model without its weights, which are the backend's then.
+        """
+        return None
+
+    def keep(self, folder: Path) -> bool:
+        """Leave what `prepare` made in the model's folder for later starts; False if it can't."""
+        return False
 
     @abc.abstractmethod
     def allocate_cache(self, num_blocks: int) -> int:

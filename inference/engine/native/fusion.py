@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from inference.engine.backends.reference_attention import sequence_logits
 from inference.engine.backends.step_batch import LayerSpec
-from inference.engine.native.packing import Packer
 from inference.engine.native.rope import half_table
 
 CALIBRATION_TOKENS = 24
@@ -193,39 +192,7 @@ def rms_norm_of(norm: nn.Module, kernels: ModuleType) -> tuple[Tensor, float]:
     raise NotRecognised(f"{type(norm).__name__} computes something else than an RMS norm")
 
 
-# --- rebuilding ----------------------------------------------------------------------------------
-
-
-def add_layer(
-    decoder: Any,
-    parts: LayerParts,
-    spec: LayerSpec,
-    sinks: Tensor | None,
-    *,
-    dtype: str,
-    packer: Packer,
-) -> list[Any]:
-    """Put a layer into a native Decoder, packed in `dtype`. Returns its packed matrices."""
-    packed = [
-        packer.pack(parts.qkv, dtype, bias=parts.qkv_bias),
-        packer.pack([parts.out.weight], dtype, bias=parts.out.bias),
-        packer.pack(parts.gate_up, dtype, bias=parts.gate_up_bias),
-        packer.pack([parts.down.weight], dtype, bias=parts.down.bias),
-    ]
-    decoder.add_layer(
-        **dict(zip(("qkv", "out", "gate_up", "down"), packed, strict=True)),
-        norms=parts.norms,
-        query_heads=spec.query_heads,
-        kv_heads=spec.kv_heads,
-        dim=spec.key_dim,
-        gate=parts.gate,
-        residual_scale=parts.residual_scale,
-        scale=spec.scale,
-        window=spec.window,
-        softcap=spec.softcap,
-        sinks=sinks,
-    )
-    return packed
+# --- comparing -----------------------------------------------------------------------------------
 
 
 def contribution_error(decoder: Any, seen: LayerCalibration, *, uses_rope: bool) -> float:
