@@ -186,6 +186,7 @@ class Engine:
             self._stats, self._stats_s = core.stats(), time.monotonic()
         self._flush(core)
         if not worked:
+            core.give_back_memory()
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()
 

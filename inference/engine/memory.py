@@ -103,6 +103,17 @@ def give_back(tensor: Tensor) -> None:
         _libc().madvise(begin, end - begin, mmap.MADV_DONTNEED)
 
 
+def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Numbers as ranges of neighbours, each from its first to behind its last."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number:
+            found[-1] = (found[-1][0], number + 1)
+        else:
+            found.append((number, number + 1))
+    return found
+
+
 def _ask_for_large_pages(memory: mmap.mmap) -> None:
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)

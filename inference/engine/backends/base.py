@@ -96,6 +96,12 @@ class Backend(abc.ABC):
     def clear_blocks(self, blocks: Sequence[int]) -> None:
         """Zero these blocks in every layer, so that a NaN in them reaches no later request."""
 
+    def give_back(self, blocks: Sequence[int]) -> None:  # noqa: B027 - optional
+        """Let the system have the memory of these blocks, which hold nothing, until they are used.
+
+        Whatever they held is lost.
+        """
+
     def warm_up(self, *, max_running: int, context_length: int) -> None:  # noqa: B027 - optional
         """Do ahead of the first request what would else be done in its step. Needs the pages."""
 

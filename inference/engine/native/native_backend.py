@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.engine import memory
 from inference.engine.backends.attention import AttentionCall, current_batch, run_model
 from inference.engine.backends.base import Backend, LayerwiseForward, Unsupported
 from inference.engine.backends.step_batch import CosSin, LayerSpec, StepBatch
@@ -264,6 +265,13 @@ class NativeBackend(Backend):
         for keys, values in self._pages:
             keys[at] = 0
             values[at] = 0
+
+    def give_back(self, blocks: Sequence[int]) -> None:
+        """See Backend."""
+        for begin, end in memory.runs(blocks):
+            for pages in self._pages:
+                for side in pages:
+                    memory.give_back(side[begin:end])
 
     # --- steps ----------------------------------------------------------------------------------
 
