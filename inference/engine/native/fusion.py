@@ -24,8 +24,9 @@ CALIBRATION_TOKENS = 24
 """Tokens of the calibration run of a model without sliding windows."""
 LONGEST_CALIBRATION = 640
 """A window longer than this is taken from the model's own call and not tried out."""
-TOLERANCE = 0.02
-"""Relative error of a rebuilt layer's contribution; BF16 gives 0.005, a wrong part 0.2 and more."""
+TOLERANCE = 0.08
+"""Relative error of a rebuilt layer's contribution: BF16 gives 0.005, keys with biases of 145 in
+BF16 pages 0.039 (the first layer of Qwen2.5), a wrong part 0.1 and more."""
 
 SILU, GELU_TANH = 0, 1
 

@@ -239,6 +239,9 @@ def rotary_of(model: nn.Module) -> nn.Module | None:
 
 
 def _smallest(table: Tensor) -> Tensor:
-    """The table in BF16 if that loses nothing, as with weights that were BF16 all along."""
-    half = table.to(torch.bfloat16)
-    return half if torch.equal(half.to(table.dtype), table) else table
+    """The table in 16 bits if that loses nothing, as with weights that had no more all along."""
+    for dtype in (torch.bfloat16, torch.float16):
+        half = table.to(dtype)
+        if torch.equal(half.to(table.dtype), table):
+            return half
+    return table

@@ -86,6 +86,18 @@ def test_a_second_start_reads_no_weights_and_gives_the_same_bits(folder, monkeyp
     assert any("packed by an earlier start" in note for note in second.notes)
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
+def test_an_embedding_takes_no_more_bits_than_its_file_had(tmp_path, stored) -> None:
+    path = tmp_path / "model"
+    small_model("llama").to(stored).save_pretrained(path)
+    first = start(path)
+    assert first.backend._ends.embedding.dtype == stored
+    (path / "packed-int4.bin").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(packed_file.VARIABLE, "off")
+        assert torch.equal(logits(start(path)), logits(first))
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "int8"])
 def test_every_dtype_has_a_file_of_its_own(folder, dtype: str) -> None:
     path = folder()
