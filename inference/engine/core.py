@@ -51,6 +51,12 @@ from inference.engine.step_planner import StepPlanner
 
 log = logging.getLogger(__name__)
 
+KEEP_FREE_BLOCKS_S = 600.0
+"""A beginning that nobody has asked for so long is computed anew, and its memory given back."""
+GIVE_BACK_BLOCKS = 64
+"""At once: a request that comes in between waits for milliseconds."""
+LOOK_FOR_BLOCKS_S = 10.0
+
 
 class Core:
     """Requests of one model. `records` holds what happened since they were last taken.
@@ -112,6 +118,7 @@ class Core:
         self._stats_builder = EngineStatsBuilder(runner, self.scheduler, self.served, text)
         self.stats = self._stats_builder.build
         self._arrivals = 0
+        self._gives_back_at = 0.0
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -203,6 +210,15 @@ class Core:
         busy = bool(self.scheduler.running)
         size = CHUNK_BESIDE_OTHERS if busy else self.config.step_tokens
         return self.inspections.advance(max_tokens=size)
+
+    def give_back_memory(self) -> None:
+        """Let go of some blocks that nobody has used for long. For moments without a step."""
+        now = time.monotonic()
+        if now < self._gives_back_at:
+            return
+        blocks = self.pool.take_memory(free_since=now - KEEP_FREE_BLOCKS_S, most=GIVE_BACK_BLOCKS)
+        self.runner.backend.give_back(blocks)
+        self._gives_back_at = now if blocks else now + LOOK_FOR_BLOCKS_S
 
     # --- a step ---------------------------------------------------------------------------------
 
