@@ -201,7 +201,7 @@ class Core:
     def advance_inspection(self) -> bool:
         """Advance the inspection under way by one piece. False if there is nothing to do."""
         busy = bool(self.scheduler.running)
-        size = CHUNK_BESIDE_OTHERS if busy else self.config.step_tokens
+        size = CHUNK_BESIDE_OTHERS if busy else self.runner.step_tokens
         return self.inspections.advance(max_tokens=size)
 
     # --- a step ---------------------------------------------------------------------------------

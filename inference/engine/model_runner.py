@@ -71,6 +71,11 @@ class ModelRunner:
         return (*self.backend.notes, *self._setup.notes)
 
     @property
+    def step_tokens(self) -> int:
+        """Prefill and decode tokens of one step together, at most."""
+        return self.config.step_tokens or max(self.backend.step_tokens, self.config.max_running)
+
+    @property
     def num_layers(self) -> int:
         """How many layers a step may be cut between; 0: it runs as a whole."""
         return 0 if self.layerwise is None else self.layerwise.num_layers
