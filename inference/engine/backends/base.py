@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from inference.engine.backends.step_batch import LayerSpec, StepBatch
 from inference.engine.sampling.sampling_backend import SamplingBackend
 from inference.engine.sampling.torch_sampler import TorchSampler
-from inference.engine.scheduling.prefill_pacing import MIN_CHUNK
 
 LoadModel = Callable[[Path, torch.dtype, torch.device], nn.Module]
 """Reads the weights of a model folder in that dtype onto that device."""
@@ -51,7 +50,7 @@ class Backend(abc.ABC):
     name: str = ""  # for people: "torch float32 on cpu", "native amx int4"
     block_tokens: int = 16  # tokens per page; a multiple of what the kernels want
     step_tokens: int = 512  # prefill and decode tokens of one step, where nobody asks for others
-    min_chunk: int = MIN_CHUNK  # prompt tokens beside decodes: fewer would cost a step as much
+    min_chunk: int = 16  # prompt tokens beside decodes: fewer would cost a step as much
     is_layered: bool = True  # transformers' own layers are called, each on its own
     notes: tuple[str, ...] = ()  # what was recognised, what was left as it was and why
     device: torch.device
