@@ -39,7 +39,7 @@ def measure_peaks(device: str, say: Say) -> None:
     import torch
     import transformers
 
-    from inference.engine.device import measure_speed
+    from inference.engine.device_speed import measure_speed
 
     at = torch.device(device)
     cuda = at.type == "cuda"

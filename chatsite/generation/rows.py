@@ -187,6 +187,13 @@ def refuse_impossible_paint(request_id: UUID) -> None:
     ).update(user_ttft_us=None, user_latency_us=None, is_paint_refused=True)
 
 
+def _share(floor_us: float | None, measured_us: float | None) -> float | None:
+    """Floor over measured; None where one isn't known or the floor can't be right."""
+    if not floor_us or not measured_us or floor_us > measured_us:
+        return None
+    return floor_us / measured_us
+
+
 def figures_ms(generation: Generation) -> dict[str, Any]:
     """The figures people see, in ms, under docs/measures.md's names. None is "not reached".
 
@@ -205,7 +212,7 @@ def figures_ms(generation: Generation) -> dict[str, Any]:
     return shown | {
         "delivery_ms": ms(generation.delivery_us),
         "decode_tokens_per_s": 1e6 / tpot if tpot else None,
-        "roofline": generation.tpot_floor_us / tpot if tpot and generation.tpot_floor_us else None,
+        "roofline": _share(generation.tpot_floor_us, tpot),
         "segments": segments_of(generation),
         "prompt_tokens": generation.prompt_tokens,
         "cached_tokens": generation.cached_tokens,

@@ -88,7 +88,7 @@ class Core:
             model_revision=text.revision,
             context_length=min(sizes.context_length, runner.num_blocks * size),
             eos_token_ids=text.eos_token_ids,
-            speed=runner.speed,
+            speed_meter=runner.speed_meter,
             sizes=sizes,
             make_detokenizer=text.make_detokenizer,
         )
@@ -204,6 +204,10 @@ class Core:
         size = CHUNK_BESIDE_OTHERS if busy else self.runner.step_tokens
         return self.inspections.advance(max_tokens=size)
 
+    def rest(self) -> None:
+        """Called while there is nothing to do."""
+        self.runner.rest(time.monotonic())
+
     # --- a step ---------------------------------------------------------------------------------
 
     def step(self) -> bool:
@@ -214,6 +218,7 @@ class Core:
         planned = self._planner.plan(num_queued=len(self.active) - len(self._compiler))
         if planned is None:
             return self.scheduler.interleaved is not None
+        self.runner.speed_meter.note_work()
         begin = time.monotonic()
         is_done = self._run(planned.items, planned.forward)
         planned.observe(is_done, time.monotonic() - begin)

@@ -181,6 +181,8 @@ class Engine:
             self._stats, self._stats_s = core.stats(), time.monotonic()
         self._flush(core)
         if not worked:
+            if not self._inbox:
+                core.rest()
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()
 

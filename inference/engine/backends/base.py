@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.engine.backends.step_batch import LayerSpec, StepBatch
+from inference.engine.device_speed import DeviceSpeed, measure_speed
 from inference.engine.sampling.sampling_backend import SamplingBackend
 from inference.engine.sampling.torch_sampler import TorchSampler
 
@@ -97,6 +98,11 @@ class Backend(abc.ABC):
     def weight_bytes(self) -> int:
         """Bytes of weights that one decode step reads; packed sizes where packed."""
         return active_weight_bytes(self.model)
+
+    def measure_speed(self) -> DeviceSpeed:
+        """How fast what serves can read and multiply here, in a fraction of a second."""
+        is_float32 = self.load_dtype is torch.float32
+        return measure_speed(self.device, torch.float32 if is_float32 else torch.bfloat16)
 
     def sampling_backend(self) -> SamplingBackend:
         """What chooses tokens from this backend's logits."""
