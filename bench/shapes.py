@@ -87,8 +87,11 @@ SHAPES = {
 }  # fmt: skip
 
 
-def random_model(shape: str, dtype: Any, device: Any) -> Any:
-    """A model of that shape, made on the device, in evaluation mode. Raises KeyError."""
+def random_model(shape: str, dtype: Any, device: Any, **changes: Any) -> Any:
+    """A model of that shape, made on the device, in evaluation mode. Raises KeyError.
+
+    `changes` go into its configuration.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -96,7 +99,7 @@ def random_model(shape: str, dtype: Any, device: Any) -> Any:
     torch.manual_seed(0)
     with torch.device(device):
         model: Any = AutoModelForCausalLM.from_config(
-            AutoConfig.for_model(found.family, **found.config), dtype=dtype
+            AutoConfig.for_model(found.family, **{**found.config, **changes}), dtype=dtype
         )
     model.generation_config.eos_token_id = None
     return model.eval()
