@@ -34,7 +34,7 @@ from inference.contract.request import (
     Source,
 )
 from inference.contract.sampling import InvalidField, SamplingParams, is_end_token
-from inference.contract.snapshot import EngineStats, WorkerSnapshot
+from inference.contract.snapshot import EngineStats, FormatSpeed, WorkerSnapshot
 
 __all__ = [
     "EVENT_TYPES",
@@ -49,6 +49,7 @@ __all__ = [
     "ErrorCode",
     "Event",
     "FinishReason",
+    "FormatSpeed",
     "GenerationRequest",
     "GrammarKind",
     "InvalidField",

@@ -94,7 +94,7 @@ class Core:
             model_revision=text.revision,
             context_length=min(sizes.context_length, runner.num_blocks * size),
             eos_token_ids=text.eos_token_ids,
-            speed=runner.speed,
+            speed_meter=runner.speed_meter,
             sizes=sizes,
             make_detokenizer=text.make_detokenizer,
         )
@@ -208,7 +208,7 @@ class Core:
     def advance_inspection(self) -> bool:
         """Advance the inspection under way by one piece. False if there is nothing to do."""
         busy = bool(self.scheduler.running)
-        size = CHUNK_BESIDE_OTHERS if busy else self.config.step_tokens
+        size = CHUNK_BESIDE_OTHERS if busy else self.runner.step_tokens
         return self.inspections.advance(max_tokens=size)
 
     def give_back_memory(self) -> None:
@@ -220,6 +220,10 @@ class Core:
         self.runner.backend.give_back(blocks)
         self._gives_back_at = now if blocks else now + LOOK_FOR_BLOCKS_S
 
+    def rest(self) -> None:
+        """Called while there is nothing to do."""
+        self.runner.rest(time.monotonic())
+
     # --- a step ---------------------------------------------------------------------------------
 
     def step(self) -> bool:
@@ -230,6 +234,7 @@ class Core:
         planned = self._planner.plan(num_queued=len(self.active) - len(self._compiler))
         if planned is None:
             return self.scheduler.interleaved is not None
+        self.runner.speed_meter.note_work()
         begin = time.monotonic()
         is_done = self._run(planned.items, planned.forward)
         planned.observe(is_done, time.monotonic() - begin)

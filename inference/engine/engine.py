@@ -188,6 +188,8 @@ class Engine:
         self._flush(core)
         if not worked:
             core.give_back_memory()
+            if not self._inbox:
+                core.rest()
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()
 
