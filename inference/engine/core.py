@@ -211,18 +211,15 @@ class Core:
         size = CHUNK_BESIDE_OTHERS if busy else self.runner.step_tokens
         return self.inspections.advance(max_tokens=size)
 
-    def give_back_memory(self) -> None:
-        """Let go of some blocks that nobody has used for long. For moments without a step."""
-        now = time.monotonic()
-        if now < self._gives_back_at:
-            return
-        blocks = self.pool.take_memory(free_since=now - KEEP_FREE_BLOCKS_S, most=GIVE_BACK_BLOCKS)
-        self.runner.backend.give_back(blocks)
-        self._gives_back_at = now if blocks else now + LOOK_FOR_BLOCKS_S
-
     def rest(self) -> None:
-        """Called while there is nothing to do."""
-        self.runner.rest(time.monotonic())
+        """What is done while there is nothing to do: give memory back, measure the machine anew."""
+        now_s = time.monotonic()
+        if now_s >= self._gives_back_at:
+            free_since = now_s - KEEP_FREE_BLOCKS_S
+            blocks = self.pool.take_memory(free_since=free_since, most=GIVE_BACK_BLOCKS)
+            self.runner.backend.give_back(blocks)
+            self._gives_back_at = now_s if blocks else now_s + LOOK_FOR_BLOCKS_S
+        self.runner.rest(now_s)
 
     # --- a step ---------------------------------------------------------------------------------
 

@@ -187,7 +187,6 @@ class Engine:
             self._stats, self._stats_s = core.stats(), time.monotonic()
         self._flush(core)
         if not worked:
-            core.give_back_memory()
             if not self._inbox:
                 core.rest()
             self._wake.wait(IDLE_WAIT_S)
