@@ -103,6 +103,12 @@ def give_back(tensor: Tensor) -> None:
         _libc().madvise(begin, end - begin, mmap.MADV_DONTNEED)
 
 
+def trim() -> None:
+    """Have the C library give back what was freed and lies between what is in use (glibc)."""
+    if sys.platform == "linux" and hasattr(_libc(), "malloc_trim"):
+        _libc().malloc_trim(0)
+
+
 def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """Numbers as ranges of neighbours, each from its first to behind its last."""
     found: list[tuple[int, int]] = []

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from inference.contract import WorkerState
+from inference.engine import memory
 from inference.engine.backend_choice import Report, choose_backend, choose_dtype
 from inference.engine.backends.base import Backend, LoadModel, Unsupported
 from inference.engine.backends.probe import probe_layers
@@ -114,6 +115,8 @@ def set_up_model(
             if packed_in is not None and backend.keep(packed_in):
                 # What was kept takes the place of what was made: other processes share it.
                 model = backend.restore(packed_in) or model
+            if device.type == "cpu":
+                memory.trim()
         sizes = _sizes(config, backend, model, body=body, active_share=body / max(1, all_body))
         num_blocks = _allocate(config, backend, sizes, device)
     except BaseException:
