@@ -281,9 +281,12 @@ using RuleTuple = std::tuple<double, int64_t, double, double, double>;
 
 int team_for(int64_t rows) { return rows == 1 ? 1 : at::get_num_threads(); }
 
-// A token for each row, and its log-probability, as in sampling.h.
-std::pair<std::vector<int64_t>, std::vector<float>> draw_(const Tensor& logits,
-                                                          const std::vector<RuleTuple>& rules) {
+using Details = std::array<double, 8>;
+
+// A token for each row, its log-probability, and if asked for what the samplers left of the row, as
+// in sampling.h.
+std::tuple<std::vector<int64_t>, std::vector<float>, std::vector<Details>> draw_(
+    const Tensor& logits, const std::vector<RuleTuple>& rules, bool detailed) {
   TORCH_CHECK(logits.dim() == 2 && int64_t(rules.size()) == logits.size(0),
               "one rule per row is needed");
   const int64_t rows = logits.size(0), width = logits.size(1);
@@ -294,16 +297,42 @@ std::pair<std::vector<int64_t>, std::vector<float>> draw_(const Tensor& logits,
   std::vector<Drawn> drawn(rows);
   {
     py::gil_scoped_release release;
-    run_team(team_for(rows),
-             [&](Lane& lane) { draw(lane, from, rows, width, given.data(), drawn.data()); });
+    run_team(team_for(rows), [&](Lane& lane) {
+      draw(lane, from, rows, width, given.data(), detailed, drawn.data());
+    });
   }
   std::vector<int64_t> tokens;
   std::vector<float> logp;
+  std::vector<Details> details;
   for (const Drawn& each : drawn) {
     tokens.push_back(each.token);
     logp.push_back(each.logp);
+    if (detailed)
+      details.push_back({double(each.kept), each.below, each.kept_mass, each.mass_k, each.floor,
+                         each.best_mass, each.best, each.log_total});
   }
-  return {tokens, logp};
+  return {tokens, logp, details};
+}
+
+// (largest logit, its log-probability and the entropy of each row; how far the `count` likeliest
+// lie below; their ids), as in sampling.h.
+std::tuple<Tensor, Tensor, Tensor> describe_(const Tensor& logits, int64_t count) {
+  TORCH_CHECK(logits.dim() == 2, "rows of logits are needed");
+  const int64_t rows = logits.size(0), width = logits.size(1);
+  TORCH_CHECK(count >= 1 && count <= width, "count must be from 1 to ", width);
+  const float* from = floats(logits, "logits");
+  static_assert(sizeof(Described) == 3 * sizeof(float));
+  Tensor described = at::empty({rows, 3}), below_best = at::empty({rows, count}),
+         indices = at::empty({rows, count}, at::kInt);
+  py::gil_scoped_release release;
+  // A row takes ten microseconds. On a busy machine it takes milliseconds until another thread of a
+  // team runs, so few rows are one thread's work.
+  run_team(rows <= 16 ? 1 : team_for(rows), [&](Lane& lane) {
+    describe(lane, from, rows, width, count,
+             reinterpret_cast<Described*>(described.data_ptr<float>()),
+             below_best.data_ptr<float>(), indices.data_ptr<int32_t>());
+  });
+  return {described, below_best, indices};
 }
 
 // (log-probabilities of `tokens`, of the `count` likeliest, and the ids of those), as in
@@ -563,7 +592,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
            py::arg("end"))
       .def("heads", &Decoder::heads, py::arg("index"))
       .def_property_readonly("size", &Decoder::size);
-  m.def("draw", &draw_, py::arg("logits"), py::arg("rules"));
+  m.def("draw", &draw_, py::arg("logits"), py::arg("rules"), py::arg("detailed") = false);
+  m.def("describe", &describe_, py::arg("logits"), py::arg("count"));
   m.def("logprobs", &logprobs_, py::arg("logits"), py::arg("tokens"), py::arg("count"));
   m.def("use_matrix", &use_matrix);
   m.def("want_matrix", &want_matrix, py::arg("wanted"));
