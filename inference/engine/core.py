@@ -273,6 +273,7 @@ class Core:
                 self._record_prefill(active)
                 continue
             token, logprobs = sampled.token_ids[row], sampled.logprobs[row]
+            kept = sampled.records[row]
             row += 1
             if token < 0:
                 self._fail(active, *WHY_NO_TOKEN[token], poisoned=token == NOT_FINITE)
@@ -285,7 +286,7 @@ class Core:
                 log.exception("a grammar did not take the token it had allowed")
                 self._fail(active, ErrorCode.ENGINE_ERROR, "The answer left its schema.")
                 continue
-            self.records.append(TokenSampled(active, token, now, width, logprobs))
+            self.records.append(TokenSampled(active, token, now, width, logprobs, kept))
             if (reason := self._ending(active, token)) is not None:
                 self._finish(active, reason)
         self._stats_builder.count_sampled(row)

@@ -57,7 +57,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
            py::arg("end"))
       .def("heads", &Decoder::heads, py::arg("index"))
       .def_property_readonly("size", &Decoder::size);
-  m.def("draw", &draw_, py::arg("logits"), py::arg("rules"));
+  m.def("draw", &draw_, py::arg("logits"), py::arg("rules"), py::arg("detailed") = false);
+  m.def("describe", &describe_, py::arg("logits"), py::arg("count"));
   m.def("logprobs", &logprobs_, py::arg("logits"), py::arg("tokens"), py::arg("count"));
   m.def("use_matrix", &use_matrix);
   m.def("want_matrix", &want_matrix, py::arg("wanted"));
