@@ -58,12 +58,17 @@ class CapturedDecode:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):
-                TorchBackend.forward(self._backend, self.batch)
+                self._forward()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
-            self._logits = TorchBackend.forward(self._backend, self.batch)
+            self._logits = self._forward()
         self._graph = graph
+
+    def _forward(self) -> Tensor:
+        """The step, masks included: those of an earlier one would hide what is new."""
+        self.batch.cache.masks.clear()
+        return TorchBackend.forward(self._backend, self.batch)
 
     def fill(self, batch: StepBatch) -> None:
         """Copy a batch's rows into the buffers; the rows left over point at block 0."""
@@ -81,7 +86,7 @@ class CapturedDecode:
         """Logits (R, V) float32 of the batch's own rows. A copy: the next replay overwrites."""
         self.fill(batch)
         if self._graph is None:
-            logits = TorchBackend.forward(self._backend, self.batch)
+            logits = self._forward()
         else:
             self._graph.replay()
             assert self._logits is not None
