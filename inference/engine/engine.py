@@ -31,7 +31,8 @@ from inference.engine.core import Core
 from inference.engine.inspection.inspector import Inspection, InspectionJob, InspectionRequest
 from inference.engine.loader import ModelLoader, folder_loader
 from inference.engine.model_runner import ModelRunner
-from inference.engine.output import OutputThread, refusal
+from inference.engine.output import refusal
+from inference.engine.output_thread import OutputThread
 from inference.engine.parallel.tp_group import RankLost
 
 log = logging.getLogger(__name__)

@@ -107,7 +107,7 @@ class StepPlanner:
             )
 
     def _isolate_failed(self, items: list[Scheduled]) -> list[Scheduled]:
-        """Only the first of the requests that a failed step left to be run alone."""
+        """The first of the requests that are to run alone after a failed step."""
         for item in items:
             if item.request.id in self._isolate_ids:
                 self._isolate_ids.discard(item.request.id)

@@ -22,18 +22,14 @@ from inference.engine.backends.base import Backend, LayerwiseForward, Unsupporte
 from inference.engine.backends.step_batch import CosSin, LayerSpec, StepBatch
 from inference.engine.device_speed import DeviceSpeed
 from inference.engine.native.build import KernelsUnavailable, load_kernels
-from inference.engine.native.fusion import (
-    TOLERANCE,
-    CalibrationRun,
-    LayerCalibration,
+from inference.engine.native.calibration import CalibrationRun, LayerCalibration, run_calibration
+from inference.engine.native.fusion import TOLERANCE, add_layer, contribution_error
+from inference.engine.native.layer_parts import (
     LayerParts,
     NotRecognised,
-    add_layer,
-    contribution_error,
     decoder_layers,
     extract_parts,
     rms_norm_of,
-    run_calibration,
 )
 from inference.engine.native.native_sampler import NativeSampler
 from inference.engine.native.packing import (

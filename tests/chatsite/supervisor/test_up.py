@@ -328,9 +328,13 @@ def refusal(site: Up, person: httpx.Client) -> str:
     with connect(url, origin=site.url, additional_headers={"Cookie": cookies}) as socket:  # type: ignore[arg-type]
         frame = {"type": "send", **new_ids("send"), "text": "Hello?"}
         socket.send(json.dumps(frame))
+        is_told = False
         while True:
             said = json.loads(socket.recv(timeout=60))
+            if said["type"] == "welcome" and said["is_disk_low"]:
+                is_told = True
             if said["type"] == "error":
+                assert is_told == (said["code"] == "disk_full"), "the page is told before"
                 return str(said["code"])
             if said["type"] == "accepted":
                 return ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.engine.backends.cuda_backend import CapturedDecode, CudaBackend, decode_sizes
+from inference.engine.backends.captured_decode import CapturedDecode
+from inference.engine.backends.cuda_backend import CudaBackend, decode_sizes
 from inference.engine.backends.fused_norms import FusedRmsNorm, fuse_norms
 from inference.engine.backends.int8_linear import (
     FEW_ROWS,
