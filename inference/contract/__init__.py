@@ -35,13 +35,17 @@ from inference.contract.request import (
 )
 from inference.contract.sampling import InvalidField, SamplingParams, is_end_token
 from inference.contract.snapshot import EngineStats, FormatSpeed, WorkerSnapshot
+from inference.contract.token_record import CANDIDATES, NO_TOKEN, TOKEN_RECORD
 
 __all__ = [
+    "CANDIDATES",
     "EVENT_TYPES",
     "HANDED_ON",
     "LOGPROB_FLOOR",
+    "NO_TOKEN",
     "PRIORITY_API",
     "PRIORITY_CHAT",
+    "TOKEN_RECORD",
     "CloseCode",
     "Constraint",
     "Delta",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -46,9 +47,14 @@ class ModelRunner:
         *,
         load: LoadModel,
         report: Report = lambda state, detail: None,
+        packed_in: Path | None = None,
     ) -> None:
+        """`packed_in`: the folder in which packed weights are looked for and kept; None: nowhere.
+
+        `load` and `report` as in model_setup.py.
+        """
         self.config = config
-        setup = set_up_model(config, load=load, report=report)
+        setup = set_up_model(config, load=load, report=report, packed_in=packed_in)
         self._setup, self._group, self._load = setup, setup.group, setup.load
         self.backend, self.model = setup.backend, setup.model
         self.device, self.dtype, self.threads = setup.device, setup.dtype, setup.threads

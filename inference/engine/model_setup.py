@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from inference.contract import WorkerState
+from inference.engine import memory
 from inference.engine.backend_choice import Report, choose_backend, choose_dtype
 from inference.engine.backends.base import Backend, LoadModel, Unsupported
 from inference.engine.backends.probe import probe_layers
@@ -47,8 +49,13 @@ class ModelSetup:
     group: TPGroup | None  # the other processes; the runner ends them
 
 
-def set_up_model(config: EngineConfig, *, load: LoadModel, report: Report) -> ModelSetup:
+def set_up_model(
+    config: EngineConfig, *, load: LoadModel, report: Report, packed_in: Path | None = None
+) -> ModelSetup:
     """Load, probe and prepare a model and allocate its pages.
+
+    In the folder `packed_in`, if one is given, lies what an earlier start made of the same model,
+    or will lie what this one makes.
 
     `report` gets a sentence per phase. Sets this thread's torch threads, and turns gradients off.
     Raises Unsupported with a sentence; what was started for it has ended then.
@@ -82,22 +89,34 @@ def set_up_model(config: EngineConfig, *, load: LoadModel, report: Report) -> Mo
         else:
             own = rank_backend(config, dtype=dtype, device=device)
             backend = TensorParallelBackend(own, group)
-        report(WorkerState.LOADING, "reading the weights")
-        model = load(config.model_dir, backend.load_dtype, device)
-        model.eval()
-        body, all_body = body_parameters(model)
-        report(WorkerState.LOADING, f"preparing the weights for {backend.name}")
-        layers = probe_layers(model)
-        try:
-            model = backend.prepare(model, layers)
-        except Unsupported as error:
-            if config.backend not in ("auto", "torch") or group is not None:
-                raise
-            # Quantised weights have no torch path: the nearest dtype that torch computes in.
-            refused, dtype = dtype, dtype if dtype not in ("int8", "int4") else "bfloat16"
-            backend = choose_backend("torch", dtype=dtype, device=device)
-            model = backend.prepare(model.to(backend.load_dtype), layers)
-            notes.insert(0, f"not served in {refused} by the faster path: {error}")
+        model = None
+        if packed_in is not None:
+            report(WorkerState.LOADING, "looking for weights packed by an earlier start")
+            model = backend.restore(packed_in)
+        if model is not None:
+            body, all_body = body_parameters(model)
+        else:
+            report(WorkerState.LOADING, "reading the weights")
+            model = load(config.model_dir, backend.load_dtype, device)
+            model.eval()
+            body, all_body = body_parameters(model)
+            report(WorkerState.LOADING, f"preparing the weights for {backend.name}")
+            layers = probe_layers(model)
+            try:
+                model = backend.prepare(model, layers)
+            except Unsupported as error:
+                if config.backend not in ("auto", "torch") or group is not None:
+                    raise
+                # Quantised weights have no torch path: the nearest dtype that torch computes in.
+                refused, dtype = dtype, dtype if dtype not in ("int8", "int4") else "bfloat16"
+                backend = choose_backend("torch", dtype=dtype, device=device)
+                model = backend.prepare(model.to(backend.load_dtype), layers)
+                notes.insert(0, f"not served in {refused} by the faster path: {error}")
+            if packed_in is not None and backend.keep(packed_in):
+                # What was kept takes the place of what was made: other processes share it.
+                model = backend.restore(packed_in) or model
+            if device.type == "cpu":
+                memory.trim()
         sizes = _sizes(config, backend, model, body=body, active_share=body / max(1, all_body))
         num_blocks = _allocate(config, backend, sizes, device)
     except BaseException:

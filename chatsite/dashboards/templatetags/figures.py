@@ -25,6 +25,7 @@ for as_html in (
     figures.percent,
     figures.giga,
     figures.size,
+    figures.giga,
     figures.ago,
 ):
     register.filter(as_html)

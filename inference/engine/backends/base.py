@@ -43,9 +43,9 @@ class LayerwiseForward(Protocol):
 class Backend(abc.ABC):
     """Arithmetic for one model on one device. All calls come from the engine thread.
 
-    Order of calls: `prepare`, `allocate_cache`, then any number of `forward`. `allocate_cache` may
-    be called again (other sizes); the old pages are forgotten. Block 0 is never given to a request:
-    padding of a block table and of a batch points there.
+    Order of calls: `prepare` or `restore`, `allocate_cache`, then any number of `forward`.
+    `allocate_cache` may be called again (other sizes); the old pages are forgotten. Block 0 is
+    never given to a request: padding of a block table and of a batch points there.
     """
 
     name: str = ""  # for people: "torch float32 on cpu", "native amx int4"
@@ -69,6 +69,17 @@ class Backend(abc.ABC):
         person when it can't serve this model at all; the model must then be left as it was.
         """
 
+    def restore(self, folder: Path) -> nn.Module | None:
+        """Be as after `prepare` by what `keep` left in the model's folder; None if that can't be.
+
+        Returns the model without its weights, which are the backend's then.
+        """
+        return None
+
+    def keep(self, folder: Path) -> bool:
+        """Leave what `prepare` made in the model's folder for later starts; False if it can't."""
+        return False
+
     @abc.abstractmethod
     def allocate_cache(self, num_blocks: int) -> int:
         """Make zeroed pages for `num_blocks` blocks in every layer. Returns the bytes they take.
@@ -87,6 +98,12 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def clear_blocks(self, blocks: Sequence[int]) -> None:
         """Zero these blocks in every layer, so that a NaN in them reaches no later request."""
+
+    def give_back(self, blocks: Sequence[int]) -> None:  # noqa: B027 - optional
+        """Let the system have the memory of these blocks, which hold nothing, until they are used.
+
+        Whatever they held is lost.
+        """
 
     def warm_up(self, *, max_running: int, context_length: int) -> None:  # noqa: B027 - optional
         """Do ahead of the first request what would else be done in its step. Needs the pages."""
