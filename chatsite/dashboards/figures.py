@@ -59,11 +59,6 @@ def percent(value: float | None) -> str:
     return no_data() if value is None else figure_format.percent(value)
 
 
-def giga(per_s: float | None) -> str:
-    """A number per second in thousands of millions: 938, 41.2."""
-    return no_data() if per_s is None else figure_format.rate(per_s / 1e9)
-
-
 def size(value: float | None) -> str:
     """Bytes → "538 MB", in powers of 1,000 as disks and papers count."""
     return no_data() if value is None else figure_format.size(value)

@@ -23,7 +23,6 @@ for as_html in (
     figures.rate,
     figures.how_often,
     figures.percent,
-    figures.giga,
     figures.size,
     figures.giga,
     figures.ago,

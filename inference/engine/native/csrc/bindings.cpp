@@ -66,12 +66,20 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.attr("ISA") = SET;
   // They take up to a fifth of a second, in which heartbeats must go on.
   const auto released = py::call_guard<py::gil_scoped_release>();
-  m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); }, released);
-  m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); }, released);
-  m.def("peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); }, released);
-  m.def("peak_matrix_bytes", [] { return peak_matrix_bytes(at::get_num_threads()); }, released);
-  m.def("peak_fp32", [] { return peak_fp32(at::get_num_threads()); }, released);
-  m.def("peak_read", [](const Tensor& bytes) {
-    return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());
-  }, released);
+  m.def(
+      "peak_bf16", [] { return peak_bf16(at::get_num_threads()); }, released);
+  m.def(
+      "peak_bytes", [] { return peak_bytes(at::get_num_threads()); }, released);
+  m.def(
+      "peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); }, released);
+  m.def(
+      "peak_matrix_bytes", [] { return peak_matrix_bytes(at::get_num_threads()); }, released);
+  m.def(
+      "peak_fp32", [] { return peak_fp32(at::get_num_threads()); }, released);
+  m.def(
+      "peak_read",
+      [](const Tensor& bytes) {
+        return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());
+      },
+      released);
 }
