@@ -108,5 +108,5 @@ def strings() -> dict[str, str]:
         "one_request": _("1 request"),
         "requests": _("{count} requests"),
         "request_number": _("Request {number}"),
-        "time_note": _("The gaps add up to the decode to the microsecond: {sum}. Bars end at {limit}; longer gaps are drawn darker."),
+        "time_note": _("The gaps add up to the decode to the microsecond: {sum}. Bars end at {limit}; longer gaps have another colour."),
     }  # fmt: skip
