@@ -25,7 +25,7 @@ down:  ## Stop a site that runs, and all it started
 
 test: $(VENV)/.installed-dev browser lint  ## Everything: lint, unit, faults, real worker, real browser
 	@$(BIN)/python -m inference.models.prepare
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest -n 3 $(TESTS)
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy, the import contracts, the JavaScript's types
 	$(BIN)/ruff check .

@@ -214,6 +214,7 @@ if BEHIND_TLS:  # a proxy terminates TLS and sets the header
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_HSTS_SECONDS = env.whole_number("HSTS_SECONDS", 31_536_000, low=0)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English")]  # no half-translated pages: Django itself speaks many more

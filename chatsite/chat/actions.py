@@ -198,7 +198,13 @@ def continue_answer(
         )
         return Accepted(answer.conversation, [answer])
 
-    return _store_and_submit(user, request, write, channel=channel)
+    try:
+        return _store_and_submit(user, request, write, channel=channel)
+    except ChatError:
+        answer = own_message(user, message_id)
+        if answer.state == Message.State.DONE:
+            raise
+        return Accepted(answer.conversation, [answer])  # it was continued while this was made
 
 
 def branch_answer(
@@ -295,7 +301,9 @@ def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversa
 
 
 def _already(user: User, request_id: UUID) -> Accepted | None:
-    """What this request has stored before. Raises ChatError when it isn't this person's to name."""
+    """What an earlier frame with this request's id has stored. Raises ChatError for somebody
+    else's.
+    """
     generation = Generation.objects.filter(pk=request_id).only("user_id", "subject").first()
     if generation is None:
         return None
@@ -308,7 +316,7 @@ def _already(user: User, request_id: UUID) -> Accepted | None:
 
 
 def _check_new(**ids: UUID) -> None:
-    """Refuse an id that a message has already, whosever it is. Named by the frame's fields."""
+    """Raises ChatError, naming the frame's field, for an id that any message has already."""
     taken = set(Message.objects.filter(id__in=ids.values()).values_list("id", flat=True))
     for field, message_id in ids.items():
         if message_id in taken:
@@ -347,7 +355,7 @@ def _model_to_continue(answer: Message) -> LanguageModel:
 
 
 def _last_generation(answer: Message) -> Generation:
-    """What the answer was last made with. Raises ChatError when that isn't kept any more."""
+    """The answer's latest Generation. Raises ChatError when that isn't kept any more."""
     rows = Generation.objects.only("sampling", "continued_tokens", "preset_slug", "preset_version")
     last = rows.filter(pk=answer.request_id).first() if answer.request_id else None
     if last is None or "max_tokens" not in last.sampling:
@@ -376,9 +384,10 @@ def _text_to_branch_from(model: LanguageModel, prefix: list[int], last: Generati
 
 
 def _wait_for_own_turn(user: User) -> None:
-    """Hold the person's row: of two frames at once, the later one counts what the earlier wrote.
+    """Lock the person's row: of two concurrent frames, the later one sees what the earlier one
+    wrote.
 
-    Call first in the transaction. SQLite's transactions come one after the other anyway.
+    Call first in the transaction. On SQLite, write transactions come one after the other anyway.
     """
     User.objects.select_for_update().only("pk").get(pk=user.pk)
 

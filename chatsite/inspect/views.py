@@ -23,7 +23,7 @@ from chatsite.chat.models import Message
 from chatsite.chat.views import json_body, json_view
 from chatsite.errors import ChatError, NotFound
 from chatsite.generation.models import Generation
-from chatsite.generation.rows import figures_ms
+from chatsite.generation.shown_figures import figures_ms
 from chatsite.inspect.answer_data import answer_data
 from chatsite.inspect.js_messages import strings
 from inference.contract import ErrorCode

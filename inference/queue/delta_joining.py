@@ -1,4 +1,4 @@
-"""Joins deltas that continue one another, for readers that want what is there as one event."""
+"""Merges consecutive deltas, for readers that want all that is available as one event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def joined(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items in order, each run of deltas that continue one another as one."""
+    """The items in order, with each run of consecutive deltas merged into one."""
     run: list[Delta] = []
     for item in items:
         if isinstance(item, Delta) and (not run or _continues(run[-1], item)):

@@ -43,7 +43,7 @@ class InstructionSet:
         return ", ".join(sorted(self.needs - cpu_features()))
 
     def compiler_flags(self) -> tuple[str, ...]:
-        """Those that make this set; AMX stands beside AVX-512 where the CPU has it."""
+        """The compiler's flags for this set; AVX-512's include AMX where the CPU has it."""
         if self.name == "avx512" and cpu_features() >= AMX:
             return self.flags + AMX_FLAGS
         return self.flags

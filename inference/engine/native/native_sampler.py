@@ -1,4 +1,7 @@
-"""Samples by the native kernel, which looks at a row's likeliest; torch does the few others."""
+"""Samples with the native kernel, which looks at a row's likeliest tokens only.
+
+The few rows that need more candidates than it keeps are sampled by torch.
+"""
 
 from __future__ import annotations
 

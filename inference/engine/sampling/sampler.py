@@ -179,7 +179,8 @@ class Sampler:
         return to_device(values, dtype, self.device)
 
     def _banned(self, request: SamplingState) -> set[int]:
-        """What may not come next: the end before min_tokens, and what completes a bad word.
+        """The tokens banned next: the end token before min_tokens, and what would complete a bad
+        word.
 
         A grammar may allow nothing but the end, so with one it may come early.
         """
@@ -235,7 +236,7 @@ class Sampler:
         return changed
 
     def _keep_only(self, row: Tensor, allowed: array[int]) -> None:
-        """Rule out all of a row, (V,), but these ids. A row that isn't finite stays so."""
+        """Ban every token of a row (V,) except these ids. A row that is not finite stays so."""
         ids = torch.frombuffer(allowed, dtype=torch.int64)
         at = move(ids[ids < self.vocab_size], self.device)
         kept = row[at]
