@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 TESTS  ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint format test-fast lock bench backup restore model messages clean
+.PHONY: help up down test lint format test-fast lock bench backup restore model wheel messages clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ model: $(STAMP)  ## Make the default model's folder
 
 bench: $(VENV)/.installed-dev  ## What the site adds to the engine; lost tokens (must be 0)
 	$(BIN)/python bench/site.py
+
+wheel: $(STAMP)  ## The CPU kernels of every instruction set as a wheel, for machines without a compiler
+	@$(BIN)/python -c "from inference.engine.native.prebuilt import main; main()" dist
 
 backup: $(STAMP)  ## Database and keys into FILE=backup.tar.gz
 	@$(BIN)/python manage.py backup $(or $(FILE),backup.tar.gz)

@@ -136,15 +136,18 @@ class Welcome(Struct, tag="welcome"):
     version: int
     user: str
     served: list[str] | None = None
+    is_disk_low: bool = False
 
 
 class Serving(Struct, tag="serving"):
-    """The models that a worker holds or loads just now: said in `welcome`, and when it changes.
+    """Whether questions are taken just now: said in `welcome`, and when it changes.
 
-    Null: nobody knows, Redis is away.
+    `served` are the models that a worker holds or loads; null: nobody knows, Redis is away. While
+    the disk is low no question is taken.
     """
 
     served: list[str] | None
+    is_disk_low: bool = False
 
 
 class Accepted(Struct, tag="accepted"):

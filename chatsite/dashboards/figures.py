@@ -63,6 +63,11 @@ def size(value: float | None) -> str:
     return no_data() if value is None else figure_format.size(value)
 
 
+def giga(per_s: float | None) -> str:
+    """A number per second in thousands of millions: 938, 41.2."""
+    return no_data() if per_s is None else figure_format.rate(per_s / 1e9)
+
+
 def ago(moment: dt.datetime | None, now: dt.datetime) -> str:
     """How long before `now`: "12 s ago"."""
     if moment is None:

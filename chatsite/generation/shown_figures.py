@@ -64,7 +64,7 @@ def figures_ms(generation: Generation) -> ShownFigures:
         "user_latency_ms": _ms(generation.user_latency_us),
         "delivery_ms": _ms(generation.delivery_us),
         "decode_tokens_per_s": 1e6 / tpot if tpot else None,
-        "roofline": floor / tpot if tpot and floor else None,
+        "roofline": _share(floor, tpot),
         "segments": segments_of(generation),
         "prompt_tokens": generation.prompt_tokens,
         "cached_tokens": generation.cached_tokens,
@@ -81,3 +81,10 @@ def figures_ms(generation: Generation) -> ShownFigures:
 
 def _ms(us: float | None) -> float | None:
     return None if us is None else us / 1000
+
+
+def _share(floor_us: float | None, measured_us: float | None) -> float | None:
+    """Floor over measured; None where one isn't known or the floor can't be right."""
+    if not floor_us or not measured_us or floor_us > measured_us:
+        return None
+    return floor_us / measured_us

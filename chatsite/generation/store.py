@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from chatsite.generation import token_trace
 from chatsite.generation.answers import answers_of
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import close_generation
@@ -103,4 +104,5 @@ def _close(generation: Generation, transcript: Transcript) -> bool:
         if not close_generation(generation, transcript.result, transcript.timelines):
             return False
         answers_of(generation.source).finished(generation.request_id, transcript)
+        token_trace.save(generation, transcript)
     return True

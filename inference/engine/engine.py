@@ -144,7 +144,12 @@ class Engine:
             load = self._loader.load_model
             with ThreadPoolExecutor(1, thread_name_prefix="engine-text") as text_loader:
                 text = text_loader.submit(self._loader.load_text)
-                runner = ModelRunner(self.config, load=load, report=self._set_state)
+                runner = ModelRunner(
+                    self.config,
+                    load=load,
+                    report=self._set_state,
+                    packed_in=self._loader.packed_in,
+                )
                 core = Core(self.config, runner, text.result(), wake=self._wake.set)
             self._stats = core.stats()
             log.info("ready: %s", "; ".join((self._stats.path, *self._stats.notes)))
@@ -182,6 +187,8 @@ class Engine:
             self._stats, self._stats_s = core.stats(), time.monotonic()
         self._flush(core)
         if not worked:
+            if not self._inbox:
+                core.rest()
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()
 

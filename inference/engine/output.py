@@ -44,6 +44,7 @@ class TokenSampled(NamedTuple):
     mono_ns: int
     width: int
     logprobs: TokenLogprobs | None = None
+    record: bytes = b""  # a TOKEN_RECORD
 
 
 class RequestFinished(NamedTuple):
@@ -155,6 +156,7 @@ class OutputProcessor:
             text_offset=offset,
             mono_ns=record.mono_ns,
             logprobs=() if record.logprobs is None else (record.logprobs,),
+            records=record.record,
         )
 
     def _stop(self, record: RequestFinished, state: OutputState) -> Result:

@@ -42,7 +42,7 @@ def sample_tokens(
         return None
     if len(rows) != len(logits):
         logits = logits[to_device(rows, torch.int64, logits.device)]
-    return sampler.sample(logits, due)
+    return sampler.sample(logits, due, width=len(scheduled))
 
 
 def echo_logprobs(

@@ -33,6 +33,7 @@ def _continues(delta: Delta, following: Delta) -> bool:
         and following.position == delta.position + len(delta.token_ids)
         and following.text_offset == delta.text_offset + len(delta.text)
         and bool(following.logprobs) == bool(delta.logprobs)
+        and bool(following.records) == bool(delta.records)
     )
 
 
@@ -45,4 +46,5 @@ def _sum_of(run: list[Delta]) -> Any:
         text="".join(delta.text for delta in run),
         mono_ns=run[-1].mono_ns,
         logprobs=tuple(entry for delta in run for entry in delta.logprobs),
+        records=b"".join(delta.records for delta in run),
     )

@@ -132,8 +132,8 @@ def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
 
 
 FLOOR_MEANING = gettext_lazy(
-    "What the hardware allows, at batch 1, by the best that recent requests on this device saw: a "
-    "worker measures it when it loads the model."
+    "What the hardware allows, at batch 1, by the best speed that was seen on this device: a "
+    "worker measures it when it loads the model, and again while it has nothing to do."
 )
 LOOKED_AT = 1_000
 
@@ -155,11 +155,9 @@ def best_floors(generation: Generation) -> tuple[float | None, float | None]:
 
 
 def roofline(floor: float | None, measured: float | None) -> str:
-    """A measured time's floor as a share of it. Above 100 % the floor itself is wrong, and that is
-    said.
-    """
+    """The share of what the hardware allows. More than all of it is a wrong floor, so unknown."""
     if not floor or not measured:
         return shown.percent(None)
     if floor > measured:
-        return _("over 100 %: the floor was measured under load")
+        return _("unknown: the machine was never idle enough to measure the floor")
     return shown.percent(floor / measured)

@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from chatsite import disk_space
 from chatsite.accounts.models import User
 from chatsite.accounts.signed_in import signed_in_user
 from chatsite.catalog.models import LanguageModel, SamplingPreset
@@ -66,6 +67,7 @@ def board(request: HttpRequest) -> HttpResponse:
         "terms": [(name_of(name), meaning) for name, meaning in DEFINITIONS.items()],
         "query": asked.query,
         "unserved": unserved_models(),
+        "is_disk_low": disk_space.is_low(),
     }
     return render_in_admin(request, "admin/latency/board.html", context)
 

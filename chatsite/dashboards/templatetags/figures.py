@@ -24,6 +24,7 @@ for as_html in (
     figures.how_often,
     figures.percent,
     figures.size,
+    figures.giga,
     figures.ago,
 ):
     register.filter(as_html)

@@ -58,22 +58,28 @@ class CapturedDecode:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):
-                TorchBackend.forward(self._backend, self.batch)
+                self._forward()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
-            self._logits = TorchBackend.forward(self._backend, self.batch)
+            self._logits = self._forward()
         self._graph = graph
+
+    def _forward(self) -> Tensor:
+        """The step, masks included: those of an earlier one would hide what is new."""
+        self.batch.cache.masks.clear()
+        return TorchBackend.forward(self._backend, self.batch)
 
     def fill(self, batch: StepBatch) -> None:
         """Copy a batch's rows into the buffers; the rows left over point at block 0."""
-        n, width = len(batch.context_lens), batch.block_table.shape[1]
+        n = len(batch.context_lens)
+        width = min(batch.block_table.shape[1], self._table.shape[1])
         self._numbers[:, n:].zero_()
         self._numbers[0, :n].copy_(batch.token_ids, non_blocking=True)
         self._numbers[1, :n].copy_(batch.positions, non_blocking=True)
         self._numbers[2, :n].copy_(batch.slots, non_blocking=True)
         self._table[n:].zero_()
-        self._table[:n, :width].copy_(batch.block_table, non_blocking=True)
+        self._table[:n, :width].copy_(batch.block_table[:, :width], non_blocking=True)
         self._used[n:].fill_(1)
         self._used[:n].copy_(batch.positions + 1, non_blocking=True)
 
@@ -81,7 +87,7 @@ class CapturedDecode:
         """Logits (R, V) float32 of the batch's own rows. A copy: the next replay overwrites."""
         self.fill(batch)
         if self._graph is None:
-            logits = TorchBackend.forward(self._backend, self.batch)
+            logits = self._forward()
         else:
             self._graph.replay()
             assert self._logits is not None

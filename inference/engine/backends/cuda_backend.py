@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 
 from inference.engine.backends.attention import AttentionCall
 from inference.engine.backends.captured_decode import CapturedDecode
+from inference.engine.backends.fused_norms import fuse_norms
+from inference.engine.backends.int8_linear import find_kernel, quantize_linears
 from inference.engine.backends.reference_attention import attend_sequence
 from inference.engine.backends.step_batch import LayerSpec, StepBatch
 from inference.engine.backends.torch_backend import TorchBackend
@@ -28,17 +31,29 @@ log = logging.getLogger(__name__)
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 PAGE_TOKENS = (16, 32, 64, 128, 256)
 """Page sizes to try, smallest first: small pages reuse more, some flash kernels want 256."""
+GATHERED_CONTEXTS = (256, 1024, 4096)
+"""Context lengths to capture without paged attention: such a step reads up to that, used or not."""
+GATHERED_TOKENS = 1 << 17
+"""Rows times context of such a step at most; its keys and values are copied."""
 
 
 class CudaBackend(TorchBackend):
-    """TorchBackend with a faster attention and captured decode steps, where the device has them."""
+    """TorchBackend with a faster attention and captured decode steps, where the device has them.
+
+    INT8 is of the weights alone; all else is BF16 then.
+    """
+
+    # A step with prefill is launched kernel by kernel, which takes as long for 16 tokens as for
+    # 512: small chunks would spare the decodes nothing.
+    step_tokens = 2048
+    min_chunk = 512
 
     def __init__(self, *, dtype: str, device: torch.device) -> None:
-        super().__init__(dtype=dtype, device=device)
+        self._is_int8 = dtype == "int8"
+        super().__init__(dtype="bfloat16" if self._is_int8 else dtype, device=device)
         self.name = f"cuda {dtype}"
         self._flash: Callable[..., Any] | None = None
-        self._decodes: dict[int, CapturedDecode] = {}
-        self._max_context = 0
+        self._decodes: dict[tuple[int, int], CapturedDecode] = {}  # by rows and context length
 
     # --- loading --------------------------------------------------------------------------------
 
@@ -46,6 +61,13 @@ class CudaBackend(TorchBackend):
         """See Backend. Chooses page size and attention by trying them on this device."""
         super().prepare(model, layers)
         self.notes = ()
+        if self.dtype is not torch.float32:
+            fused, left = fuse_norms(model)
+            self.notes += (f"fused {fused} of {fused + left} norms",)
+        if self._is_int8:
+            kernel, why = find_kernel(self.device, self.dtype)
+            count = quantize_linears(model, multiply_few=kernel)
+            self.notes += (f"{count} linears in int8{f', widened each time: {why}' * bool(why)}",)
         why = self._why_not_flash(layers)
         if why:
             self.notes += (f"attention by SDPA over gathered pages: {why}",)
@@ -55,16 +77,14 @@ class CudaBackend(TorchBackend):
 
     def warm_up(self, *, max_running: int, context_length: int) -> None:
         """Capture the decode step for each bucket up to `max_running`; needs the pages."""
-        self._max_context = context_length
         self._decodes.clear()
-        if self.device.type != "cuda" or self._flash is None:
+        if self.device.type != "cuda":
             return
-        buckets = [size for size in BUCKETS if size < max_running]
-        buckets.append(next((size for size in BUCKETS if size >= max_running), BUCKETS[-1]))
+        sizes = decode_sizes(max_running, context_length, is_paged=self._flash is not None)
         pool = torch.cuda.graph_pool_handle()
         try:
-            for size in sorted(buckets, reverse=True):  # the largest first: others fit its memory
-                decode = CapturedDecode(self, size, context_length)
+            for size in sizes:  # the largest first: others fit its memory
+                decode = CapturedDecode(self, *size)
                 decode.capture(pool)
                 self._decodes[size] = decode
         except Exception as error:
@@ -111,9 +131,10 @@ class CudaBackend(TorchBackend):
         """See Backend. Replays a captured step where only decodes run."""
         rows = len(batch.context_lens)
         if batch.is_decode_only and len(batch.logits_at) == rows:
-            size = next((size for size in sorted(self._decodes) if size >= rows), None)
-            if size is not None:
-                return self._decodes[size].run(batch)
+            longest = max(batch.context_lens)
+            fits = [size for size in self._decodes if size[0] >= rows and size[1] >= longest]
+            if fits:
+                return self._decodes[min(fits, key=math.prod)].run(batch)
         return super().forward(batch)
 
     def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
@@ -155,6 +176,20 @@ class CudaBackend(TorchBackend):
                 max(b - a for a, b in itertools.pairwise(starts)),
             )
         return batch.cache.lengths
+
+
+def decode_sizes(max_running: int, context_length: int, *, is_paged: bool) -> list[tuple[int, int]]:
+    """Rows and context lengths of the decode steps to capture, the largest first.
+
+    Paged attention reads what is used of the longest context; gathering reads all of it.
+    """
+    rows = [size for size in BUCKETS if size < max_running]
+    rows.append(next((size for size in BUCKETS if size >= max_running), BUCKETS[-1]))
+    if is_paged:
+        return [(n, context_length) for n in reversed(rows)]
+    contexts = sorted({min(length, context_length) for length in GATHERED_CONTEXTS}, reverse=True)
+    sizes = [(n, length) for length in contexts for n in rows if n * length <= GATHERED_TOKENS]
+    return sorted(sizes, key=math.prod, reverse=True)
 
 
 def _flash_error(

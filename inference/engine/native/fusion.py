@@ -1,8 +1,8 @@
-"""Rebuilds decoder layers on the native kernels, and verifies them on numbers.
+"""Verifies on numbers the decoder layers that have been rebuilt on the native kernels.
 
-The parts that layer_parts.py has found are put together again, and fed what the model itself fed
-its layer in a calibration run (calibration.py). Only if they then give what the model's own layer
-gave does the backend replace the layer. Knows nothing of pages or steps.
+A layer that prepared.py has put together again is fed what the model itself fed its layer in a
+calibration run (calibration.py). Only if it then gives what the model's own layer gave does the
+backend replace the layer. Knows nothing of pages or steps.
 """
 
 from __future__ import annotations
@@ -12,46 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.engine.backends.step_batch import LayerSpec
 from inference.engine.native.calibration import LayerCalibration
-from inference.engine.native.layer_parts import LayerParts
-from inference.engine.native.packing import Packer
 from inference.engine.native.rope import half_table
 
-TOLERANCE = 0.02
-"""Relative error of a rebuilt layer's contribution; BF16 gives 0.005, a wrong part 0.2 and more."""
-
-
-def add_layer(
-    decoder: Any,
-    parts: LayerParts,
-    spec: LayerSpec,
-    sinks: Tensor | None,
-    *,
-    dtype: str,
-    packer: Packer,
-) -> list[Any]:
-    """Put a layer into a native Decoder, packed in `dtype`. Returns its packed matrices."""
-    packed = [
-        packer.pack(parts.qkv, dtype, bias=parts.qkv_bias),
-        packer.pack([parts.out.weight], dtype, bias=parts.out.bias),
-        packer.pack(parts.gate_up, dtype, bias=parts.gate_up_bias),
-        packer.pack([parts.down.weight], dtype, bias=parts.down.bias),
-    ]
-    decoder.add_layer(
-        **dict(zip(("qkv", "out", "gate_up", "down"), packed, strict=True)),
-        norms=parts.norms,
-        query_heads=spec.query_heads,
-        kv_heads=spec.kv_heads,
-        dim=spec.key_dim,
-        gate=parts.gate,
-        residual_scale=parts.residual_scale,
-        scale=spec.scale,
-        window=spec.window,
-        softcap=spec.softcap,
-        sinks=sinks,
-    )
-    return packed
+TOLERANCE = 0.08
+"""Relative error of a rebuilt layer's contribution: BF16 gives 0.005, keys with biases of 145 in
+BF16 pages 0.039 (the first layer of Qwen2.5), a wrong part 0.1 and more."""
 
 
 def contribution_error(decoder: Any, seen: LayerCalibration, *, uses_rope: bool) -> float:

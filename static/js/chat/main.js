@@ -114,6 +114,7 @@ class ChatPage {
       KeyP: onLast("choose-again"),
       KeyG: onLast("continue"),
       KeyW: onLast("figures"),
+      KeyI: () => this.#inspectLast(),
       Comma: onLast("previous"),
       Period: onLast("next"),
       End: () => this.#scroll.jump(),
@@ -202,6 +203,13 @@ class ChatPage {
     if (action === "figures") return this.#act(action, message, view.element);
     const button = part(view.element, `[data-do="${action}"]`, HTMLButtonElement);
     if (!button.hidden && !button.disabled) this.#act(action, message, button);
+  }
+
+  #inspectLast() {
+    const message = this.#conversation.last("assistant");
+    const view = message && this.#thread.view(message.id);
+    const link = view && part(view.element, "[data-inspect]", HTMLAnchorElement);
+    if (link && !link.hidden) link.click();
   }
 
   /**

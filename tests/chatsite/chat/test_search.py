@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 import uuid
 
@@ -266,6 +267,22 @@ def test_every_word_of_a_text_is_marked_in_it(words: list[str]) -> None:
             spans = spans_in(text, [term])
             assert spans, (text, word)
             assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["cafe", "cafe\u0301", "Café", "x", " ", "河", "\u0301", "é"]), max_size=12
+    )
+)
+def test_a_word_is_marked_where_it_stands_whatever_is_written_around_it(parts: list[str]) -> None:
+    """Beside plain letters, beside others, and with its accent written as a letter of its own."""
+    text = " ".join(parts)
+    term = Term.of("cafe", is_quoted=True)
+    assert term is not None
+    marked = [unicodedata.normalize("NFC", text[a:b]) for a, b in spans_in(text, [term])]
+    # An accent that follows by itself belongs to the letter before it, be that a blank.
+    assert all(fold(word) == "cafe" for word in marked)
+    assert len(marked) == len(re.findall(r"(?<!\w)cafe(?!\w)", fold(text)))
 
 
 @given(st.text(max_size=60))

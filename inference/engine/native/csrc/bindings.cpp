@@ -20,7 +20,13 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   py::class_<Packed, std::shared_ptr<Packed>>(m, "Packed", py::module_local())
       .def(py::init<const Tensor&, int, const Maybe&, std::shared_ptr<Arena>>(), py::arg("weight"),
            py::arg("format"), py::arg("bias"), py::arg("arena") = nullptr)
+      .def(py::init<const Tensor&, int, int64_t, int64_t, const Maybe&>(), py::kw_only(),
+           py::arg("data"), py::arg("format"), py::arg("outputs"), py::arg("inputs"),
+           py::arg("bias"))
       .def("unpacked", &Packed::unpacked)
+      .def_property_readonly("data", &Packed::data)
+      .def_property_readonly("bias", &Packed::bias)
+      .def_property_readonly("format", [](const Packed& p) { return int(p.weights().format); })
       .def_property_readonly("outputs", [](const Packed& p) { return p.weights().outputs; })
       .def_property_readonly("inputs", [](const Packed& p) { return p.weights().inputs; })
       .def_property_readonly("nbytes", &Packed::bytes);
@@ -51,18 +57,29 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
            py::arg("end"))
       .def("heads", &Decoder::heads, py::arg("index"))
       .def_property_readonly("size", &Decoder::size);
-  m.def("draw", &draw_, py::arg("logits"), py::arg("rules"));
+  m.def("draw", &draw_, py::arg("logits"), py::arg("rules"), py::arg("detailed") = false);
+  m.def("describe", &describe_, py::arg("logits"), py::arg("count"));
   m.def("logprobs", &logprobs_, py::arg("logits"), py::arg("tokens"), py::arg("count"));
   m.def("use_matrix", &use_matrix);
   m.def("want_matrix", &want_matrix, py::arg("wanted"));
   m.attr("UNSETTLED") = UNSETTLED;
   m.attr("ISA") = SET;
-  m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); });
-  m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); });
-  m.def("peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); });
-  m.def("peak_matrix_bytes", [] { return peak_matrix_bytes(at::get_num_threads()); });
-  m.def("peak_fp32", [] { return peak_fp32(at::get_num_threads()); });
-  m.def("peak_read", [](const Tensor& bytes) {
-    return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());
-  });
+  // They take up to a fifth of a second, in which heartbeats must go on.
+  const auto released = py::call_guard<py::gil_scoped_release>();
+  m.def(
+      "peak_bf16", [] { return peak_bf16(at::get_num_threads()); }, released);
+  m.def(
+      "peak_bytes", [] { return peak_bytes(at::get_num_threads()); }, released);
+  m.def(
+      "peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); }, released);
+  m.def(
+      "peak_matrix_bytes", [] { return peak_matrix_bytes(at::get_num_threads()); }, released);
+  m.def(
+      "peak_fp32", [] { return peak_fp32(at::get_num_threads()); }, released);
+  m.def(
+      "peak_read",
+      [](const Tensor& bytes) {
+        return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());
+      },
+      released);
 }

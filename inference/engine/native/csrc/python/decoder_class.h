@@ -82,9 +82,12 @@ class Decoder {
     embedding_.width = width_;
     embedding_.scale = float(scale);
     embedding_.table = nullptr;
-    embedding_.half_table = nullptr;
+    embedding_.bf16_table = nullptr;
+    embedding_.fp16_table = nullptr;
     if (embedding.scalar_type() == at::kBFloat16)
-      embedding_.half_table = halves(embedding, "embedding");
+      embedding_.bf16_table = halves(embedding, "embedding");
+    else if (embedding.scalar_type() == at::kHalf && embedding.is_contiguous())
+      embedding_.fp16_table = reinterpret_cast<const fp16*>(embedding.const_data_ptr());
     else
       embedding_.table = floats(embedding, "embedding");
     last_norm_ = {floats(norm, "norm"), float(epsilon)};

@@ -58,17 +58,29 @@ class Packed {
     data_ = (arena ? *arena : Arena()).bytes(bytes);
     size_ = bytes;
     weights_.data = data_.const_data_ptr<uint8_t>();
-    if (bias) {
-      TORCH_CHECK(bias->numel() == weights_.outputs, "bias must have one value per output");
-      bias_ = at::zeros({panels(weights_.outputs) * PANEL});
-      bias_.narrow(0, 0, weights_.outputs).copy_(*bias);
-      weights_.bias = bias_.const_data_ptr<float>();
-    }
+    set_bias(bias);
     py::gil_scoped_release release;
     run_team(at::get_num_threads(), [&](Lane& lane) {
       pack(lane, weights_.format, from, weights_.outputs, weights_.inputs,
            data_.data_ptr<uint8_t>());
     });
+  }
+
+  // Of what `data` gave before: nothing is copied, and `data` is kept alive.
+  Packed(const Tensor& data, int format, int64_t outputs, int64_t inputs, const Maybe& bias) {
+    TORCH_CHECK(format >= 0 && format <= 4 && outputs > 0 && inputs > 0 && inputs % GROUP == 0,
+                "no format, outputs and inputs of packed weights");
+    weights_.format = Format(format);
+    weights_.outputs = outputs;
+    weights_.inputs = inputs;
+    size_ = panels(outputs) * panel_bytes(weights_.format, inputs);
+    TORCH_CHECK(data.scalar_type() == at::kByte && data.is_contiguous() && data.numel() == size_,
+                "packed weights of this shape take ", size_, " contiguous bytes");
+    TORCH_CHECK(reinterpret_cast<uintptr_t>(data.const_data_ptr<uint8_t>()) % 64 == 0,
+                "packed weights must begin at a multiple of 64 bytes");
+    data_ = data;
+    weights_.data = data_.const_data_ptr<uint8_t>();
+    set_bias(bias);
   }
 
   Tensor unpacked() const {
@@ -81,8 +93,20 @@ class Packed {
 
   const Weights& weights() const { return weights_; }
   int64_t bytes() const { return size_; }
+  Tensor data() const { return data_.narrow(0, 0, size_); }
+  Maybe bias() const {
+    return bias_.defined() ? Maybe(bias_.narrow(0, 0, weights_.outputs)) : std::nullopt;
+  }
 
  private:
+  void set_bias(const Maybe& bias) {
+    if (!bias) return;
+    TORCH_CHECK(bias->numel() == weights_.outputs, "bias must have one value per output");
+    bias_ = at::zeros({panels(weights_.outputs) * PANEL});
+    bias_.narrow(0, 0, weights_.outputs).copy_(*bias);
+    weights_.bias = bias_.const_data_ptr<float>();
+  }
+
   Weights weights_;
   int64_t size_;
   Tensor data_, bias_;
