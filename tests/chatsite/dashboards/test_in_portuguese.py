@@ -104,6 +104,8 @@ def addresses(dana: User) -> Iterator[str]:
     """Every page of the site, those of single things with one of each kind."""
     conversation = dana.conversations.get()
     yield from (f"/c/{conversation.pk}/", "/", "/accounts/password/", "/no/such/page/")
+    answer = conversation.messages.get(role="assistant")
+    yield f"/inspect/{answer.pk}/"
     yield from (
         "/history/",
         "/history/?q=fish:x&state=failed&after=2&sort=-ttft",
