@@ -76,7 +76,7 @@ export class Playground {
       const input = byId(`ask-${name}`, HTMLInputElement);
       input.value = String(this.#asked[name]);
       const shown = input.parentElement?.querySelector("output");
-      if (shown) shown.textContent = this.#asked[name] === off ? translate("off") : String(Math.round(this.#asked[name] * 1000) / 1000);
+      if (shown) shown.textContent = this.#asked[name] === off ? translate("off") : figureFormat.setting(Math.round(this.#asked[name] * 1000) / 1000);
     }
     byId("reset").hidden = SLIDERS.every(({ name }) => this.#asked[name] === own[name]);
   }

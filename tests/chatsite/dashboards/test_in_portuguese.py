@@ -14,11 +14,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
-from inference.contract import ErrorCode
+from inference.contract import ErrorCode, FinishReason
 from tests.chatsite.dashboards import rows
 from tests.chatsite.dashboards.test_history import talk
+from tests.chatsite.generation.conftest import ask
+from tests.chatsite.generation.test_token_trace import finish, taken, written
 from tests.support import catalogue
 from tests.support.chromium import CHROMIUM
+from tests.support.redis import RedisServer
 
 pytestmark = [
     pytest.mark.browser,
@@ -37,7 +40,7 @@ SAID = """() => {
         for (let node = walker.currentNode; node; node = walker.nextNode()) {
             if (node instanceof Text) {
                 // What people wrote, and what the model did, is in a language of its own.
-                if (!node.parentElement?.closest("script, style, code, .message .content, .name")) texts.push(node.data);
+                if (!node.parentElement?.closest("script, style, code, .message .content, .name, .tok")) texts.push(node.data);
             } else if (node instanceof Element && !node.matches("#changelist-search img")) { // Django's own
                 for (const { name, value } of node.attributes) {
                     const isForPeople = /^(title|alt|placeholder|aria-label|label)$/.test(name);
@@ -91,7 +94,7 @@ def window(browser: Browser, live_server: Any, monkeypatch: Any) -> Iterator[Cal
 
 
 @pytest.fixture
-def dana() -> User:
+def dana(catalog: LanguageModel) -> User:
     """An administrator with requests of every kind and a conversation."""
     dana = User.objects.create_user("dana", is_staff=True, is_superuser=True)
     rows.many(60, days=0.9)
@@ -139,10 +142,34 @@ def test_no_page_says_an_english_sentence(
     for address in addresses(dana):
         page.goto(address)
         assert page.locator("html").get_attribute("lang") == "pt-br", address
-        for text in page.evaluate(SAID):
-            if text in whole or any(part in text for part in parts):
-                found.append((address, text))
-    assert not found, "\n".join(map(" ".join, found))
+        found += [f"{address} {text}" for text in said_in_english(page, whole, parts)]
+    assert not found, "\n".join(found)
+
+
+def said_in_english(page: Page, whole: set[str], parts: list[str]) -> list[str]:
+    said = page.evaluate(SAID)
+    return [text for text in said if text in whole or any(part in text for part in parts)]
+
+
+def test_neither_do_the_stages_of_an_answer_and_they_fit_a_phone(
+    live_redis: RedisServer,
+    catalog: LanguageModel,
+    window: Callable[..., Page],
+    signed_in: Callable[[User], Client],
+) -> None:
+    alice = User.objects.create_user("alice")
+    SamplingPreset.objects.update(temperature=0.6)
+    answer = ask(alice)
+    request = taken(answer)
+    written(request, 0, 8)
+    finish(request, tokens=8, reason=FinishReason.LENGTH)
+    page = window(signed_in(alice), locale="pt-BR", viewport=PHONE)
+    page.goto(f"/inspect/{answer.pk}/#token=3")
+    expect(page.get_by_role("heading", name="Uma distribuição vira um token")).to_be_visible()
+    expect(page.get_by_text("Estão guardados os 20 mais prováveis")).to_be_visible()
+    expect(page.locator("#sliders output").first).to_have_text("0,6")
+    assert said_in_english(page, *english()) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 @pytest.mark.parametrize(
