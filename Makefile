@@ -25,7 +25,7 @@ down:  ## Stop a site that runs, and all it started
 
 test: $(VENV)/.installed-dev browser lint  ## Everything: lint, unit, faults, real worker, real browser
 	@$(BIN)/python -m inference.models.prepare
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest -n 3 $(TESTS)
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy, the import contracts, the JavaScript's types
 	$(BIN)/ruff check .
@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-dev  ## What the site adds to the engine; lost tokens 
 	$(BIN)/python bench/site.py
 
 wheel: $(STAMP)  ## The CPU kernels of every instruction set as a wheel, for machines without a compiler
-	@$(BIN)/python -c "from inference.engine.native.prebuilt import main; main()" dist
+	@$(BIN)/python -m inference.engine.native.wheel dist
 
 backup: $(STAMP)  ## Database and keys into FILE=backup.tar.gz
 	@$(BIN)/python manage.py backup $(or $(FILE),backup.tar.gz)

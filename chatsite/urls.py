@@ -19,5 +19,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("v1/", include("chatsite.api.urls")),
     path("settings/keys/", include("chatsite.api.access.key_pages")),
+    path("inspect/", include("chatsite.inspect.urls")),
     path("", include("chatsite.chat.urls")),
 ]

@@ -20,6 +20,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils.translation import gettext as _
 
+from chatsite import disk_space
 from chatsite.chat import actions, frames, queries
 from chatsite.chat.access import own_answer_of
 from chatsite.chat.models import Message
@@ -54,13 +55,16 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.user.is_authenticated:
             await self._close(CloseCode.SIGNED_OUT)
             return
-        self._served = await in_thread(served_models)
+        self._serving = await in_thread(_serving)
         user = self.user.get_username()
-        await self._emit(frames.Welcome(frames.VERSION, user, self._served))
+        now = self._serving
+        await self._emit(frames.Welcome(frames.VERSION, user, now.served, now.is_disk_low))
         self._watch = asyncio.create_task(self._keep_watch())
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Whatever goes wrong beside a frame closes this socket; its page opens another one."""
+        """Close the socket on an error outside of a frame's own handling; the page opens another
+        one.
+        """
         try:
             await super().dispatch(message)
         except StopConsumer:
@@ -71,7 +75,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._close(CloseCode.BROKEN)
 
     async def _close(self, code: CloseCode) -> None:
-        """Close once: what comes afterwards is not looked at."""
+        """Close once; frames that arrive afterwards are ignored."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -87,7 +91,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.channel_layer.group_discard(group_of(self.user.pk), self.channel_name)
 
     async def _keep_watch(self) -> None:
-        """Join the person's group, again after Redis was away; notice what no message told."""
+        """Join the person's channel group, again after an outage of Redis, and poll for what no
+        message told.
+        """
         joined, session_checked = False, time.monotonic()
         while True:
             try:
@@ -101,7 +107,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                         await self._close(CloseCode.SIGNED_OUT)
                         return
                 await self._streams.end_stored()
-                await self._tell_served()
+                await self._tell_serving()
             except Exception as error:  # database or Redis away: look again
                 logger.warning("socket watch: %s", error)
             task = asyncio.current_task()
@@ -109,12 +115,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 return  # redis-py makes an error of its own of a cancellation now and then
             await asyncio.sleep(CHECK_EVERY_S)
 
-    async def _tell_served(self) -> None:
-        """Tell the page when a model has lost its last worker or got its first one."""
-        served = await in_thread(served_models)
-        if served != self._served:
-            self._served = served
-            await self._emit(frames.Serving(served))
+    async def _tell_serving(self) -> None:
+        """Tell the page when a model has lost its last worker or got its first one, and when the
+        disk has no more space for questions, or some again.
+        """
+        serving = await in_thread(_serving)
+        if serving != self._serving:
+            self._serving = serving
+            await self._emit(serving)
 
     async def _has_session(self) -> bool:
         """Whether the session is still stored: the one in the scope was read when it connected."""
@@ -257,6 +265,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         key = message.get("session")
         if key is None or (session is not None and session.session_key == key):
             await self._close(CloseCode.SIGNED_OUT)
+
+
+def _serving() -> frames.Serving:
+    return frames.Serving(served_models(), disk_space.is_low())
 
 
 def _accepted_frame(request: UUID, accepted: actions.Accepted) -> frames.Accepted:

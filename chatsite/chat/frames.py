@@ -7,12 +7,13 @@ understand; the page then reloads itself.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
 
+from chatsite.generation.shown_figures import ShownFigures
 from inference.contract import Phase as PhaseName
 
 VERSION = 2
@@ -126,7 +127,7 @@ class MessageView(Struct):
     preset: str
     created_at: str
     trimmed_messages: int
-    figures: dict[str, Any] | None
+    figures: ShownFigures | None
 
 
 class Welcome(Struct, tag="welcome"):
@@ -135,15 +136,18 @@ class Welcome(Struct, tag="welcome"):
     version: int
     user: str
     served: list[str] | None = None
+    is_disk_low: bool = False
 
 
 class Serving(Struct, tag="serving"):
-    """The models that a worker holds or loads just now: said in `welcome`, and when it changes.
+    """Whether questions are taken just now: said in `welcome`, and when it changes.
 
-    Null: nobody knows, Redis is away.
+    `served` are the models that a worker holds or loads; null: nobody knows, Redis is away. While
+    the disk is low no question is taken.
     """
 
     served: list[str] | None
+    is_disk_low: bool = False
 
 
 class Accepted(Struct, tag="accepted"):

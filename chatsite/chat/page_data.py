@@ -6,7 +6,8 @@ come later, over HTTP and the socket.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
+from uuid import UUID
 
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
@@ -16,12 +17,54 @@ from inference import client
 from inference.contract import CloseCode, FinishReason
 
 
-def page_data(user: User, conversation: Conversation | None) -> dict[str, Any]:
+class Person(TypedDict):
+    name: str
+    is_staff: bool
+
+
+class ModelChoice(TypedDict):
+    """A model that can be chosen. `context_length` is None while its folder isn't there."""
+
+    slug: str
+    name: str
+    description: str
+    is_default: bool
+    default_preset: str | None
+    context_length: int | None
+
+
+class PresetChoice(TypedDict):
+    slug: str
+    name: str
+    description: str
+    is_default: bool
+
+
+class Limits(TypedDict):
+    text_chars: int
+    title_chars: int
+
+
+class PageData(TypedDict):
+    """The page's data; static/js/chat/types.js has the same fields."""
+
+    version: int
+    user: Person
+    conversation: UUID | None
+    title: str
+    models: list[ModelChoice]
+    presets: list[PresetChoice]
+    limits: Limits
+    close_codes: dict[str, int]
+    continuable: list[str]
+
+
+def page_data(user: User, conversation: Conversation | None) -> PageData:
     """The page of this person, which opens `conversation`. Two queries."""
     return {
         "version": VERSION,
         "user": {"name": user.get_username(), "is_staff": user.is_staff},
-        "conversation": conversation and conversation.id,
+        "conversation": conversation.id if conversation else None,
         "title": conversation.title if conversation else "",
         "models": _models(),
         "presets": list(
@@ -38,7 +81,7 @@ def page_data(user: User, conversation: Conversation | None) -> dict[str, Any]:
     }
 
 
-def _models() -> list[dict[str, Any]]:
+def _models() -> list[ModelChoice]:
     rows = LanguageModel.objects.filter(is_enabled=True).select_related("default_preset")
     return [
         {

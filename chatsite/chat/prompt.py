@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from chatsite.catalog.models import LanguageModel
@@ -65,6 +66,7 @@ def request_for(
         source="chat",
         request_id=request_id,
         continue_from=continue_from,
+        wants_records=settings.SAVE_TOKEN_TRACES,
     )
     return request, fitted.trimmed_messages
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Max, Q
+from django.db.models import Exists, Max, OuterRef, Q
 from django.db.models.expressions import RawSQL
 
 from chatsite.chat.models import Conversation, Message, SearchDocument
@@ -88,19 +88,19 @@ def index_existing(
 def conversations_with(owner_id: int, term: Term) -> Q:
     """Conversations of that owner whose title or messages hold the term."""
     if connection.vendor == "sqlite":
-        query = (
-            "SELECT conversation_id FROM chat_searchdocument WHERE id IN"
-            " (SELECT DISTINCT (rowid / %s) * %s FROM chat_searchindex"
-            "  WHERE chat_searchindex MATCH %s)"
+        titles = RawSQL(
+            "SELECT DISTINCT (rowid / %s) * %s FROM chat_searchindex"
+            " WHERE chat_searchindex MATCH %s",
+            (DOCUMENTS, DOCUMENTS, _fts5(term, owner_id)),
         )
-        parameters: Sequence[object] = (DOCUMENTS, DOCUMENTS, _fts5(term, owner_id))
-    else:
-        query = (
-            "SELECT DISTINCT conversation_id FROM chat_searchdocument"
-            " WHERE owner_id = %s AND vector @@ to_tsquery('simple', %s)"
-        )
-        parameters = (owner_id, _tsquery(term))
-    return Q(pk__in=RawSQL(query, tuple(parameters)))
+        # Asked from the conversation by its title's document: the rows of all documents are wide.
+        own_title = SearchDocument.objects.filter(conversation=OuterRef("pk"), message=None)
+        return Q(Exists(own_title.filter(pk__in=titles)))
+    query = (
+        "SELECT DISTINCT conversation_id FROM chat_searchdocument"
+        " WHERE owner_id = %s AND vector @@ to_tsquery('simple', %s)"
+    )
+    return Q(pk__in=RawSQL(query, (owner_id, _tsquery(term))))
 
 
 @dataclass(frozen=True, slots=True)

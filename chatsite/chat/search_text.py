@@ -107,8 +107,12 @@ def _spans_in_window(text: str, pattern: re.Pattern[str]) -> list[tuple[int, int
     for match in _clusters.finditer(text):
         piece = fold(match.group())
         folded.append(piece)
-        at += [match.start()] * len(piece)
-        ends += [match.end()] * len(piece)
+        if match["ascii"]:  # each character stays one
+            at += range(match.start(), match.end())
+            ends += range(match.start() + 1, match.end() + 1)
+        else:
+            at += [match.start()] * len(piece)
+            ends += [match.end()] * len(piece)
     return [
         (at[match.start()], ends[match.end() - 1])
         for match in pattern.finditer("".join(folded))
@@ -116,11 +120,13 @@ def _spans_in_window(text: str, pattern: re.Pattern[str]) -> list[tuple[int, int
     ]
 
 
-# A character with what is written onto it: marks, and the later parts of a Korean syllable.
-_clusters = re.compile(
-    "[\\s\\S][\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u1160-\u11ff"
-    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f]*"
+# A character with what is written onto it: marks, and the later parts of a Korean syllable. Plain
+# ASCII as far as it goes.
+_onto = (
+    "[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u1160-\u11ff"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe20-\ufe2f]"
 )
+_clusters = re.compile(f"(?P<ascii>[\\x00-\\x7f]+(?!{_onto}))|[\\s\\S]{_onto}*")
 
 
 @cache

@@ -20,6 +20,9 @@ from daphne import http_protocol
 from daphne.server import Server
 from django.conf import settings
 
+from chatsite.server import cors
+from chatsite.server.cors import Headers
+
 REASONS = {413: "Content Too Large", 408: "Request Timeout"}
 LINGER_S = 1.0  # what still arrives is dropped for this long, so that the client reads the answer
 
@@ -129,11 +132,23 @@ class LimitedRequest(http_protocol.WebRequest):
         body = json.dumps({"error": error}).encode()
         head = (
             f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n"
         )
+        named = b"".join(name + b": " + value + b"\r\n" for name, value in self._cors_headers())
         channel = self.channel
-        channel.transport.write(head.encode() + body)
+        channel.transport.write(head.encode() + named + b"\r\n" + body)
         _call_later(LINGER_S, channel.loseConnection)
+
+    # --- what Daphne itself answers ---
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """For headers that can't be, and an application that failed."""
+        for name, value in self._cors_headers():
+            self.responseHeaders.addRawHeader(name, value)
+        super().basic_error(status, status_text, body)
+
+    def _cors_headers(self) -> Headers:
+        return cors.headers(self.requestHeaders.getRawHeaders(b"origin", [None])[0])
 
 
 def _call_later(delay_s: float, function: Callable[[], None]) -> asyncio.TimerHandle:

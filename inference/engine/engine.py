@@ -31,7 +31,8 @@ from inference.engine.core import Core
 from inference.engine.inspection.inspector import Inspection, InspectionJob, InspectionRequest
 from inference.engine.loader import ModelLoader, folder_loader
 from inference.engine.model_runner import ModelRunner
-from inference.engine.output import OutputThread, refusal
+from inference.engine.output import refusal
+from inference.engine.output_thread import OutputThread
 from inference.engine.parallel.tp_group import RankLost
 
 log = logging.getLogger(__name__)
@@ -186,7 +187,8 @@ class Engine:
             self._stats, self._stats_s = core.stats(), time.monotonic()
         self._flush(core)
         if not worked:
-            core.give_back_memory()
+            if not self._inbox:
+                core.rest()
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()
 

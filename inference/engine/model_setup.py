@@ -7,7 +7,7 @@ backend refuses is served by torch instead, where the configuration leaves the c
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from inference.engine.backend_choice import Report, choose_backend, choose_dtype
 from inference.engine.backends.base import Backend, LoadModel, Unsupported
 from inference.engine.backends.probe import probe_layers
 from inference.engine.config import EngineConfig
-from inference.engine.device import DeviceSpeed, device_memory, measure_speed, pick_device
+from inference.engine.device import device_memory, pick_device
+from inference.engine.device_speed import SpeedMeter, of_several
+from inference.engine.native.format_speed import FormatMeter
 from inference.engine.parallel.rank_worker import rank_backend, rank_device, rank_threads
 from inference.engine.parallel.tp_backend import TensorParallelBackend
 from inference.engine.parallel.tp_group import TPGroup
@@ -42,6 +44,7 @@ class ModelSetup:
     sizes: ModelSizes
     num_blocks: int  # of the pages, without block 0, the padding
     load: LoadModel  # how the weights were read; a second instance is read the same way
+    format_meter: FormatMeter | None  # by which dtype and threads were chosen
     notes: tuple[str, ...]  # why this dtype or backend, where there was a choice
     group: TPGroup | None  # the other processes; the runner ends them
 
@@ -64,8 +67,11 @@ def set_up_model(
     torch.set_grad_enabled(False)
     if device.type == "cpu":
         torch.set_num_threads(threads)
-    dtype, why = choose_dtype(config, device, load=load, report=report)
-    notes = [why] if why else []
+    choice = choose_dtype(config, device, threads=threads, load=load, report=report)
+    dtype, threads = choice.dtype, choice.threads
+    notes = [choice.why] if choice.why else []
+    if device.type == "cpu":
+        torch.set_num_threads(threads)
     group: TPGroup | None = None
     try:
         if config.tensor_parallel > 1:
@@ -126,20 +132,21 @@ def set_up_model(
         sizes=sizes,
         num_blocks=num_blocks,
         load=load,
+        format_meter=choice.meter,
         notes=tuple(notes),
         group=group,
     )
 
 
-def measure_devices(config: EngineConfig, setup: ModelSetup) -> DeviceSpeed:
-    """How fast the devices are together: ranks on a CPU share one, ranks on GPUs don't."""
-    dtype = torch.float32 if setup.dtype == "float32" else torch.bfloat16
-    speed = measure_speed(setup.device, dtype)
+def speed_meter(config: EngineConfig, setup: ModelSetup) -> SpeedMeter:
+    """What measures the devices together: ranks on a CPU share one, ranks on GPUs don't."""
+    if not config.measure:
+        return SpeedMeter()
     devices = config.tensor_parallel if setup.device.type == "cuda" else 1
-    return replace(
-        speed,
-        bandwidth_bytes_s=speed.bandwidth_bytes_s * devices,
-        flops_s=speed.flops_s * devices,
+    return SpeedMeter(
+        lambda: of_several(setup.backend.measure_speed(), devices),
+        device=setup.device,
+        way=f"{setup.backend.name}, {setup.threads} threads, {devices} devices",
     )
 
 

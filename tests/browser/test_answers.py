@@ -110,6 +110,50 @@ def test_a_stopped_answer_keeps_its_text_and_can_go_on(visit):
     alice.goes_on_from(before)
 
 
+def two_pages_of_a_stopped_answer(visit):
+    """Of the second one a `continue` is under way until it is delivered."""
+    first = visit()
+    first.ask(LONG, preset="endless")
+    first.wait_for_text(chars=20)
+    first.page.keyboard.press("Escape")
+    first.wait_for_end()
+    second = visit(f"/c/{first.conversation}/", sockets=True)
+    expect(second.answer().locator('[data-do="continue"]')).to_be_visible()
+    second.delay("continue")
+    second.do("continue")
+    expect(second.answer().locator(".phase")).to_have_text("sending")
+    return first, second
+
+
+def test_continued_in_two_windows_at_once_an_answer_goes_on_once_and_in_both(visit):
+    first, second = two_pages_of_a_stopped_answer(visit)
+    first.do("continue")
+    first.wait_for_text(chars=80)
+    second.deliver()
+    second.wait_for_text(chars=160)
+    expect(second.page.locator("#note")).to_be_hidden()
+    second.page.keyboard.press("Escape")
+    for window in (first, second):
+        window.wait_for_end()
+    (answer,) = (row for row in first.stored() if row["role"] == "assistant")
+    for window in (first, second):
+        assert window.shows_exactly(answer["text"])
+    requests = first.query("SELECT * FROM metrics_generation WHERE subject = ?", answer["id"])
+    assert len(requests) == 2
+
+
+def test_a_stop_holds_though_the_answer_was_continued_by_another_window(visit):
+    first, second = two_pages_of_a_stopped_answer(visit)
+    second.page.keyboard.press("Escape")
+    expect(second.answer().locator(".phase")).to_have_text("stopping")
+    first.do("continue")
+    first.wait_for_text(chars=80)
+    second.deliver()
+    for window in (first, second):
+        window.wait_for_end()
+    assert first.stored()[-1]["finish_reason"] == "cancelled"
+
+
 def test_an_answer_cut_at_the_limit_says_so_and_goes_on_from_its_last_token(visit):
     alice = visit()
     alice.ask_and_wait("Tell me about the sea.")

@@ -174,3 +174,15 @@ def test_every_key_of_the_list_of_keys_does_something(visit):
     expect(page.locator("#sidebar")).to_be_visible()
     page.keyboard.press("Alt+/")
     expect(page.get_by_role("dialog")).to_contain_text("Copy the last answer")
+
+
+def test_a_low_disk_is_said_before_one_sends_and_no_longer_than_it_lasts(visit):
+    alice = visit(sockets=True)
+    said = alice.page.locator("#disk-low")
+    expect(said).to_be_hidden()
+    alice.hear({"type": "serving", "served": None, "is_disk_low": True})
+    expect(said).to_contain_text("no question is taken until there is space")
+    alice.page.fill("#text", "Written meanwhile")
+    alice.hear({"type": "serving", "served": None, "is_disk_low": False})
+    expect(said).to_be_hidden()
+    expect(alice.page.locator("#text")).to_have_value("Written meanwhile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from typing import Any
@@ -63,6 +64,8 @@ class Visit:
         self.complaints: list[str] = []
         self.is_cut = False
         self._sockets: list[WebSocketRoute] = []
+        self._delayed = ""
+        self._waiting: list[tuple[WebSocketRoute, str | bytes]] = []
         self.frames: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
@@ -96,7 +99,10 @@ class Visit:
 
         def up(frame: str | bytes) -> None:
             self.frames.append(str(frame))
-            server.send(frame)
+            if self._delayed and json.loads(frame)["type"] == self._delayed:
+                self._waiting.append((server, frame))
+            else:
+                server.send(frame)
 
         socket.on_message(up)
 
@@ -107,6 +113,20 @@ class Visit:
             socket.close()
         self._sockets.clear()
         expect(self.page.locator("#connection")).to_be_visible()
+
+    def delay(self, kind: str) -> None:
+        """Frames of this type are under way until `deliver`."""
+        self._delayed = kind
+
+    def deliver(self) -> None:
+        self._delayed = ""
+        for server, frame in self._waiting:
+            server.send(frame)
+        self._waiting.clear()
+
+    def hear(self, frame: dict[str, Any]) -> None:
+        """The page gets a frame as if the site had sent it."""
+        self._sockets[-1].send(json.dumps(frame))
 
     def mend(self) -> None:
         self.is_cut = False

@@ -62,6 +62,12 @@ def test_behind_tls_cookies_stay_there_and_browsers_come_back_by_it() -> None:
     assert chosen == dict.fromkeys(names, True) | {"SECURE_HSTS_SECONDS": 31_536_000}
 
 
+@pytest.mark.parametrize(("given", "chosen"), [("", False), ("1", True)])
+def test_hosts_below_the_site_are_held_to_tls_only_where_that_is_said(given, chosen) -> None:
+    name = "SECURE_HSTS_INCLUDE_SUBDOMAINS"
+    assert settings_with(name, BEHIND_TLS="1", HSTS_INCLUDE_SUBDOMAINS=given) == {name: chosen}
+
+
 def test_a_host_that_is_not_ours_is_refused(client: Client, db: None) -> None:
     assert client.get("/accounts/sign-in/", headers={"Host": "evil.example"}).status_code == 400
 

@@ -19,11 +19,11 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError, https_only, no_such_url
 from chatsite.api.http.beside_v1 import in_json, is_of_a_program
-from chatsite.api.http.cors import name_origin, preflight
 from chatsite.api.http.endpoints import with_id
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError, https_only, no_such_url
+from chatsite.server.cors import naming_origin, preflight
 
 PREFIX = "/v1/"
 App = Callable[..., Awaitable[None]]
@@ -44,8 +44,11 @@ class ApiHandler(ASGIHandler):
         self._middleware_chain = convert_exception_to_response(self._answer)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: App) -> None:
-        if (scope["path"] + "/").startswith(PREFIX):
-            await self.handle(scope, receive, send)
+        if (headers := preflight(scope)) is not None:
+            await send({"type": "http.response.start", "status": 204, "headers": headers})
+            await send({"type": "http.response.body"})
+        elif (scope["path"] + "/").startswith(PREFIX):
+            await self.handle(scope, receive, naming_origin(scope, send))
         elif is_of_a_program(scope):
             await self._pages(scope, receive, in_json(scope, send))
         else:
@@ -56,14 +59,9 @@ class ApiHandler(ASGIHandler):
             request.get_host()
         except DisallowedHost:
             text = "This site doesn't answer under this host name (see ALLOWED_HOSTS)."
-            return ApiError(400, text, code=ApiCode.UNKNOWN_HOST).response()
-        response = preflight(request) or await self._reply(request)
-        name_origin(request, response)
-        return response
-
-    async def _reply(self, request: HttpRequest) -> HttpResponse:
+            return with_id(ApiError(400, text, code=ApiCode.UNKNOWN_HOST).response())
         if settings.BEHIND_TLS and not request.is_secure():
-            return https_only().response()
+            return with_id(https_only().response())
         if request.path + "/" == PREFIX:
             return with_id(no_such_url(request.method or "", request.path).response())
         # What Django calls at the end of its middleware; it has no public name.

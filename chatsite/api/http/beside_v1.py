@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from chatsite.api.error_responses import base_url_is_v1
 from chatsite.api.http.endpoints import with_id
-from chatsite.api.http.error_responses import base_url_is_v1
+from chatsite.server import cors
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -39,6 +40,7 @@ def in_json(scope: Mapping[str, Any], send: Send) -> Send:
             response = with_id(base_url_is_v1(scope["method"], scope["path"]).response())
             headers = [(n.encode().lower(), v.encode()) for n, v in response.items()]
             headers.append((b"content-length", str(len(response.content)).encode()))
+            headers += cors.headers(dict(scope["headers"]).get(b"origin"))
             await send({**message, "headers": headers})
             body = b"" if scope["method"] == "HEAD" else response.content
             await send({"type": "http.response.body", "body": body})

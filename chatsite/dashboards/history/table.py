@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from uuid import UUID
 
 from django import forms
-from django.core.paginator import Page, Paginator
-from django.db.models import (
-    Count,
-    F,
-    IntegerField,
-    Model,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Sum,
-    Value,
-)
-from django.db.models.functions import Coalesce
+from django.core.paginator import Page
+from django.db.models import Model, Q, QuerySet
 from django.http import QueryDict
-from django.utils.functional import cached_property
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
-from chatsite.chat.models import Conversation, Message
+from chatsite.chat.models import Conversation
 from chatsite.chat.search import Search, search
 from chatsite.chat.search_query import (
     MAX_QUERY_CHARS,
@@ -41,24 +28,11 @@ from chatsite.chat.search_query import (
     from_day,
     to_day,
 )
-from chatsite.generation.models import Generation
+from chatsite.dashboards.history.pages import SORTS, page_of
 
-if TYPE_CHECKING:  # generic to the type checker alone
-    PaginatorBase = Paginator[Conversation]
-else:
-    PaginatorBase = Paginator
-
-PAGE_SIZE = 25
 SNIPPET_CHARS = 140
 CHARS_BEFORE_HIT = 30
 
-SORTS = {
-    "updated": "updated_at",
-    "title": "title",
-    "messages": "num_messages",
-    "tokens": "num_tokens",
-    "ttft": "last_ttft_us",
-}
 DEFAULT_SORT = "-updated"
 
 
@@ -174,7 +148,7 @@ def find(user: User, query: QueryDict) -> Found:
     sort = form.cleaned_data.get("sort") or DEFAULT_SORT
     if sort.removeprefix("-") not in SORTS:
         sort = DEFAULT_SORT
-    page = _Pages(_with_figures(found.rows), found.rows, sort).get_page(query.get("page"))
+    page = page_of(found.rows, sort=sort, number=query.get("page"))
     return Found(
         page=page,
         form=form,
@@ -186,48 +160,6 @@ def find(user: User, query: QueryDict) -> Found:
         presets=_slugs(SamplingPreset, own, "preset_slug"),
         is_narrowed=found.query.is_narrowed,
     )
-
-
-class _Pages(PaginatorBase):
-    """Counts without the figures, and orders so that equal rows keep their place."""
-
-    def __init__(
-        self, rows: QuerySet[Conversation], countable: QuerySet[Conversation], sort: str
-    ) -> None:
-        column = F(SORTS[sort.removeprefix("-")])
-        order = (
-            column.desc(nulls_last=True) if sort.startswith("-") else column.asc(nulls_last=True)
-        )
-        super().__init__(rows.order_by(order, "-updated_at", "id"), PAGE_SIZE)
-        self._countable = countable
-
-    @cached_property
-    def count(self) -> int:
-        return self._countable.count()
-
-
-def _with_figures(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    messages = Message.objects.filter(conversation=OuterRef("pk")).order_by()
-    answers = messages.filter(role=Message.Role.ASSISTANT)
-    latest = answers.order_by("-created_at")
-    per_conversation = messages.values("conversation").annotate(n=Count("id"))
-    requests = Generation.objects.filter(request_id=OuterRef("request_id"))
-    of_latest = Generation.objects.filter(request_id=OuterRef("latest_request"))
-    tokens = (
-        answers.annotate(n=Subquery(requests.values("completion_tokens")[:1]))
-        .values("conversation")
-        .annotate(total=Sum("n"))
-    )
-    zero = Value(0)
-    return rows.annotate(
-        num_messages=Coalesce(
-            Subquery(per_conversation.values("n"), output_field=IntegerField()), zero
-        ),
-        num_tokens=Coalesce(Subquery(tokens.values("total"), output_field=IntegerField()), zero),
-        latest_state=Subquery(latest.values("state")[:1]),
-        latest_reason=Subquery(latest.values("finish_reason")[:1]),
-        latest_request=Subquery(latest.values("request_id")[:1]),
-    ).annotate(last_ttft_us=Subquery(of_latest.values("ttft_us")[:1]))
 
 
 def _slugs(kind: type[Model], own: QuerySet[Conversation], column: str) -> list[str]:

@@ -5,7 +5,7 @@ too.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from chatsite import disk_space
 from chatsite.accounts.models import User
 from chatsite.accounts.signed_in import signed_in_user
 from chatsite.catalog.models import LanguageModel, SamplingPreset
@@ -64,6 +65,7 @@ def board(request: HttpRequest) -> HttpResponse:
         "definitions": DEFINITIONS,
         "query": asked.query,
         "unserved": unserved_models(),
+        "is_disk_low": disk_space.is_low(),
     }
     return render_in_admin(request, "admin/latency/board.html", context)
 
@@ -114,7 +116,8 @@ def one_request(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if generation is None or not (is_staff or is_own):
         raise Http404
     may_read = is_own or user.has_perm(READ)
-    context = page_data(generation, may_read=may_read) | {
+    context = {
+        **page_data(generation, may_read=may_read),
         "title": _("Request %s") % generation,
         "conversation_url": conversation_url(user, generation),
         "may_read": may_read,
@@ -156,7 +159,14 @@ def _seen(label: str, chosen: str) -> list[str]:
     return sorted({*values, chosen} - {"", ANY})
 
 
-def index_summary(user: User | AnonymousUser) -> dict[str, Any] | None:
+class DaySummary(TypedDict):
+    """The last day's board, and how many requests run and wait now."""
+
+    board: stats.Board
+    now: dict[str, int]
+
+
+def index_summary(user: User | AnonymousUser) -> DaySummary | None:
     """The last day in four figures for the admin's first page; None without the permission."""
     if not user.has_perm(VIEW):
         return None

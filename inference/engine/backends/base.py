@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.engine.backends.step_batch import LayerSpec, StepBatch
+from inference.engine.device_speed import DeviceSpeed, measure_speed
 from inference.engine.sampling.sampling_backend import SamplingBackend
 from inference.engine.sampling.torch_sampler import TorchSampler
 
@@ -49,6 +50,8 @@ class Backend(abc.ABC):
 
     name: str = ""  # for people: "torch float32 on cpu", "native amx int4"
     block_tokens: int = 16  # tokens per page; a multiple of what the kernels want
+    step_tokens: int = 512  # prefill and decode tokens of one step, where nobody asks for others
+    min_chunk: int = 16  # prompt tokens beside decodes: fewer would cost a step as much
     is_layered: bool = True  # transformers' own layers are called, each on its own
     notes: tuple[str, ...] = ()  # what was recognised, what was left as it was and why
     device: torch.device
@@ -112,6 +115,11 @@ class Backend(abc.ABC):
     def weight_bytes(self) -> int:
         """Bytes of weights that one decode step reads; packed sizes where packed."""
         return active_weight_bytes(self.model)
+
+    def measure_speed(self) -> DeviceSpeed:
+        """How fast what serves can read and multiply here, in a fraction of a second."""
+        is_float32 = self.load_dtype is torch.float32
+        return measure_speed(self.device, torch.float32 if is_float32 else torch.bfloat16)
 
     def sampling_backend(self) -> SamplingBackend:
         """What chooses tokens from this backend's logits."""

@@ -26,6 +26,7 @@ from types import ModuleType
 import torch
 
 from inference import env
+from inference.engine.kept_measurements import machine_folder
 from inference.engine.native import isa, prebuilt
 from inference.engine.native.isa import InstructionSet, IsaUnavailable
 
@@ -75,7 +76,7 @@ def load_kernels(name: str | None = None) -> ModuleType:
 def _load(target: InstructionSet) -> ModuleType:
     begin = time.monotonic()
     version = _compiler_version()
-    folder = _cache_folder() / f"{target.name}-{_key(version, target)}"
+    folder = machine_folder() / f"{target.name}-{_key(version, target)}"
     library = folder / f"{_module(target)}{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     if not library.exists():
         if version is not None:
@@ -97,14 +98,6 @@ def _module(target: InstructionSet) -> str:
 
 def _flags(target: InstructionSet) -> list[str]:
     return [*CXX_FLAGS, *target.compiler_flags()]
-
-
-def _cache_folder() -> Path:
-    if named := env.text("CHATSITE_KERNELS"):
-        return Path(named)
-    data = env.text("CHATSITE_DATA")
-    root = Path(data) if data else Path(__file__).resolve().parents[3] / "var"
-    return root / "kernels"
 
 
 def _compiler_version() -> str | None:

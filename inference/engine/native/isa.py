@@ -47,7 +47,7 @@ class InstructionSet:
         return self.name == "avx512" and cpu_features() >= AMX
 
     def compiler_flags(self) -> tuple[str, ...]:
-        """Those that make this set on this CPU."""
+        """The compiler's flags for this set; AVX-512's include AMX where the CPU has it."""
         return self.flags + AMX_FLAGS if self.has_amx() else self.flags
 
 

@@ -23,19 +23,17 @@ from inference.engine import memory
 from inference.engine.backends.attention import AttentionCall, current_batch, run_model
 from inference.engine.backends.base import Backend, LayerwiseForward, Unsupported
 from inference.engine.backends.step_batch import CosSin, LayerSpec, StepBatch
+from inference.engine.device_speed import DeviceSpeed
 from inference.engine.native import packed_file, prepared
 from inference.engine.native.build import KernelsUnavailable, load_kernels
-from inference.engine.native.fusion import (
-    TOLERANCE,
-    CalibrationRun,
-    LayerCalibration,
+from inference.engine.native.calibration import CalibrationRun, LayerCalibration, run_calibration
+from inference.engine.native.fusion import TOLERANCE, contribution_error
+from inference.engine.native.layer_parts import (
     LayerParts,
     NotRecognised,
-    contribution_error,
     decoder_layers,
     extract_parts,
     rms_norm_of,
-    run_calibration,
 )
 from inference.engine.native.native_sampler import NativeSampler
 from inference.engine.native.packing import (
@@ -52,6 +50,8 @@ from inference.engine.sampling.sampling_backend import SamplingBackend
 
 log = logging.getLogger(__name__)
 
+READ_BYTES = 128 << 20
+"""To measure reading: more than caches hold."""
 BLOCK_TOKENS = 32
 """Tokens of a page: two tiles of keys, 4 KiB for a head of 64."""
 
@@ -354,6 +354,19 @@ class NativeBackend(Backend):
             None if call.sinks is None else call.sinks.float().contiguous(),
         )
         return out
+
+    def measure_speed(self) -> DeviceSpeed:
+        """See Backend. Of the kernels' own products, and of large pages, in which weights lie."""
+        kernels = self.kernels
+        data = kernels.Arena().bytes(READ_BYTES)
+        data.fill_(1)  # pages that nobody wrote to are all the same one
+        if self.dtype in ("int8", "int4"):
+            flops_s = max(kernels.peak_bytes(), kernels.peak_matrix_bytes())
+        elif self.dtype == "bfloat16":
+            flops_s = max(kernels.peak_bf16(), kernels.peak_matrix_bf16())
+        else:
+            flops_s = kernels.peak_fp32()
+        return DeviceSpeed(bandwidth_bytes_s=kernels.peak_read(data), flops_s=flops_s)
 
     def sampling_backend(self) -> SamplingBackend:
         """See Backend."""

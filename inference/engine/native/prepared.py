@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.engine.backends.step_batch import CosSin, LayerSpec
-from inference.engine.native.fusion import LayerParts
+from inference.engine.native.layer_parts import LayerParts
 from inference.engine.native.packed_file import (
     PackedFile,
     PackedWriter,

@@ -41,6 +41,7 @@ export class FrameReceiver {
       case "welcome":
       case "serving":
         setServed(frame.served);
+        byId("disk-low").hidden = !frame.is_disk_low;
         return this.#answers.touchAll();
       case "accepted":
         return this.#accepted(frame);

@@ -148,12 +148,14 @@
  * @property {number} version
  * @property {string} user
  * @property {string[] | null} served
+ * @property {boolean} is_disk_low
  */
 
 /**
  * @typedef {object} Serving
  * @property {"serving"} type
  * @property {string[] | null} served
+ * @property {boolean} is_disk_low
  */
 
 /**

@@ -114,18 +114,17 @@ export class UnfinishedAnswers {
   // --- what the site says ----------------------------------------------------------------------
 
   /**
-   * The site has stored what was asked. Whether it was this tab that asked.
+   * The site has stored what was asked. Whether it was this tab that asked. An answer that goes on
+   * already, for another page's request, is told with that one.
    * @param {string} request
    * @param {Message} message
    */
   accepted(request, message) {
     const wasAsked = this.#outbox.take(request) !== undefined;
     const answer = this.#answers.get(request);
-    if (message.request !== request) this.forget(request); // it was continued since, from another tab
-    else if (answer?.frame) {
-      answer.accept(message);
-      if (answer.isStopping) this.#sendStop(answer);
-    }
+    if (answer?.frame && answer.isStopping) this.#sendStop(answer);
+    if (message.request !== request) this.forget(request);
+    else if (answer?.frame) answer.accept(message);
     return wasAsked;
   }
 

@@ -37,6 +37,7 @@ async function refreshParts() {
   const parts = root.querySelectorAll("[data-live]");
   for (const shown of parts) {
     const next = fresh.querySelector(`[data-live="${shown.dataset.live}"]`);
+    if (next instanceof HTMLElement) shown.hidden = next.hidden;
     if (next && next.innerHTML !== shown.innerHTML && !shown.contains(document.activeElement)) {
       shown.replaceChildren(...next.childNodes);
     }
@@ -54,21 +55,23 @@ const shown = [
 ];
 /** @type {Map<string, Chart<BoardData>>} */
 const charts = new Map();
+/** @type {Set<string>} charts whose figures can't be drawn */
+const failed = new Set();
 
 /**
  * Draw what there is, each chart for itself: one that fails says so and leaves the others alone.
  * @param {BoardData} board
  */
 function draw(board) {
+  failed.clear();
   for (const [id, options] of shown) {
     const chart = charts.get(id);
-    try {
-      if (chart) chart.data = board;
-      else charts.set(id, new Chart(byId(id), options, board));
-    } catch (error) {
-      charts.delete(id);
+    const onFailure = (/** @type {unknown} */ error) => {
+      failed.add(id);
       say(byId(id), error);
-    }
+    };
+    if (chart) chart.data = board;
+    else charts.set(id, new Chart(byId(id), options, board, onFailure));
   }
   root.dataset.drawn = "true";
 }
@@ -104,7 +107,8 @@ live.checked = isOpenEnded;
 live.disabled = !isOpenEnded;
 await refreshCharts();
 setInterval(async () => {
-  if (charts.size && (!live.checked || isBusy())) return; // charts that never came are asked for anyway
+  const isWhole = charts.size > 0 && failed.size === 0; // what didn't come is asked for anyway
+  if (isWhole && (!live.checked || isBusy())) return;
   await refreshParts().catch(() => {});
   await refreshCharts();
 }, REFRESH_MS);

@@ -71,20 +71,24 @@ export class Chart {
   #element;
   #options;
   #data;
+  #onFailure;
   /** @type {uPlot | null} */
   #plot = null;
 
   /**
    * `options(data, words)` gives uPlot's; it's asked again for new data and for a new theme.
-   * `words` are the element's data attributes: the page's own, in its language.
+   * `words` are the element's data attributes: the page's own, in its language. `onFailure` fills
+   * the element when data can't be drawn; the next data may be.
    * @param {HTMLElement} element
    * @param {(data: Data, words: Words) => ChartOptions} options
    * @param {Data} data
+   * @param {(error: unknown) => void} onFailure
    */
-  constructor(element, options, data) {
+  constructor(element, options, data, onFailure) {
     this.#element = element;
     this.#options = options;
     this.#data = data;
+    this.#onFailure = onFailure;
     this.draw();
     new ResizeObserver(() => this.#fit()).observe(element);
     onThemeChange(() => this.draw());
@@ -100,7 +104,18 @@ export class Chart {
   }
 
   draw() {
+    try {
+      this.#draw();
+    } catch (error) {
+      this.#plot?.destroy();
+      this.#plot = null;
+      this.#onFailure(error);
+    }
+  }
+
+  #draw() {
     const { columns, ...options } = this.#options(this.#data, this.#element.dataset);
+    if (!columns.every((column) => column?.length === columns[0].length)) throw new Error("some are missing.");
     if (columns.slice(1).every((column) => column.every((v) => v === null))) {
       this.#sayEmpty();
       return;

@@ -30,6 +30,9 @@ if (document.getElementById("itl-chart")) {
       columns: [tokens, gaps],
     }),
     null,
+    (error) => {
+      throw error;
+    },
   );
   part(document, ".board").dataset.drawn = "true";
 }

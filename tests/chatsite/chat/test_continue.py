@@ -83,3 +83,22 @@ def test_continue_says_when_the_model_is_gone(alice: User, preset: SamplingPrese
     with pytest.raises(ChatError, match="not offered any more") as refused:
         continued(alice, answer)
     assert refused.value.code == ErrorCode.MODEL_UNKNOWN
+
+
+def test_continued_by_two_pages_at_once_it_goes_on_for_the_first(
+    alice: User, preset: SamplingPreset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second page's frame comes while the first one's prompt is being made."""
+    answer = cut_answer(alice, preset)
+    first, second = uuid.uuid4(), uuid.uuid4()
+    make = actions.request_for
+
+    def make_late(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(actions, "request_for", make)
+        actions.continue_answer(alice, request_id=first, message_id=answer.pk)
+        return make(*args, **more)
+
+    monkeypatch.setattr(actions, "request_for", make_late)
+    accepted = actions.continue_answer(alice, request_id=second, message_id=answer.pk)
+    assert accepted.messages[-1].request_id == first
+    assert not Generation.objects.filter(pk=second).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 import uuid
 
@@ -115,7 +116,7 @@ def test_nobody_finds_another_persons_words(shelf: None, alice: User, bob: User)
     assert found(alice, "secret") == []
     assert found(alice, f"\ue000{bob.pk}") == []
     page = conversation_rows(bob, text="sourdough")
-    assert [item["snippet"] for item in page.items] == ["Bob's sourdough is secret"]
+    assert [item.snippet for item in page.items] == ["Bob's sourdough is secret"]
 
 
 def test_a_document_of_another_owner_leads_nowhere(shelf: None, alice: User, bob: User) -> None:
@@ -188,7 +189,7 @@ def test_a_long_message_is_found_in_every_part(alice: User, place: str) -> None:
     talk(alice, "Long", " ".join([*words[:at], "needle in hay", *words[at:]]))
     assert found(alice, '"needle in hay"') == ["Long"]
     (item,) = conversation_rows(alice, text="needle hay").items
-    assert "needle in hay" in item["snippet"]
+    assert "needle in hay" in item.snippet
 
 
 def test_a_deleted_conversation_is_not_found(shelf: None, alice: User) -> None:
@@ -239,7 +240,7 @@ def test_the_hit_is_a_message_and_stands_at_the_snippets_start(alice: User, clie
 def test_the_message_with_all_words_is_the_hit(alice: User) -> None:
     conversation = talk(alice, "Zoo", "lions here", "lions and tigers", "tigers")
     (item,) = conversation_rows(alice, text="tigers lions").items
-    assert item["hit"] == conversation.messages.get(text="lions and tigers").pk
+    assert item.hit == conversation.messages.get(text="lions and tigers").pk
 
 
 def test_a_page_of_hits_takes_a_bounded_number_of_queries(
@@ -266,6 +267,22 @@ def test_every_word_of_a_text_is_marked_in_it(words: list[str]) -> None:
             spans = spans_in(text, [term])
             assert spans, (text, word)
             assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["cafe", "cafe\u0301", "Café", "x", " ", "河", "\u0301", "é"]), max_size=12
+    )
+)
+def test_a_word_is_marked_where_it_stands_whatever_is_written_around_it(parts: list[str]) -> None:
+    """Beside plain letters, beside others, and with its accent written as a letter of its own."""
+    text = " ".join(parts)
+    term = Term.of("cafe", is_quoted=True)
+    assert term is not None
+    marked = [unicodedata.normalize("NFC", text[a:b]) for a, b in spans_in(text, [term])]
+    # An accent that follows by itself belongs to the letter before it, be that a blank.
+    assert all(fold(word) == "cafe" for word in marked)
+    assert len(marked) == len(re.findall(r"(?<!\w)cafe(?!\w)", fold(text)))
 
 
 @given(st.text(max_size=60))

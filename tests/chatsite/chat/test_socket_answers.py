@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import uuid
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.test import Client
 
 from chatsite.accounts.models import User
+from chatsite.chat import consumers
 from chatsite.chat.models import Message
 from chatsite.generation.models import Generation
 from tests.support.frames import asking
@@ -170,4 +173,18 @@ async def test_the_page_is_told_which_models_a_worker_serves_and_when_that_chang
     ready = WorkerSnapshot(worker="w", engine=EngineStats(state=WorkerState.READY), **about)
     await sync_to_async(snapshots.publish)(ready)
     assert (await frame_of(socket, "serving"))["served"] == ["smollm2-135m-instruct"]
+    await socket.disconnect()
+
+
+async def test_the_page_is_told_when_the_disk_is_low_and_when_there_is_space_again(
+    alice: User, catalog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=50_000_000))
+    socket = await open_socket(alice)
+    assert (await frame_of(socket, "welcome"))["is_disk_low"] is True
+    await socket.send_to(text_data=sent("Is there space?"))
+    assert (await frame_of(socket, "error"))["code"] == "disk_full"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5_000_000_000))
+    assert (await frame_of(socket, "serving"))["is_disk_low"] is False
     await socket.disconnect()

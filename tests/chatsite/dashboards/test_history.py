@@ -287,3 +287,23 @@ def test_pages_and_queries_are_bounded(alice, signed_in, django_assert_max_num_q
         first = client.get(f"{URL}?q=word")
     assert len(titles(first)) == 25
     assert titles(client.get(f"{URL}?q=word&page=2"))[-1] == "Talk 29"
+
+
+@pytest.mark.parametrize("sort", ["updated", "-title", "messages", "-tokens", "ttft"])
+def test_pages_hold_each_row_once_in_any_order(alice, signed_in, sort):
+    for i in range(30):
+        talk(alice, f"Talk {i}", *["word"] * (1 + i % 3), ago_days=i)
+    client = signed_in(alice)
+    both = [client.get(f"{URL}?sort={sort}&page={page}") for page in (1, 2)]
+    assert [len(titles(page)) for page in both] == [25, 5]
+    assert len({title for page in both for title in titles(page)}) == 30
+    assert both[0].context["found"].page.paginator.count == 30
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"), [("0", 1), ("-1", 1), ("x", 1), ("²", 1), ("3", 2), ("9" * 40, 2)]
+)
+def test_a_page_that_is_not_there_is_the_nearest_one(alice, signed_in, page, shown):
+    for i in range(30):
+        talk(alice, f"Talk {i}", "word", ago_days=i)
+    assert signed_in(alice).get(f"{URL}?page={page}").context["found"].page.number == shown

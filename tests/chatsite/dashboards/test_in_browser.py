@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -117,6 +119,56 @@ def test_the_board_refreshes_in_place(dana, visit):
     page.clock.run_for(16_000)
     expect(requests).to_have_text("2")
     assert page.evaluate("window.isTheSamePage")
+    assert there.complaints == []
+
+
+def test_a_chart_that_fails_says_so_and_leaves_the_others_alone(dana, visit):
+    rows.many(60, days=0.9)
+    there = visit(dana)
+    page = there.page
+    page.clock.install()
+    broken = True
+
+    def answer(route):
+        reply = route.fetch()
+        board = reply.json()
+        if broken:
+            del board["series"]["tpot_p95_ms"]
+        route.fulfill(response=reply, json=board)
+
+    page.route("**/admin/latency/data/*", answer)
+    page.goto("/admin/latency/")
+    expect(page.locator("#tpot-chart")).to_contain_text("These figures didn’t come")
+    for name in ("ttft", "phases"):
+        expect(page.locator(f"#{name}-chart canvas")).to_be_visible()
+    page.locator("#live").uncheck()
+    broken = False
+    page.clock.run_for(16_000)  # what didn't come is asked for all the same
+    expect(page.locator("#tpot-chart canvas")).to_be_visible()
+    broken = True
+    page.locator("#live").check()
+    page.clock.run_for(16_000)
+    expect(page.locator("#tpot-chart")).to_contain_text("Asked again in 15 s.")
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("#ttft-chart canvas")).to_be_visible()
+    expect(page.locator("#tpot-chart canvas")).to_have_count(0)
+    assert there.complaints == []
+
+
+def test_the_board_says_that_the_disk_is_low_until_there_is_space(dana, visit, monkeypatch):
+    there = visit(dana)
+    page = there.page
+    page.clock.install()
+    page.goto("/admin/latency/")
+    expect(page.locator(".board")).to_have_attribute("data-drawn", "true")
+    said = page.locator('[data-live="disk"]')
+    expect(said).to_be_hidden()
+    for free, is_said in ((50_000_000, True), (5_000_000_000, False)):
+        monkeypatch.setattr(
+            shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free)
+        )
+        page.clock.run_for(16_000)
+        expect(said).to_be_visible(visible=is_said)
     assert there.complaints == []
 
 
