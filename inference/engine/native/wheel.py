@@ -43,6 +43,7 @@ def build_wheel(folder: Path, *, names: tuple[str, ...] = ()) -> Path:
 
     Raises subprocess.CalledProcessError where the compiler fails; its output is on the terminal.
     """
+    manifest = built_for(build.source_key())
     files: dict[str, bytes] = {f"{PACKAGE}/__init__.py": b""}
     with tempfile.TemporaryDirectory() as work:
         for target in isa.SETS:
@@ -59,7 +60,8 @@ def build_wheel(folder: Path, *, names: tuple[str, ...] = ()) -> Path:
                 plain = [flag for flag in flags if not flag.startswith("-mtune")]
                 library = _compile(target, [*build.CXX_FLAGS, *plain], Path(work) / name)
                 files[f"{PACKAGE}/{name}/{library.name}"] = library.read_bytes()
-    manifest = built_for(build.source_key())
+    if manifest != built_for(build.source_key()):
+        raise RuntimeError("the sources were changed while they were compiled; build again")
     files[f"{PACKAGE}/{MANIFEST}"] = json.dumps(manifest, indent=2).encode()
     return write_wheel(folder, files)
 
