@@ -70,7 +70,7 @@ def test_what_serves_is_told_with_its_reason_and_openly_where_it_could_be_faster
     reason = "no native kernels: there is no C++ compiler (Debian: apt install g++)"
     say(redis, "slot-1", device="cpu", path=path, notes=(reason,))
     page = signed_in(dana).get(URL).content.decode()
-    assert "No native kernels: there is no C++ compiler (Debian: apt install g++)" in page
+    assert "no native kernels: there is no C++ compiler (Debian: apt install g++)" in page
     assert ('<details class="choice" open>' in page) is is_open
 
 
