@@ -61,7 +61,7 @@ lock:  ## Write the lock files from pyproject.toml; UPGRADE=1 takes newer versio
 	@$(PYTHON) scripts/lock.py .venvs/lock/bin/uv $(if $(UPGRADE),--upgrade)
 
 messages: $(STAMP)  ## Collect the strings to translate into locale/ (needs gettext)
-	$(BIN)/python manage.py makemessages --all --no-location --ignore .venv --ignore .venvs --ignore var
+	$(BIN)/python manage.py makemessages --all --no-location --no-obsolete $(addprefix --ignore ,.venv .venvs var node_modules tests bench)
 	$(BIN)/python manage.py compilemessages --ignore .venv --ignore .venvs
 
 clean:  ## Remove the environment; data under var/ stay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,10 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_POST
 
 from chatsite.accounts.signed_in import signed_in_user
@@ -43,14 +44,12 @@ def page(request: HttpRequest, message_id: UUID) -> HttpResponse:
         return render(request, "404.html", status=404)
     rows = Generation.objects.defer("token_offsets_us")
     generation = rows.filter(pk=answer.request_id).first() if answer.request_id else None
-    origin = answer.branched_from
     context = {
         "answer": answer,
         "conversation": answer.conversation,
         "generation": generation,
         "figures": figures_ms(generation) if generation else None,
-        "origin": origin,
-        "branches": answer.branches.only("id", "branched_at").order_by("created_at"),
+        "origin": answer.branched_from,
         "strings": strings(),
     }
     return render(request, "inspect/answer.html", context)
@@ -91,6 +90,19 @@ def _whole(body: dict[str, Any], name: str) -> int:
     return value
 
 
-# Compressed as the chat's replies are, for the reasons that stand beside them (chat/views.py).
-data = gzip_page(json_view(require_GET, _data))
+_plain_data = json_view(require_GET, _data)
 branch = json_view(require_POST, _branch)
+
+
+def data(request: HttpRequest, message_id: UUID) -> HttpResponse:
+    """Compressed, as the chat's replies are and for the reasons beside them (chat/views.py).
+
+    Columns of numbers take gzip_page's level four times as long, for a tenth of the size.
+    """
+    response = _plain_data(request, message_id=message_id)
+    patch_vary_headers(response, ("Accept-Encoding",))
+    if response.status_code == 200 and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.content = gzip.compress(response.content, 1)
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers["Content-Length"] = str(len(response.content))
+    return response

@@ -9,6 +9,7 @@ import { Selection } from "./selection.js";
 import { Strip } from "./strip.js";
 import { TimeStage } from "./time-stage.js";
 import { Trace } from "./trace.js";
+import { showVersions } from "./versions.js";
 
 const main = byId("main");
 const note = byId("note");
@@ -22,7 +23,8 @@ function say(text) {
 async function start() {
   const trace = new Trace(await get(main.dataset.url ?? ""));
   const { prompt } = trace.data;
-  say(trace.isKnownAnywhere ? (trace.data.vocabulary ? "" : translate("no_vocabulary")) : translate("no_trace"));
+  if ("unfinished" in main.dataset) say(translate("unfinished"));
+  else say(trace.isKnownAnywhere ? (trace.data.vocabulary ? "" : translate("no_vocabulary")) : translate("no_trace"));
   if (!trace.count) return;
   const selection = new Selection({ prompt: prompt?.ids.length ?? 0, answer: trace.count });
   new Strip(trace, selection);
@@ -35,6 +37,8 @@ async function start() {
     byId("stage-sampling").hidden = byId("stage-time").hidden = false;
     new SamplingStage(trace, selection, main.dataset.branch ?? "");
     new TimeStage(trace, selection);
+    byId("stage-versions").hidden = !trace.data.versions.length;
+    showVersions(trace.data.versions);
   }
   for (const link of document.querySelectorAll(".stage-links a")) {
     const target = document.querySelector(link.getAttribute("href") ?? "");

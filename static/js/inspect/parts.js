@@ -32,6 +32,7 @@ export function fact(name, value, kind) {
 export function kindMark(kind) {
   const mark = make("span", "kind", translate(kind));
   mark.dataset.kind = kind;
+  mark.title = translate(kind);
   return mark;
 }
 

@@ -3,7 +3,7 @@
 import { translate } from "../chat/i18n.js";
 import { byId } from "../dom.js";
 import { figureFormat } from "../figure-format.js";
-import { make, tokenChip } from "./parts.js";
+import { kindMark, make, tokenChip } from "./parts.js";
 import { recompute } from "./samplers.js";
 
 /** @typedef {import("./trace.js").Trace} Trace */
@@ -40,7 +40,7 @@ export class Playground {
       this.#showValues();
       this.#draw();
     });
-    byId("playground-note").textContent = translate("playground_note");
+    byId("playground-note").replaceChildren(kindMark("derived"), " ", translate("playground_note"));
     this.#showValues();
   }
 

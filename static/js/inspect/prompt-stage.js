@@ -77,6 +77,7 @@ export class PromptStage {
       item.dataset.owner = String(owner);
       items.push(item);
     }
+    items.at(-1)?.append(" ", kindMark("derived"));
     if (cached) items.push(make("li", "", make("span", "swatch is-cached"), translate("cached")));
     list.replaceChildren(...items);
   }

@@ -5,7 +5,7 @@ import { post } from "../chat/http.js";
 import { translate } from "../chat/i18n.js";
 import { around, byId } from "../dom.js";
 import { figureFormat } from "../figure-format.js";
-import { fact, make, tokenChip } from "./parts.js";
+import { fact, kindMark, make, tokenChip } from "./parts.js";
 import { Playground } from "./playground.js";
 import { replay } from "./samplers.js";
 
@@ -115,7 +115,11 @@ export class SamplingStage {
     const table = make("table");
     const head = table.createTHead().insertRow();
     head.append(headCell(translate("column_candidate")));
-    for (const [, words] of stages) head.append(headCell(words));
+    for (const [stage, words] of stages) {
+      const cell = headCell(`${words} `);
+      cell.append(kindMark(stage === "raw" ? "measured" : "derived"));
+      head.append(cell);
+    }
     head.append(make("th", "branch-head", make("span", "visually-hidden", translate("column_branch"))));
     const body = table.createTBody();
     for (const row of replayed.rows) body.append(this.#rowOf(row, record, stages));
@@ -219,6 +223,7 @@ export class SamplingStage {
       from: four(record.below),
       to: four(Math.min(1, record.below + width)),
     });
+    words.append(" ", kindMark("measured"));
     const picture = document.createElementNS(SVG, "svg");
     picture.setAttribute("class", "draw-line");
     picture.setAttribute("height", "44");

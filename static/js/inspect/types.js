@@ -65,8 +65,11 @@
  * @property {Settings} sampling
  * @property {RequestFigures[]} requests
  * @property {number | null} branched_at
+ * @property {Version[]} versions
  * @property {Prompt | null} prompt
  */
+
+/** @typedef {{ id: string, at: number, count: number, texts: string[], is_cut: boolean, logprob: number | null, is_this: boolean }} Version */
 
 /** @typedef {{ kind: "prompt" | "answer", place: number }} Place a token of the prompt or of the answer */
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import uuid
 from typing import Any
@@ -252,3 +253,29 @@ def test_a_branch_that_can_not_be_is_refused_by_its_field(
     assert refused.status_code == 400
     assert refused.json()["error"]["field"] == field
     assert Message.objects.filter(role="assistant").count() == 1
+
+
+def test_the_numbers_come_compressed_to_who_takes_it(answer: Message, alice: User) -> None:
+    browser = signed_in(alice)
+    path = f"/inspect/{answer.pk}/data/"
+    packed = browser.get(path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.content) == browser.get(path).content
+
+
+def test_versions_stand_beside_each_other_with_what_the_model_held_of_each(
+    answer: Message, alice: User
+) -> None:
+    assert data_of(alice, answer)["versions"] == []
+    sibling = Message.objects.get(pk=branch(alice, answer).json()["answer"])
+    request = taken(sibling)
+    written(request, 4, 6)
+    finish(request, tokens=6, reason=FinishReason.STOP)
+    this, other = data_of(alice, answer)["versions"]
+    assert (this["is_this"], this["at"], this["count"]) == (True, 3, 8)
+    assert (other["id"], other["at"], other["count"]) == (str(sibling.pk), 3, 6)
+    data = data_of(alice, answer)
+    best = np.array(column(data, "best_logprob", "<f4"))
+    assert abs(this["logprob"] - (best - column(data, "below_best", "<f4")).sum()) < 1e-3
+    assert other["logprob"] is None  # the token that was chosen is not among the stored ones
+    assert [one["is_this"] for one in data_of(alice, sibling)["versions"]] == [True, False]
