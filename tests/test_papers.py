@@ -11,7 +11,7 @@ import pytest
 
 from chatsite.generation.figures import Figures
 from chatsite.generation.models import Generation
-from chatsite.generation.rows import figures_ms
+from chatsite.generation.shown_figures import figures_ms
 from inference import env
 from inference.contract import GenerationRequest, Result, Stamp
 from tests.support.chromium import NAMES

@@ -17,7 +17,6 @@ PIPE = reserve_stdout()
 import torch  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
-    ContinuousBatchingConfig,
     GenerationConfig,
     StoppingCriteria,
     StoppingCriteriaList,
@@ -31,15 +30,19 @@ class Clock(StoppingCriteria):
         self.readings: list[float] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        if input_ids.is_cuda:
+            torch.cuda.synchronize()
         self.readings.append(time.perf_counter())
-        return torch.zeros(len(input_ids), dtype=torch.bool)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def generate(model: Any) -> Batch:
     def batch(prompts: list[list[int]], max_tokens: int) -> Times:
         width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts], device=model.device)
+        mask = torch.tensor(
+            [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
+        )
         clock = Clock()
         # An end token of None, because min_new_tokens would change the distribution.
         config = GenerationConfig(
@@ -57,13 +60,14 @@ def generate(model: Any) -> Batch:
     return batch
 
 
-def continuous(model: Any) -> Batch:
+def continuous(model: Any, **pages: int) -> Batch:
+    """`pages` are num_blocks and max_batch_tokens; transformers chooses what isn't given."""
+    from transformers import ContinuousBatchingConfig
+
     config = GenerationConfig(do_sample=False, max_new_tokens=64, eos_token_id=-1, pad_token_id=0)
     manager = model.init_continuous_batching(
         generation_config=config,
-        continuous_batching_config=ContinuousBatchingConfig(
-            num_blocks=96, max_batch_tokens=512, allow_block_sharing=False
-        ),
+        continuous_batching_config=ContinuousBatchingConfig(allow_block_sharing=False, **pages),
     )
     manager.start()
 
@@ -89,9 +93,11 @@ def main(folder: str, way: str, dtype: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=getattr(torch, dtype), local_files_only=True
     ).eval()
-    serve(
-        PIPE, f"torch {torch.__version__}", (generate if way == "generate" else continuous)(model)
-    )
+    if way == "generate":
+        batch = generate(model)
+    else:
+        batch = continuous(model, num_blocks=96, max_batch_tokens=512)
+    serve(PIPE, f"torch {torch.__version__}", batch)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""llama.cpp: `llama.py GGUF FOLDER [Q4_0|Q8_0]`; given a format, it requantises into FOLDER.
+"""llama.cpp: `llama.py GGUF FOLDER [Q4_0|Q8_0|BF16]`; given a format, it requantises into FOLDER.
 
 Calls the library's own decode loop: each turn one batch holds the next token of every stream and as
 many prompt tokens as fit, as its server does. Greedy by the library's sampler; nothing is turned
@@ -19,11 +19,15 @@ PIPE = reserve_stdout()
 import llama_cpp as ll  # noqa: E402
 
 STREAMS, BATCH, CONTEXT = 32, 2048, 32 * 512
-FTYPES = {"Q4_0": ll.LLAMA_FTYPE_MOSTLY_Q4_0, "Q8_0": ll.LLAMA_FTYPE_MOSTLY_Q8_0}
+FTYPES = {
+    "Q4_0": ll.LLAMA_FTYPE_MOSTLY_Q4_0,
+    "Q8_0": ll.LLAMA_FTYPE_MOSTLY_Q8_0,
+    "BF16": ll.LLAMA_FTYPE_MOSTLY_BF16,
+}
 
 
 def requantised(gguf: Path, kind: str, folder: Path) -> Path:
-    """The file in another format. It is quantised a second time: for speed figures, not quality."""
+    """The file in another format. Quantised weights lose twice: for speed figures, not quality."""
     path = folder / f"{gguf.stem}-requantised-{kind}.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +59,7 @@ class Llama:
         params.kv_unified, params.no_perf = unified, True
         self.context = ll.llama_init_from_model(self.model, params)
         self.sampler = ll.llama_sampler_init_greedy()
-        self.batch = ll.llama_batch_init(BATCH, 0, 1)
+        self._batch = ll.llama_batch_init(BATCH, 0, 1)
 
     def batch(self, prompts: list[list[int]], max_tokens: int) -> Times:
         memory = ll.llama_get_memory(self.context)
@@ -65,20 +69,20 @@ class Llama:
         answers: list[list[int]] = [[] for _ in prompts]
         stamps: list[list[float]] = [[] for _ in prompts]
         while any(len(answer) < max_tokens for answer in answers):
-            self.batch.n_tokens = 0
+            self._batch.n_tokens = 0
             asked: list[tuple[int, int]] = []  # place in the batch, stream
             for stream, answer in enumerate(answers):
                 if answer and len(answer) < max_tokens:
                     position = len(prompts[stream]) + len(answer) - 1
                     asked.append((self._add(answer[-1], position, stream, True), stream))
             for stream, prompt in enumerate(prompts):
-                while done[stream] < len(prompt) and self.batch.n_tokens < BATCH:
+                while done[stream] < len(prompt) and self._batch.n_tokens < BATCH:
                     at, last = done[stream], done[stream] == len(prompt) - 1
                     place = self._add(prompt[at], at, stream, last)
                     done[stream] += 1
                     if last:
                         asked.append((place, stream))
-            if ll.llama_decode(self.context, self.batch):
+            if ll.llama_decode(self.context, self._batch):
                 raise RuntimeError("llama_decode failed")
             for place, stream in asked:
                 answers[stream].append(ll.llama_sampler_sample(self.sampler, self.context, place))
@@ -88,7 +92,7 @@ class Llama:
         return [(len(times), times[0], times[-1]) for times in stamps]
 
     def _add(self, token: int, position: int, stream: int, wants_logits: bool) -> int:
-        batch, place = self.batch, self.batch.n_tokens
+        batch, place = self._batch, self._batch.n_tokens
         batch.token[place], batch.pos[place] = token, position
         batch.n_seq_id[place], batch.seq_id[place][0] = 1, stream
         batch.logits[place] = wants_logits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from protocol import Times, reserve_stdout, serve
@@ -21,8 +22,10 @@ from vllm import LLM, SamplingParams  # noqa: E402
 
 
 def main(folder: str, dtype: str) -> None:
+    has_text = (Path(folder) / "tokenizer.json").exists()
     llm = LLM(
         folder,
+        skip_tokenizer_init=not has_text,
         dtype=dtype,
         enable_prefix_caching=False,
         max_num_seqs=32,
@@ -33,7 +36,9 @@ def main(folder: str, dtype: str) -> None:
     numbers = iter(range(1 << 62))
 
     def batch(prompts: list[list[int]], max_tokens: int) -> Times:
-        params = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)
+        params = SamplingParams(
+            temperature=0, max_tokens=max_tokens, ignore_eos=True, detokenize=has_text
+        )
         ids = [str(next(numbers)) for _ in prompts]
         for request_id, prompt in zip(ids, prompts, strict=True):
             engine.add_request(request_id, {"prompt_token_ids": prompt}, params)

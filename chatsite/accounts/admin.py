@@ -31,7 +31,7 @@ RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 @admin.register(User)
 class PeopleAdmin(UserAdminBase):
-    """Django's own, with rights in the hands of administrators alone."""
+    """Django's admin of users, in which only administrators change rights."""
 
     list_display = ("username", "is_active", "is_staff", "last_login", "date_joined")
 
@@ -48,9 +48,10 @@ class PeopleAdmin(UserAdminBase):
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """A person goes with all that is theirs, though nobody may change it otherwise.
+        """Let a person be deleted with all rows that belong to them, which staff may not change
+        otherwise.
 
-        It is counted, not listed: titles of conversations are private.
+        They are counted, not listed: titles of conversations are private.
         """
         _listed, counts, forbidden, protected = super().get_deleted_objects(objs, request)
         people = User._meta.verbose_name

@@ -15,7 +15,7 @@ class User(AbstractUser):
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def open(self) -> InvitationQuerySet:
-        """Those that can still be used."""
+        """Invitations that can still be used."""
         return self.filter(used_at__isnull=True, expires_at__gt=timezone.now())
 
 

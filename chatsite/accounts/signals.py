@@ -38,5 +38,5 @@ def end_sessions_of_deleted(instance: User, **_: Any) -> None:
 
 
 def _close_sockets(user_id: int) -> None:
-    """All of that person's. A page whose session is still valid reconnects by itself."""
+    """Close all of a person's sockets. A page whose session is still valid reconnects by itself."""
     transaction.on_commit(partial(send_to_person, user_id, "session.ended", session=None))

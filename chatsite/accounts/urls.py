@@ -1,4 +1,4 @@
-"""Coming in, going out, changing the password."""
+"""URLs to sign in, sign up, sign out and change the password."""
 
 from django.contrib.auth import views as auth
 from django.urls import path

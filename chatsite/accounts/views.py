@@ -1,4 +1,4 @@
-"""Signing in and up, and another password. Sign-out is Django's own."""
+"""Views to sign in, to sign up and to change the password. Sign-out is Django's own."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ChangePassword(PasswordChangeView):
 
 
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    """Admins sign in on the site's page. To a signed-in person who isn't staff there is none."""
+    """Send the admin's sign-in to the site's own page; 404 for who is signed in and not staff."""
     if request.user.is_authenticated and not request.user.is_staff:
         raise Http404
     return redirect_to_login(request.GET.get("next") or "/admin/")

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from chatsite.api.http import error_responses as errors
+from chatsite.api import error_responses as errors
 from chatsite.api.http import openapi
 from chatsite.api.http.endpoints import Endpoint, with_id
 from chatsite.api.schemas.chat_completions import ChatBody, ChatCompletion, ChatCompletionChunk

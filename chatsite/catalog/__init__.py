@@ -1,1 +1,1 @@
-"""What can be chatted with, and how it samples."""
+"""The models that can be chatted with, and the presets they are sampled by."""

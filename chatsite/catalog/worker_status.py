@@ -31,6 +31,12 @@ class WorkerRow:
         return self.snapshot.engine.kv_blocks_used / total if total else None
 
     @property
+    def speed_seen_at(self) -> dt.datetime | None:
+        """When its machine's best speed was measured; None while it isn't known."""
+        seen_us = self.snapshot.engine.speed_seen_us
+        return _moment(seen_us) if seen_us else None
+
+    @property
     def state_label(self) -> str:
         """Its state in the page's language."""
         return _(self.snapshot.engine.state.label)

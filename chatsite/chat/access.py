@@ -1,4 +1,4 @@
-"""Who may see what. Whatever is not one's own doesn't exist."""
+"""Access to conversations: somebody else's is the same 404 as one that doesn't exist."""
 
 from __future__ import annotations
 

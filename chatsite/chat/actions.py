@@ -29,12 +29,14 @@ from chatsite.errors import ChatError
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import open_generation, stored_sampling
 from chatsite.generation.submit import cancel, submit_or_wait
+from inference import client
 from inference.contract import (
     ErrorCode,
     GenerationRequest,
     InvalidField,
     SamplingParams,
     Stamp,
+    is_end_token,
 )
 
 
@@ -205,6 +207,72 @@ def continue_answer(
         return Accepted(answer.conversation, [answer])  # it was continued while this was made
 
 
+def branch_answer(
+    user: User,
+    *,
+    answer_id: UUID,
+    request_id: UUID,
+    message_id: UUID,
+    position: int,
+    token_id: int,
+    channel: str = "",
+) -> Accepted:
+    """Another answer beside the message: its first `position` tokens, then this one, and on.
+
+    The tokens before are the very same ids, whatever the text would be tokenised to; parameters and
+    seed are the message's own, so that what follows differs because of this one token alone.
+    """
+    received = Stamp.now()
+    if (known := _already(user, request_id)) is not None:
+        return known
+    old = own_message(user, message_id, role=Message.Role.ASSISTANT)
+    if old.state != Message.State.DONE:
+        raise ChatError(ErrorCode.BUSY)
+    if not 0 <= position < len(old.token_ids):
+        text = _("“position” must be one of the answer's tokens, from 0 to %(last)d.")
+        last_token = max(0, len(old.token_ids) - 1)
+        raise ChatError(ErrorCode.BAD_FIELD, text % {"last": last_token}, field="position")
+    model = _model_to_continue(old)
+    last = _last_generation(old)
+    prefix = [*old.token_ids[:position], token_id]
+    written = _text_to_branch_from(model, prefix, last)
+    given = last.sampling["max_tokens"] - last.continued_tokens
+    request, trimmed = request_for(
+        turns_to(old.parent),
+        model=model,
+        sampling=stored_sampling(last, max_tokens=given + len(prefix)),
+        received=received,
+        request_id=request_id,
+        continue_from=tuple(prefix),
+    )
+
+    def write() -> Accepted:
+        _wait_for_own_turn(user)
+        _check_new(answer=answer_id)
+        _check_free(user, old.conversation)
+        answer = Message(
+            id=answer_id,
+            conversation=old.conversation,
+            parent=old.parent,
+            text=written,
+            branched_from=old,
+            branched_at=position,
+        )
+        answer.set_tokens(prefix)
+        _open_answer(
+            answer,
+            request,
+            user=user,
+            model=model,
+            preset_slug=last.preset_slug,
+            preset_version=last.preset_version,
+            trimmed=trimmed,
+        )
+        return Accepted(old.conversation, [answer])
+
+    return _store_and_submit(user, request, write, channel=channel)
+
+
 def stop_answer(user: User, *, message_id: UUID) -> None:
     """Ask that an answer ends as `cancelled`. An ended answer stays as it is."""
     answer = own_message(user, message_id, role=Message.Role.ASSISTANT)
@@ -233,7 +301,9 @@ def show_branch(user: User, conversation_id: UUID, message_id: UUID) -> Conversa
 
 
 def _already(user: User, request_id: UUID) -> Accepted | None:
-    """What this request has stored before. Raises ChatError when it isn't this person's to name."""
+    """What an earlier frame with this request's id has stored. Raises ChatError for somebody
+    else's.
+    """
     generation = Generation.objects.filter(pk=request_id).only("user_id", "subject").first()
     if generation is None:
         return None
@@ -246,7 +316,7 @@ def _already(user: User, request_id: UUID) -> Accepted | None:
 
 
 def _check_new(**ids: UUID) -> None:
-    """Refuse an id that a message has already, whosever it is. Named by the frame's fields."""
+    """Raises ChatError, naming the frame's field, for an id that any message has already."""
     taken = set(Message.objects.filter(id__in=ids.values()).values_list("id", flat=True))
     for field, message_id in ids.items():
         if message_id in taken:
@@ -285,7 +355,7 @@ def _model_to_continue(answer: Message) -> LanguageModel:
 
 
 def _last_generation(answer: Message) -> Generation:
-    """What the answer was last made with. Raises ChatError when that isn't kept any more."""
+    """The answer's latest Generation. Raises ChatError when that isn't kept any more."""
     rows = Generation.objects.only("sampling", "continued_tokens", "preset_slug", "preset_version")
     last = rows.filter(pk=answer.request_id).first() if answer.request_id else None
     if last is None or "max_tokens" not in last.sampling:
@@ -293,10 +363,31 @@ def _last_generation(answer: Message) -> Generation:
     return last
 
 
-def _wait_for_own_turn(user: User) -> None:
-    """Hold the person's row: of two frames at once, the later one counts what the earlier wrote.
+def _text_to_branch_from(model: LanguageModel, prefix: list[int], last: Generation) -> str:
+    """What these tokens say so far. Raises ChatError where nothing can follow them."""
+    try:
+        text = client.load_text(model.slug)
+    except client.ModelUnknown as error:
+        raise ChatError(error.code) from error
+    if not 0 <= prefix[-1] < text.vocab_size:
+        words = _("“token” must be one of the model's, from 0 to %(last)d.")
+        last_id = text.vocab_size - 1
+        raise ChatError(ErrorCode.BAD_FIELD, words % {"last": last_id}, field="token")
+    sampling = stored_sampling(last, max_tokens=len(prefix))
+    detokenizer = text.detokenizer(stop=sampling.stop)
+    written = "".join(detokenizer.feed(token) for token in prefix)
+    if is_end_token(prefix[-1], sampling, text.eos_token_ids) or detokenizer.stopped is not None:
+        raise ChatError(
+            ErrorCode.BAD_FIELD, _("This token ends the answer: nothing follows it."), field="token"
+        )
+    return written
 
-    Call first in the transaction. SQLite's transactions come one after the other anyway.
+
+def _wait_for_own_turn(user: User) -> None:
+    """Lock the person's row: of two concurrent frames, the later one sees what the earlier one
+    wrote.
+
+    Call first in the transaction. On SQLite, write transactions come one after the other anyway.
     """
     User.objects.select_for_update().only("pk").get(pk=user.pk)
 

@@ -62,7 +62,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._watch = asyncio.create_task(self._keep_watch())
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Whatever goes wrong beside a frame closes this socket; its page opens another one."""
+        """Close the socket on an error outside of a frame's own handling; the page opens another
+        one.
+        """
         try:
             await super().dispatch(message)
         except StopConsumer:
@@ -73,7 +75,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._close(CloseCode.BROKEN)
 
     async def _close(self, code: CloseCode) -> None:
-        """Close once: what comes afterwards is not looked at."""
+        """Close once; frames that arrive afterwards are ignored."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -89,7 +91,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.channel_layer.group_discard(group_of(self.user.pk), self.channel_name)
 
     async def _keep_watch(self) -> None:
-        """Join the person's group, again after Redis was away; notice what no message told."""
+        """Join the person's channel group, again after an outage of Redis, and poll for what no
+        message told.
+        """
         joined, session_checked = False, time.monotonic()
         while True:
             try:

@@ -7,12 +7,13 @@ understand; the page then reloads itself.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
 
+from chatsite.generation.shown_figures import ShownFigures
 from inference.contract import Phase as PhaseName
 
 VERSION = 2
@@ -126,7 +127,7 @@ class MessageView(Struct):
     preset: str
     created_at: str
     trimmed_messages: int
-    figures: dict[str, Any] | None
+    figures: ShownFigures | None
 
 
 class Welcome(Struct, tag="welcome"):

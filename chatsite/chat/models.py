@@ -122,6 +122,17 @@ class Message(models.Model):
     trimmed_messages = models.PositiveIntegerField(
         default=0, help_text=_("Oldest messages left out of the prompt because it was too long.")
     )
+    branched_from = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="branches",
+        help_text=_("The answer whose first tokens this one begins with."),
+    )
+    branched_at = models.PositiveIntegerField(
+        null=True, blank=True, help_text=_("How many tokens those are.")
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = MessageQuerySet.as_manager()

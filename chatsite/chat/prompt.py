@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
+from chatsite import figure_format
 from chatsite.catalog.models import LanguageModel
 from chatsite.chat.models import Message
 from chatsite.errors import ChatError
@@ -65,6 +67,7 @@ def request_for(
         source="chat",
         request_id=request_id,
         continue_from=continue_from,
+        wants_records=settings.SAVE_TOKEN_TRACES,
     )
     return request, fitted.trimmed_messages
 
@@ -78,4 +81,7 @@ def _too_long(error: client.PromptTooLong) -> str:
             "%(context)s."
         )
     )
-    return counted % {"prompt": f"{error.prompt_tokens:,}", "context": f"{error.context_length:,}"}
+    return counted % {
+        "prompt": figure_format.count(error.prompt_tokens),
+        "context": figure_format.count(error.context_length),
+    }

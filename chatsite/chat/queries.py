@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -16,7 +16,7 @@ from chatsite.chat.models import Conversation, Message
 from chatsite.chat.search import Hit, search
 from chatsite.error_messages import error_sentence
 from chatsite.generation.models import Generation
-from chatsite.generation.rows import figures_ms
+from chatsite.generation.shown_figures import figures_ms
 
 PAGE_SIZE = 40
 MAX_PAGE_SIZE = 100
@@ -24,11 +24,20 @@ SNIPPET_CHARS = 90
 CHARS_BEFORE_HIT = 10  # the hit is in sight, however narrow the sidebar is
 
 
+class SidebarItem(ConversationView):
+    """A row of the sidebar with the search's hits, marked as JavaScript counts (in_utf16)."""
+
+    title_marks: list[tuple[int, int]] = []
+    hit: UUID | None = None
+    snippet: str = ""
+    snippet_marks: list[tuple[int, int]] = []
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the sidebar: rows as ConversationView with the search's hits, newest first."""
+    """A page of the sidebar, newest first."""
 
-    items: list[dict[str, Any]]
+    items: list[SidebarItem]
     more: bool
     problems: list[str]
 
@@ -58,26 +67,19 @@ def conversation_rows(
     page = list(rows.order_by("-updated_at", "-id")[: limit + 1])
     shown = page[:limit]
     hits = found.hits([row.id for row in shown], chars=SNIPPET_CHARS, before=CHARS_BEFORE_HIT)
-    items = [
-        {
-            **_fields(conversation_view(row)),
-            "title_marks": in_utf16(row.title, found.marks_in(row.title)),
-            **_hit_fields(hits.get(row.id)),
-        }
-        for row in shown
-    ]
+    items = [_item(row, found.marks_in(row.title), hits.get(row.id)) for row in shown]
     return Page(items, len(page) > limit, found.query.problems)
 
 
-def _hit_fields(hit: Hit | None) -> dict[str, Any]:
-    if hit is None:
-        return {"hit": None, "snippet": "", "snippet_marks": []}
-    part = hit.snippet
-    return {
-        "hit": hit.message,
-        "snippet": part.text,
-        "snippet_marks": in_utf16(part.text, part.marks),
-    }
+def _item(
+    row: Conversation, title_marks: Sequence[tuple[int, int]], hit: Hit | None
+) -> SidebarItem:
+    item = SidebarItem(**_view_fields(row), title_marks=in_utf16(row.title, title_marks))
+    if hit is not None:
+        item.hit = hit.message
+        item.snippet = hit.snippet.text
+        item.snippet_marks = in_utf16(hit.snippet.text, hit.snippet.marks)
+    return item
 
 
 def in_utf16(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -133,16 +135,31 @@ def message_views(messages: Iterable[Message]) -> list[MessageView]:
 
 
 def conversation_view(row: Conversation) -> ConversationView:
-    return ConversationView(
-        id=row.id,
-        title=row.title,
-        updated_at=row.updated_at.isoformat(),
-        created_at=row.created_at.isoformat(),
-        model=row.model_slug,
-        preset=row.preset_slug,
-        active_leaf=row.active_leaf_id,
-        is_writing=getattr(row, "is_writing", False),
-    )
+    return ConversationView(**_view_fields(row))
+
+
+class _ViewFields(TypedDict):
+    id: UUID
+    title: str
+    updated_at: str
+    created_at: str
+    model: str
+    preset: str
+    active_leaf: UUID | None
+    is_writing: bool
+
+
+def _view_fields(row: Conversation) -> _ViewFields:
+    return {
+        "id": row.id,
+        "title": row.title,
+        "updated_at": row.updated_at.isoformat(),
+        "created_at": row.created_at.isoformat(),
+        "model": row.model_slug,
+        "preset": row.preset_slug,
+        "active_leaf": row.active_leaf_id,
+        "is_writing": getattr(row, "is_writing", False),
+    }
 
 
 def _message_view(message: Message, generation: Generation | None) -> MessageView:
@@ -163,7 +180,3 @@ def _message_view(message: Message, generation: Generation | None) -> MessageVie
         trimmed_messages=message.trimmed_messages,
         figures=figures_ms(generation) if generation is not None else None,
     )
-
-
-def _fields(view: ConversationView) -> dict[str, Any]:
-    return {name: getattr(view, name) for name in view.__struct_fields__}

@@ -12,12 +12,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models.signals import post_save, pre_delete
+from django.db.models.signals import post_delete, post_save, pre_delete
 from django.dispatch import receiver
 
 from chatsite.chat.models import Conversation, Message, messages_created
 from chatsite.chat.search_index import index_message, index_new_messages, index_title
 from chatsite.errors import ChatError
+from chatsite.generation import token_trace
 from chatsite.generation.submit import cancel
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,12 @@ def index_created_messages(messages: list[Message], **_: Any) -> None:
 def stop_deleted_answer(instance: Message, **_: Any) -> None:
     if instance.state != Message.State.DONE and instance.request_id is not None:
         transaction.on_commit(partial(stop_request, instance.request_id))
+
+
+@receiver(post_delete, sender=Message)
+def forget_token_trace(instance: Message, **_: Any) -> None:
+    if instance.role == Message.Role.ASSISTANT:
+        token_trace.forget([instance.pk])
 
 
 def stop_request(request_id: UUID) -> None:

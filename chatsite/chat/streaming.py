@@ -95,7 +95,7 @@ class AnswerStreams:
     async def _end_followed(self, requests: Iterable[UUID]) -> None:
         """Send `ended` for those of these answers that have ended, if nobody has sent it yet."""
         for view in await in_thread(_ended_views, self._user_id, list(requests)):
-            assert view.request is not None  # it was found by it
+            assert view.request is not None  # the rows were selected by it
             task = self._followed.pop(view.request, None)
             if task is None:
                 continue

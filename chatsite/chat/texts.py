@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
 
+from chatsite import figure_format
 from chatsite.chat.frames import MAX_TEXT_CHARS
 from chatsite.chat.models import MAX_TITLE_CHARS
 from chatsite.errors import ChatError
@@ -30,7 +31,10 @@ def clean_text(text: str, *, field: str = "text") -> str:
         raise ChatError(
             ErrorCode.TEXT_TOO_LONG,
             _("A message has at most %(limit)s characters; this one has %(length)s.")
-            % {"limit": f"{MAX_TEXT_CHARS:,}", "length": f"{len(text):,}"},
+            % {
+                "limit": figure_format.count(MAX_TEXT_CHARS),
+                "length": figure_format.count(len(text)),
+            },
             field=field,
         )
     return text

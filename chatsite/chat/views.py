@@ -78,7 +78,8 @@ def _json(value: Any, *, status: int = 200) -> HttpResponse:
     return HttpResponse(msgspec.json.encode(value), content_type="application/json", status=status)
 
 
-def _body(request: HttpRequest) -> dict[str, Any]:
+def json_body(request: HttpRequest) -> dict[str, Any]:
+    """The JSON object that was sent. Raises ChatError."""
     try:
         if len(request.body) > MAX_BODY_BYTES:
             raise ChatError(ErrorCode.BODY_TOO_BIG)
@@ -167,7 +168,7 @@ def _conversation(request: HttpRequest, conversation_id: UUID) -> Any:
 
 
 def _rename(request: HttpRequest, conversation_id: UUID) -> Any:
-    title = _text_field(_body(request), "title")
+    title = _text_field(json_body(request), "title")
     actions.rename_conversation(signed_in_user(request), conversation_id, title)
     return {"conversation": queries.one_conversation(conversation_id)}
 
@@ -180,7 +181,7 @@ def _delete(request: HttpRequest, conversation_id: UUID) -> Any:
 
 def _restore(request: HttpRequest) -> Any:
     try:
-        moment = parse_datetime(_text_field(_body(request), "at"))
+        moment = parse_datetime(_text_field(json_body(request), "at"))
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
@@ -194,7 +195,7 @@ def _restore(request: HttpRequest) -> Any:
 def _leaf(request: HttpRequest, conversation_id: UUID) -> Any:
     own_conversation(signed_in_user(request), conversation_id)
     try:
-        message_id = UUID(_text_field(_body(request), "message"))
+        message_id = UUID(_text_field(json_body(request), "message"))
     except ValueError as error:
         raise ChatError(
             ErrorCode.BAD_FIELD, _("“message” must be an id."), field="message"

@@ -1,4 +1,4 @@
-"""The admin's site. To whoever isn't staff it isn't there: every address below it is a 404."""
+"""The admin site. A signed-in person who isn't staff gets a 404 for every address below it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class ChatsiteAdmin(admin.AdminSite):
     site_url = None
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Django's, for staff and for those who may turn out to be staff."""
+        """Django's admin_view, which also lets those through who aren't signed in: they may be
+        staff.
+        """
         for_staff = super().admin_view(view, cacheable)
 
         @wraps(view)

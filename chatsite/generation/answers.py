@@ -1,4 +1,4 @@
-"""Where answers are kept while they are written and afterwards, by who asked for them.
+"""Where the answers of each source are kept, while they are written and afterwards.
 
 The chat keeps them in its messages and registers how (chat.answers); an API's answers go to the
 client alone. This app stores what was measured and never knows what an answer belongs to.
@@ -22,7 +22,7 @@ class Answers(Protocol):
         """The request is in the queue now."""
 
     def checkpoint(self, request_id: UUID, transcript: Transcript) -> None:
-        """Store what is written so far of an answer that goes on."""
+        """Store the text so far of an answer that still runs."""
 
     def finished(self, request_id: UUID, transcript: Transcript) -> None:
         """Store the answer with its end. Called in the transaction that closes the request."""
@@ -46,7 +46,7 @@ _not_kept = NotKept()
 
 
 def register(source: str, answers: Answers) -> None:
-    """Keep the answers of a source (Generation.Source) so from now on; call at start-up."""
+    """Register where answers of a source (Generation.Source) are kept; call at start-up."""
     _answers[source] = answers
 
 

@@ -35,6 +35,7 @@ def build_request(
     priority: int = PRIORITY_CHAT,
     echo_logprobs: int | None = None,
     constraint: Constraint | None = None,
+    wants_records: bool = False,
     cache_salt: str = "",
 ) -> GenerationRequest:
     """A request with its seed drawn, so that a resumed answer is the answer that would have been.
@@ -52,6 +53,7 @@ def build_request(
         source=source,
         echo_logprobs=echo_logprobs,
         constraint=constraint,
+        wants_records=wants_records,
         cache_salt=cache_salt,
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from chatsite.generation import token_trace
 from chatsite.generation.answers import answers_of, kept_sources
 from chatsite.generation.models import Generation
 from chatsite.generation.store import opened_transcript
@@ -66,4 +67,5 @@ class Checkpoints:
                 return
             if tokens != progress.saved_tokens:
                 answers_of(generation.source).checkpoint(request_id, transcript)
+                token_trace.save(generation, transcript, level=1)
                 progress.saved_tokens = tokens

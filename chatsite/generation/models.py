@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chatsite.generation.rollup_models import ANY, LabelSet, RollUp, RollUpProgress
 
-__all__ = ["ANY", "Attempt", "Generation", "LabelSet", "RollUp", "RollUpProgress"]
+__all__ = ["ANY", "Attempt", "Generation", "LabelSet", "RollUp", "RollUpProgress", "TokenTrace"]
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):
@@ -222,3 +222,31 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.generation_id.hex[:8]} #{self.number}"
+
+
+class TokenTrace(models.Model):
+    """How the tokens that one request sampled were chosen (generation/token_trace.py).
+
+    Deleted with its answer, though the request's figures stay.
+    """
+
+    generation = models.OneToOneField(
+        Generation, primary_key=True, on_delete=models.CASCADE, related_name="token_trace"
+    )
+    subject = models.UUIDField(
+        null=True, db_index=True, help_text=_("The answer: a chat message's id.")
+    )
+    first = models.PositiveIntegerField(
+        default=0, help_text=_("The answer's token that the first record is of.")
+    )
+    count = models.PositiveIntegerField(default=0)
+    prompt = models.BinaryField(help_text=_("The prompt's token ids."))
+    data = models.BinaryField(help_text=_("The records and gaps of the tokens."))
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = _("token trace")
+        verbose_name_plural = _("token traces")
+
+    def __str__(self) -> str:
+        return f"{self.generation_id.hex[:8]} {self.first}+{self.count}"

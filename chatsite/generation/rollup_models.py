@@ -13,10 +13,11 @@ ANY = "*"
 
 
 class LabelSet(models.Model):
-    """What requests of one roll-up have in common. Few hundred rows, never changed.
+    """The labels that the requests of a roll-up have in common. A few hundred rows, never changed.
 
-    Every request is in two: in one of its own worker and API key, and in a brief one of any, which
-    boards read that don't ask for these, since there are several times fewer of them.
+    Every request counts in two label sets: one with its own worker and API key, and a brief one
+    with ANY for both. There are several times fewer brief ones; boards that don't filter by worker
+    or key read those.
     """
 
     model_slug = models.CharField(max_length=63)

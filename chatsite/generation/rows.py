@@ -14,7 +14,6 @@ from django.utils import timezone
 from chatsite.disk_space import require_space
 from chatsite.generation.figures import AttemptTimeline, figures_of
 from chatsite.generation.models import Attempt, Generation
-from chatsite.generation.segments import segments_of
 from inference.client import clean
 from inference.contract import (
     ErrorCode,
@@ -71,7 +70,7 @@ def received_of(generation: Generation) -> Stamp:
 
 
 def mark_submitted(request_id: UUID, received: Stamp, submitted: Stamp) -> None:
-    """Keep when it was put on its queue, however far it has come since; PENDING → QUEUED."""
+    """Store when a request was queued, whatever its state is by now; PENDING becomes QUEUED."""
     pending, queued = Generation.State.PENDING, Generation.State.QUEUED
     Generation.objects.filter(request_id=request_id, submitted_us=None).update(
         state=Case(When(state=pending, then=Value(queued)), default=F("state")),
@@ -180,41 +179,8 @@ def record_paint(
 
 
 def refuse_impossible_paint(request_id: UUID) -> None:
-    """Take away stamps that came before the request was stored, where its figures belie them."""
+    """Remove browser stamps that came before the end was stored and that its figures contradict."""
     Generation.objects.filter(
         Q(user_latency_us__lt=F("latency_us")) | Q(user_ttft_us__lt=F("ttft_us")),
         request_id=request_id,
     ).update(user_ttft_us=None, user_latency_us=None, is_paint_refused=True)
-
-
-def figures_ms(generation: Generation) -> dict[str, Any]:
-    """The figures people see, in ms, under docs/measures.md's names. None is "not reached".
-
-    Nothing is rounded here: who writes a figure rounds it, once (chatsite.figure_format).
-    """
-
-    def ms(value: float | None) -> float | None:
-        return None if value is None else value / 1000
-
-    names = (
-        "submitted", "started", "queue", "prefill", "ttft", "decode", "recovery", "latency", "tpot",
-        "itl_p50", "itl_p95", "itl_max", "user_ttft", "user_latency",
-    )  # fmt: skip
-    shown: dict[str, Any] = {f"{name}_ms": ms(getattr(generation, f"{name}_us")) for name in names}
-    tpot = generation.tpot_us
-    return shown | {
-        "delivery_ms": ms(generation.delivery_us),
-        "decode_tokens_per_s": 1e6 / tpot if tpot else None,
-        "roofline": generation.tpot_floor_us / tpot if tpot and generation.tpot_floor_us else None,
-        "segments": segments_of(generation),
-        "prompt_tokens": generation.prompt_tokens,
-        "cached_tokens": generation.cached_tokens,
-        "completion_tokens": generation.completion_tokens,
-        "batch_mean": generation.batch_mean,
-        "attempts": generation.attempts_used,
-        "is_exact": generation.is_exact,
-        "dtype": generation.dtype,
-        "device": generation.device,
-        "model": generation.model_slug,
-        "preset": generation.preset_slug,
-    }

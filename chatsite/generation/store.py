@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from chatsite.generation import token_trace
 from chatsite.generation.answers import answers_of
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import close_generation
@@ -42,15 +43,43 @@ def end_without_worker(
         return False
     written = answers_of(generation.source).written(request_id)
     transcript = Transcript(*written) if written else Transcript()
-    transcript.result = Result(
-        request_id=request_id.hex,
+    transcript.result = _result_of(generation, transcript, reason, code=code, text=text)
+    return _close(generation, transcript)
+
+
+def end_unreadable(request_id: UUID) -> None:
+    """End a request whose terminal entry is written and can't be read: interrupted, its text kept.
+
+    Without that it would be tried for ever.
+    """
+    generation = Generation.objects.filter(request_id=request_id).first()
+    if generation is not None and not generation.is_terminal:
+        transcript = opened_transcript(generation).fold(client.read(request_id.hex))
+        code = ErrorCode.QUEUE_LOST
+        transcript.result = transcript.result or _result_of(
+            generation, transcript, FinishReason.INTERRUPTED, code=code, text=code.sentence
+        )
+        _close(generation, transcript)
+    client.forget(request_id.hex)
+
+
+def _result_of(
+    generation: Generation,
+    transcript: Transcript,
+    reason: FinishReason,
+    *,
+    code: ErrorCode | None,
+    text: str,
+) -> Result:
+    """An end that no worker has written."""
+    return Result(
+        request_id=generation.request_id.hex,
         attempt=generation.attempts_used,
         finish_reason=reason,
         error_code=code,
         error_text=text,
         completion_tokens=len(transcript.token_ids),
     )
-    return _close(generation, transcript)
 
 
 def opened_transcript(generation: Generation) -> Transcript:
@@ -75,4 +104,5 @@ def _close(generation: Generation, transcript: Transcript) -> bool:
         if not close_generation(generation, transcript.result, transcript.timelines):
             return False
         answers_of(generation.source).finished(generation.request_id, transcript)
+        token_trace.save(generation, transcript)
     return True

@@ -23,7 +23,7 @@ from chatsite.generation.checkpoints import Checkpoints
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import UNFINISHED, mark_running
 from chatsite.generation.stats import roll_up as roll_ups
-from chatsite.generation.store import end_without_worker, store
+from chatsite.generation.store import end_unreadable, end_without_worker, store
 from chatsite.generation.submit import pending_requests, submit_or_wait
 from inference import client
 from inference.contract import ErrorCode, FinishReason, RequestState
@@ -82,7 +82,8 @@ def store_finished() -> None:
     """Store the requests that have ended and whose store_result was lost or is late."""
     for request_id in client.unstored_results():
         with _logging_failure_of(request_id):
-            store(UUID(request_id))
+            if not store(UUID(request_id)):
+                end_unreadable(UUID(request_id))
 
 
 def recover(lost: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from chatsite.generation.figures import AttemptTimeline
-from inference.contract import Delta, Event, Progress, Result, Stamp, Started
+from inference.contract import TOKEN_RECORD, Delta, Event, Progress, Result, Stamp, Started
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Transcript:
 
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
+    records: dict[int, bytes] = field(default_factory=dict)  # TOKEN_RECORDs by position
     attempts: dict[int, AttemptTimeline] = field(default_factory=dict)
     result: Result | None = None
 
@@ -45,6 +46,11 @@ class Transcript:
     def _write(self, delta: Delta) -> None:
         if delta.position != len(self.token_ids):
             return  # already known: a later attempt said it again
+        if delta.records:
+            size = TOKEN_RECORD.itemsize
+            for place in range(len(delta.token_ids)):
+                record = delta.records[place * size : (place + 1) * size]
+                self.records[delta.position + place] = record
         self.token_ids.extend(delta.token_ids)
         self.text = self.text[: delta.text_offset] + delta.text
         timeline = self._attempt(delta.attempt)

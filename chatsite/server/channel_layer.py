@@ -20,7 +20,7 @@ class GroupLoopLayer(RedisPubSubLoopLayer):
     """One event loop's part: channels without a subscription of their own."""
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
-        """Not there: no other process could reach a channel of this one."""
+        """Unsupported: no other process could reach a channel of this one."""
         raise RuntimeError("messages go to groups: use group_send")
 
     async def new_channel(self, prefix: str = "specific.") -> str:

@@ -220,7 +220,7 @@ class Site:
             self.log("up", f"the list of processes can't be written: {error.strerror}")
 
     def _watch(self, beside: str) -> None:
-        """Until a signal. Nothing that goes wrong in here may end the site."""
+        """Watch the children until a signal comes. No error in here may end the site."""
         announced, started = False, time.monotonic()
         while not self._stopping:
             try:
@@ -245,7 +245,7 @@ class Site:
         return True
 
     def _look_after(self, child: ChildProcess) -> None:
-        """Start it again when it has died and has waited long enough."""
+        """Restart a child that has died, once its waiting time is over."""
         if child.has_died():
             assert child.process is not None
             kill_group(child.process.pid)

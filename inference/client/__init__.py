@@ -1,8 +1,8 @@
-"""All that the site may call: submit, cancel, read, follow, count, and for its periodic task.
+"""All that the site may call: to submit, cancel, read, follow and count requests, and for its
+periodic task.
 
-Never loads torch; tasks are sent by name. Calls wait at most about two seconds for Redis; whatever
-is wrong with it, they raise `RedisUnavailable`, so that callers needn't know how a broken
-connection shows.
+Never loads torch; tasks are sent by name. Calls wait about two seconds at most for Redis. Every
+connection error is raised as `RedisUnavailable`.
 """
 
 from inference.client.exceptions import (

@@ -20,7 +20,7 @@ _UNLOCK = scripts.Script.of(
 
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
-    """A request that waits or runs. Times in wall ms; 0 where it hasn't come to that."""
+    """A request that waits or runs. Times in ms of the wall clock, 0 for not yet."""
 
     request_id: str
     model: str
@@ -35,18 +35,18 @@ class LiveRequest:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look over all that is under way."""
+    """The unfinished requests at one moment."""
 
     live: list[LiveRequest]
-    lost: list[str]  # ids of those that run without a lease: their worker is gone
+    lost: list[str]  # ids of running requests without a lease: their worker is gone
 
 
 @names_redis_errors
 def look() -> Look:
-    """All requests that wait or run, and those of them that lost their worker.
+    """Read all unfinished requests, and tell which of them lost their worker.
 
-    Looks after the waiting ones on the way: expired ones are ended, and wake-ups that a worker took
-    and didn't live to use are sent again.
+    Also ends waiting requests that have expired, and sends wake-ups again that were lost together
+    with the worker that had taken them.
     """
     live = _live()
     waiting = [record for record, _ in live if record.state == RequestState.WAITING]
@@ -64,13 +64,13 @@ def look() -> Look:
 
 
 def lost_requests() -> list[str]:
-    """The lost ones of a look; looks after the waiting ones as `look` does."""
+    """Ids of the requests that lost their worker. Has the side effects of `look`."""
     return look().lost
 
 
 @names_redis_errors
 def live_requests() -> list[LiveRequest]:
-    """All that waits or runs. Changes nothing."""
+    """All requests that wait or run. Changes nothing."""
     return [_live_request(record, is_leased) for record, is_leased in _live()]
 
 

@@ -38,14 +38,14 @@ def submit(request: GenerationRequest) -> None:
         try:
             wake_ups.send(request.model, request.source)
         except Exception:
-            if ledger.withdraw(request):  # else a busy worker has taken it without a wake-up
+            if ledger.withdraw(request):  # else a busy worker has claimed it without a wake-up
                 raise
 
 
 @names_redis_errors
 def cancel(request_id: str) -> bool:
     """End a request: at once while it waits, within a step while it runs. False if it is over."""
-    for _ in range(3):  # it may be taken up just now
+    for _ in range(3):  # a worker may claim it meanwhile
         record = records.get(request_id)
         if record is None or record.state == RequestState.ENDED:
             return False
@@ -88,7 +88,7 @@ def is_known(request_id: str) -> bool:
 
 @names_redis_errors
 def forget(request_id: str) -> None:
-    """The answer is stored: its stream goes in a minute, when readers in flight are through."""
+    """Let the stream of a stored answer expire in a minute, so that readers can finish."""
     ledger.forget(request_id)
 
 

@@ -1,4 +1,4 @@
-"""The workers: their snapshots, and the commands which model to hold."""
+"""Workers as the site sees them: their snapshots, and the commands to load and unload models."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def workers() -> list[WorkerSnapshot]:
 
 @names_redis_errors
 def load_model(worker: str, model: str) -> None:
-    """Ask a worker to hold this model; what it runs goes on elsewhere.
+    """Ask a worker to load this model in place of its own; its requests go on in other workers.
 
-    Its snapshots show how far it is. Raises ClientError with the worker's sentence when it refuses,
-    WorkerSilent when no answer comes.
+    Returns when the worker has agreed; its snapshots show the progress. Raises ClientError with the
+    worker's sentence when it refuses, WorkerSilent when no answer comes.
     """
     _command(worker, "load_model", {"model": model})
 
 
 @names_redis_errors
 def unload_model(worker: str) -> None:
-    """Ask a worker to hold no model. Raises as load_model does."""
+    """Ask a worker to unload its model. Raises as load_model does."""
     _command(worker, "unload_model", {})
 
 

@@ -14,13 +14,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from inference import env
 from inference.contract import Event, GenerationRequest, Result, SamplingParams, Stamp
 from inference.models.prepare import ensure_default_model
 from inference.text import DEFAULT_SLUG, ModelFolderError, model_folder, models_dir
 from inference.text.folders import SLUG
+
+if TYPE_CHECKING:  # the engine loads torch, which not every command needs
+    from inference.engine.loader import ModelLoader
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 START_TIMEOUT_S = 600.0
@@ -76,7 +79,10 @@ def print_status(line: str) -> None:
 
 
 class Session:
-    """A running engine of one model, as a context manager. CommandError if it can't start."""
+    """A running engine of one model, as a context manager. CommandError if it can't start.
+
+    `loader` reads another model than the folder's.
+    """
 
     def __init__(
         self,
@@ -86,6 +92,7 @@ class Session:
         prefix_cache: bool = True,
         max_running: int = 32,
         kv_cache_bytes: int | None = None,
+        loader: ModelLoader | None = None,
     ) -> None:
         from inference.engine.config import EngineConfig
         from inference.engine.engine import Engine
@@ -102,13 +109,12 @@ class Session:
                 tensor_parallel=options.tensor_parallel,
                 prefix_cache=prefix_cache,
                 max_running=max_running,
-                step_tokens=max(512, max_running),
                 kv_cache_bytes=kv_cache_bytes,
                 worker="command",
             )
         except ValueError as error:
             raise CommandError(str(error)) from error
-        self.engine = Engine(config, emit=self._take)
+        self.engine = Engine(config, emit=self._take, loader=loader)
 
     def __enter__(self) -> Self:
         begin = time.monotonic()

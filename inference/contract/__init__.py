@@ -34,14 +34,18 @@ from inference.contract.request import (
     Source,
 )
 from inference.contract.sampling import InvalidField, SamplingParams, is_end_token
-from inference.contract.snapshot import EngineStats, WorkerSnapshot
+from inference.contract.snapshot import EngineStats, FormatSpeed, WorkerSnapshot
+from inference.contract.token_record import CANDIDATES, NO_TOKEN, TOKEN_RECORD
 
 __all__ = [
+    "CANDIDATES",
     "EVENT_TYPES",
     "HANDED_ON",
     "LOGPROB_FLOOR",
+    "NO_TOKEN",
     "PRIORITY_API",
     "PRIORITY_CHAT",
+    "TOKEN_RECORD",
     "CloseCode",
     "Constraint",
     "Delta",
@@ -49,6 +53,7 @@ __all__ = [
     "ErrorCode",
     "Event",
     "FinishReason",
+    "FormatSpeed",
     "GenerationRequest",
     "GrammarKind",
     "InvalidField",

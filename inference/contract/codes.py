@@ -105,7 +105,7 @@ class ErrorCode(StrEnum):
 
     @classmethod
     def parse(cls, value: str) -> ErrorCode | None:
-        """The code of that name, as a row keeps it; None for "" and for one that is no more."""
+        """The code stored under that name; None for "" and for a code that no longer exists."""
         member = cls._value2member_map_.get(value)
         return member if isinstance(member, cls) else None
 
@@ -202,4 +202,4 @@ HANDED_ON = frozenset(
         ErrorCode.WORKER_LOST,
     }
 )
-"""The worker ended before its requests did: another one can go on with them."""
+"""Codes of requests whose worker ended before they did: another worker can go on with them."""

@@ -78,6 +78,7 @@ class Delta:
     text_offset: int
     mono_ns: int
     logprobs: tuple[TokenLogprobs, ...] = ()
+    records: bytes = b""  # one TOKEN_RECORD a token, where the request wants them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

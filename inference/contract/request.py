@@ -47,4 +47,5 @@ class GenerationRequest:
     expires_s: float = 600.0  # waiting longer than this ends the request as failed: "expired"
     echo_logprobs: int | None = None  # top n log-probabilities of the prompt's own tokens
     constraint: Constraint | None = None  # None: free text
+    wants_records: bool = False  # how each token was chosen (token_record.py) comes with it
     cache_salt: str = ""  # keys and values are shared only with requests of the same salt

@@ -9,6 +9,17 @@ from inference.contract.codes import WorkerState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormatSpeed:
+    """How long a format's products take on a CPU: µs for 100 million weights."""
+
+    dtype: str
+    threads: int
+    one_row_us: float
+    eight_rows_us: float
+    seen_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
     """A moment of an engine."""
 
@@ -26,8 +37,10 @@ class EngineStats:
     tokens_per_s: float = 0.0
     memory_used: int = 0
     memory_total: int = 0
-    bandwidth_bytes_s: float = 0.0
-    flops_s: float = 0.0
+    bandwidth_bytes_s: float = 0.0  # the best that was ever seen on this machine
+    flops_s: float = 0.0  # likewise, of products in the dtype that serves
+    speed_seen_us: int = 0  # when
+    format_speeds: tuple[FormatSpeed, ...] = ()  # what dtype and threads were chosen by
     context_length: int = 0
     model_revision: str = ""
     notes: tuple[str, ...] = ()

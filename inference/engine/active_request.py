@@ -114,6 +114,11 @@ class ActiveRequest:
         return len(self.echo) < self.num_prompt - 1
 
     @property
+    def wants_record(self) -> bool:
+        """Whether it is kept how each of its tokens was chosen."""
+        return self.request.wants_records
+
+    @property
     def is_constrained(self) -> bool:
         """Whether its own rules may leave no token."""
         is_early = self.num_answer < self.sampling.min_tokens

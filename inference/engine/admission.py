@@ -1,6 +1,6 @@
 """What happens to a request before it waits for its turn: it is checked, its grammar is compiled.
 
-Decides nothing about order or pages; the core puts what comes out of here in the scheduler's queue
+Knows neither order nor pages; the core puts what comes out of here in the scheduler's queue
 or ends it.
 """
 

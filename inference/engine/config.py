@@ -22,7 +22,7 @@ class EngineConfig:
     tensor_parallel: int = 1  # processes that share the model, each on a device of its own or a CPU
     max_running: int = 32  # requests in one step
     max_waiting: int = 256  # further submits are refused with queue_full
-    step_tokens: int = 512  # prefill and decode tokens of one step together
+    step_tokens: int | None = None  # prefill and decode tokens of one step; None: the backend's
     max_gap_ratio: float = 1.55  # a step with prefill takes at most this times one without
     max_pause_s: float = 0.1  # or this much longer, for prompts that are short
     context_length: int | None = None  # None: the model's own

@@ -51,6 +51,12 @@ from inference.engine.step_planner import StepPlanner
 
 log = logging.getLogger(__name__)
 
+KEEP_FREE_BLOCKS_S = 600.0
+"""A beginning that nobody has asked for so long is computed anew, and its memory given back."""
+GIVE_BACK_BLOCKS = 64
+"""At once: a request that comes in between waits for milliseconds."""
+LOOK_FOR_BLOCKS_S = 10.0
+
 
 class Core:
     """Requests of one model. `records` holds what happened since they were last taken.
@@ -88,7 +94,7 @@ class Core:
             model_revision=text.revision,
             context_length=min(sizes.context_length, runner.num_blocks * size),
             eos_token_ids=text.eos_token_ids,
-            speed=runner.speed,
+            speed_meter=runner.speed_meter,
             sizes=sizes,
             make_detokenizer=text.make_detokenizer,
         )
@@ -112,6 +118,7 @@ class Core:
         self._stats_builder = EngineStatsBuilder(runner, self.scheduler, self.served, text)
         self.stats = self._stats_builder.build
         self._arrivals = 0
+        self._gives_back_at = 0.0
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -201,8 +208,18 @@ class Core:
     def advance_inspection(self) -> bool:
         """Advance the inspection under way by one piece. False if there is nothing to do."""
         busy = bool(self.scheduler.running)
-        size = CHUNK_BESIDE_OTHERS if busy else self.config.step_tokens
+        size = CHUNK_BESIDE_OTHERS if busy else self.runner.step_tokens
         return self.inspections.advance(max_tokens=size)
+
+    def rest(self) -> None:
+        """What is done while there is nothing to do: give memory back, measure the machine anew."""
+        now_s = time.monotonic()
+        if now_s >= self._gives_back_at:
+            free_since = now_s - KEEP_FREE_BLOCKS_S
+            blocks = self.pool.take_memory(free_since=free_since, most=GIVE_BACK_BLOCKS)
+            self.runner.backend.give_back(blocks)
+            self._gives_back_at = now_s if blocks else now_s + LOOK_FOR_BLOCKS_S
+        self.runner.rest(now_s)
 
     # --- a step ---------------------------------------------------------------------------------
 
@@ -214,6 +231,7 @@ class Core:
         planned = self._planner.plan(num_queued=len(self.active) - len(self._compiler))
         if planned is None:
             return self.scheduler.interleaved is not None
+        self.runner.speed_meter.note_work()
         begin = time.monotonic()
         is_done = self._run(planned.items, planned.forward)
         planned.observe(is_done, time.monotonic() - begin)
@@ -255,6 +273,7 @@ class Core:
                 self._record_prefill(active)
                 continue
             token, logprobs = sampled.token_ids[row], sampled.logprobs[row]
+            kept = sampled.records[row]
             row += 1
             if token < 0:
                 self._fail(active, *WHY_NO_TOKEN[token], poisoned=token == NOT_FINITE)
@@ -267,7 +286,7 @@ class Core:
                 log.exception("a grammar did not take the token it had allowed")
                 self._fail(active, ErrorCode.ENGINE_ERROR, "The answer left its schema.")
                 continue
-            self.records.append(TokenSampled(active, token, now, width, logprobs))
+            self.records.append(TokenSampled(active, token, now, width, logprobs, kept))
             if (reason := self._ending(active, token)) is not None:
                 self._finish(active, reason)
         self._stats_builder.count_sampled(row)

@@ -1,14 +1,9 @@
-"""The device the model runs on: its memory, its speed, and host lists put onto it.
-
-The speed is measured in the engine thread at load, in about a quarter of a second; what a request
-could take at best follows from it (served_model.py; docs/measures.md has the definitions).
-"""
+"""The device the model runs on: its memory, and host lists put onto it."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,36 +68,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSpeed:
-    """Bytes read per second and floating point operations per second; 0 where not measured."""
-
-    bandwidth_bytes_s: float = 0.0
-    flops_s: float = 0.0
-
-
-def measure_speed(device: torch.device, dtype: torch.dtype) -> DeviceSpeed:
-    """Read a large tensor and multiply two matrices, a few times each; the best of them."""
-    cuda = device.type == "cuda"
-    size = (1 << 30) if cuda else (1 << 27)
-    source = torch.ones(size // 4, dtype=torch.float32, device=device)
-    read_s = _best_s(source.sum, device, repeats=4)
-    n = 8192 if cuda else 1024
-    a = torch.randn(n, n, device=device).to(dtype)
-    b = torch.randn(n, n, device=device).to(dtype)
-    product_s = _best_s(lambda: a @ b, device, repeats=4)
-    return DeviceSpeed(bandwidth_bytes_s=size / read_s, flops_s=2 * n**3 / product_s)
-
-
-def _best_s(work: Callable[[], object], device: torch.device, *, repeats: int) -> float:
-    """The shortest of a few runs, in seconds."""
-    best = float("inf")
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - begin)
-    return best

@@ -31,7 +31,8 @@ from inference.engine.core import Core
 from inference.engine.inspection.inspector import Inspection, InspectionJob, InspectionRequest
 from inference.engine.loader import ModelLoader, folder_loader
 from inference.engine.model_runner import ModelRunner
-from inference.engine.output import OutputThread, refusal
+from inference.engine.output import refusal
+from inference.engine.output_thread import OutputThread
 from inference.engine.parallel.tp_group import RankLost
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,12 @@ class Engine:
             load = self._loader.load_model
             with ThreadPoolExecutor(1, thread_name_prefix="engine-text") as text_loader:
                 text = text_loader.submit(self._loader.load_text)
-                runner = ModelRunner(self.config, load=load, report=self._set_state)
+                runner = ModelRunner(
+                    self.config,
+                    load=load,
+                    report=self._set_state,
+                    packed_in=self._loader.packed_in,
+                )
                 core = Core(self.config, runner, text.result(), wake=self._wake.set)
             self._stats = core.stats()
             log.info("ready: %s", "; ".join((self._stats.path, *self._stats.notes)))
@@ -181,6 +187,8 @@ class Engine:
             self._stats, self._stats_s = core.stats(), time.monotonic()
         self._flush(core)
         if not worked:
+            if not self._inbox:
+                core.rest()
             self._wake.wait(IDLE_WAIT_S)
             self._wake.clear()
 

@@ -40,6 +40,7 @@ class EngineStatsBuilder:
         runner, scheduler, pool = self._runner, self._scheduler, self._scheduler.pool
         if time.monotonic() - self._memory_s > MEMORY_EVERY_S:
             self._memory, self._memory_s = device_memory(runner.device), time.monotonic()
+        speed = runner.speed_meter.best
         return EngineStats(
             state=WorkerState.READY,
             device=self._served.device,
@@ -54,8 +55,10 @@ class EngineStatsBuilder:
             tokens_per_s=self._tokens_per_s(),
             memory_used=self._memory.used,
             memory_total=self._memory.total,
-            bandwidth_bytes_s=runner.speed.bandwidth_bytes_s,
-            flops_s=runner.speed.flops_s,
+            bandwidth_bytes_s=speed.bandwidth_bytes_s,
+            flops_s=speed.flops_s,
+            speed_seen_us=speed.seen_us,
+            format_speeds=runner.format_speeds,
             context_length=self._served.context_length,
             model_revision=self._served.model_revision,
             notes=runner.notes,

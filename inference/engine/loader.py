@@ -40,6 +40,7 @@ class ModelLoader:
     load_model: LoadModel
     load_text: Callable[[], TextArtifacts]
     weight_bytes: int = 0
+    packed_in: Path | None = None  # where packed weights are kept from start to start
 
 
 def folder_loader(model_dir: Path) -> ModelLoader:
@@ -53,6 +54,7 @@ def folder_loader(model_dir: Path) -> ModelLoader:
         load_model=load,
         load_text=lambda: _text_artifacts(model_dir),
         weight_bytes=sum(file.stat().st_size for file in weights),
+        packed_in=model_dir,
     )
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inference.contract import WorkerState
+from inference.contract import FormatSpeed, WorkerState
 from inference.engine.backend_choice import Report
 from inference.engine.backends.base import LoadModel, Unsupported
 from inference.engine.backends.probe import probe_layers
 from inference.engine.backends.step_batch import StepBatch, sequence_batch
 from inference.engine.config import EngineConfig
-from inference.engine.device import DeviceSpeed, to_device
+from inference.engine.device import to_device
 from inference.engine.inspection.inspector import Inspector
-from inference.engine.model_setup import measure_devices, set_up_model
+from inference.engine.model_setup import set_up_model, speed_meter
 from inference.engine.scheduling.scheduler import Scheduled
 from inference.engine.step_output import num_logits
 
@@ -46,19 +47,23 @@ class ModelRunner:
         *,
         load: LoadModel,
         report: Report = lambda state, detail: None,
+        packed_in: Path | None = None,
     ) -> None:
+        """`packed_in`: the folder in which packed weights are looked for and kept; None: nowhere.
+
+        `load` and `report` as in model_setup.py.
+        """
         self.config = config
-        setup = set_up_model(config, load=load, report=report)
+        setup = set_up_model(config, load=load, report=report, packed_in=packed_in)
         self._setup, self._group, self._load = setup, setup.group, setup.load
         self.backend, self.model = setup.backend, setup.model
         self.device, self.dtype, self.threads = setup.device, setup.dtype, setup.threads
         self.sizes, self.num_blocks = setup.sizes, setup.num_blocks
-        self.speed = DeviceSpeed()
+        self.speed_meter = speed_meter(config, setup)
         self.layerwise = self.backend.layerwise()
         try:
             report(WorkerState.WARMING, "measuring the device and running a first step")
-            if config.measure:
-                self.speed = measure_devices(config, setup)
+            self.speed_meter.measure()
             if config.warm_up:
                 self.warm_up()
         except BaseException:
@@ -69,6 +74,27 @@ class ModelRunner:
     def notes(self) -> tuple[str, ...]:
         """What was recognised and chosen at load, and why, for a person."""
         return (*self.backend.notes, *self._setup.notes)
+
+    @property
+    def format_speeds(self) -> tuple[FormatSpeed, ...]:
+        """What dtype and threads were chosen by, where that was measured."""
+        meter = self._setup.format_meter
+        return () if meter is None else meter.speeds
+
+    def rest(self, now_s: float) -> None:
+        """Called while there is nothing to do: measure again what a busy machine can't show.
+
+        Every now and then the device's speed, and a format that is still to be measured; which
+        format serves is chosen at the next start.
+        """
+        meter = self._setup.format_meter
+        if self.speed_meter.rest(now_s) and meter is not None:
+            meter.measure_next()
+
+    @property
+    def step_tokens(self) -> int:
+        """Prefill and decode tokens of one step together, at most."""
+        return self.config.step_tokens or max(self.backend.step_tokens, self.config.max_running)
 
     @property
     def num_layers(self) -> int:

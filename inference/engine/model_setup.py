@@ -7,18 +7,22 @@ backend refuses is served by torch instead, where the configuration leaves the c
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from inference.contract import WorkerState
+from inference.engine import memory
 from inference.engine.backend_choice import Report, choose_backend, choose_dtype
 from inference.engine.backends.base import Backend, LoadModel, Unsupported
 from inference.engine.backends.probe import probe_layers
 from inference.engine.config import EngineConfig
-from inference.engine.device import DeviceSpeed, device_memory, measure_speed, pick_device
+from inference.engine.device import device_memory, pick_device
+from inference.engine.device_speed import SpeedMeter, of_several
+from inference.engine.native.format_speed import FormatMeter
 from inference.engine.parallel.rank_worker import rank_backend, rank_device, rank_threads
 from inference.engine.parallel.tp_backend import TensorParallelBackend
 from inference.engine.parallel.tp_group import TPGroup
@@ -40,12 +44,18 @@ class ModelSetup:
     sizes: ModelSizes
     num_blocks: int  # of the pages, without block 0, the padding
     load: LoadModel  # how the weights were read; a second instance is read the same way
+    format_meter: FormatMeter | None  # by which dtype and threads were chosen
     notes: tuple[str, ...]  # why this dtype or backend, where there was a choice
     group: TPGroup | None  # the other processes; the runner ends them
 
 
-def set_up_model(config: EngineConfig, *, load: LoadModel, report: Report) -> ModelSetup:
+def set_up_model(
+    config: EngineConfig, *, load: LoadModel, report: Report, packed_in: Path | None = None
+) -> ModelSetup:
     """Load, probe and prepare a model and allocate its pages.
+
+    In the folder `packed_in`, if one is given, lies what an earlier start made of the same model,
+    or will lie what this one makes.
 
     `report` gets a sentence per phase. Sets this thread's torch threads, and turns gradients off.
     Raises Unsupported with a sentence; what was started for it has ended then.
@@ -57,8 +67,11 @@ def set_up_model(config: EngineConfig, *, load: LoadModel, report: Report) -> Mo
     torch.set_grad_enabled(False)
     if device.type == "cpu":
         torch.set_num_threads(threads)
-    dtype, why = choose_dtype(config, device, load=load, report=report)
-    notes = [why] if why else []
+    choice = choose_dtype(config, device, threads=threads, load=load, report=report)
+    dtype, threads = choice.dtype, choice.threads
+    notes = [choice.why] if choice.why else []
+    if device.type == "cpu":
+        torch.set_num_threads(threads)
     group: TPGroup | None = None
     try:
         if config.tensor_parallel > 1:
@@ -76,22 +89,34 @@ def set_up_model(config: EngineConfig, *, load: LoadModel, report: Report) -> Mo
         else:
             own = rank_backend(config, dtype=dtype, device=device)
             backend = TensorParallelBackend(own, group)
-        report(WorkerState.LOADING, "reading the weights")
-        model = load(config.model_dir, backend.load_dtype, device)
-        model.eval()
-        body, all_body = body_parameters(model)
-        report(WorkerState.LOADING, f"preparing the weights for {backend.name}")
-        layers = probe_layers(model)
-        try:
-            model = backend.prepare(model, layers)
-        except Unsupported as error:
-            if config.backend not in ("auto", "torch") or group is not None:
-                raise
-            # Quantised weights have no torch path: the nearest dtype that torch computes in.
-            refused, dtype = dtype, dtype if dtype not in ("int8", "int4") else "bfloat16"
-            backend = choose_backend("torch", dtype=dtype, device=device)
-            model = backend.prepare(model.to(backend.load_dtype), layers)
-            notes.insert(0, f"not served in {refused} by the faster path: {error}")
+        model = None
+        if packed_in is not None:
+            report(WorkerState.LOADING, "looking for weights packed by an earlier start")
+            model = backend.restore(packed_in)
+        if model is not None:
+            body, all_body = body_parameters(model)
+        else:
+            report(WorkerState.LOADING, "reading the weights")
+            model = load(config.model_dir, backend.load_dtype, device)
+            model.eval()
+            body, all_body = body_parameters(model)
+            report(WorkerState.LOADING, f"preparing the weights for {backend.name}")
+            layers = probe_layers(model)
+            try:
+                model = backend.prepare(model, layers)
+            except Unsupported as error:
+                if config.backend not in ("auto", "torch") or group is not None:
+                    raise
+                # Quantised weights have no torch path: the nearest dtype that torch computes in.
+                refused, dtype = dtype, dtype if dtype not in ("int8", "int4") else "bfloat16"
+                backend = choose_backend("torch", dtype=dtype, device=device)
+                model = backend.prepare(model.to(backend.load_dtype), layers)
+                notes.insert(0, f"not served in {refused} by the faster path: {error}")
+            if packed_in is not None and backend.keep(packed_in):
+                # What was kept takes the place of what was made: other processes share it.
+                model = backend.restore(packed_in) or model
+            if device.type == "cpu":
+                memory.trim()
         sizes = _sizes(config, backend, model, body=body, active_share=body / max(1, all_body))
         num_blocks = _allocate(config, backend, sizes, device)
     except BaseException:
@@ -107,20 +132,21 @@ def set_up_model(config: EngineConfig, *, load: LoadModel, report: Report) -> Mo
         sizes=sizes,
         num_blocks=num_blocks,
         load=load,
+        format_meter=choice.meter,
         notes=tuple(notes),
         group=group,
     )
 
 
-def measure_devices(config: EngineConfig, setup: ModelSetup) -> DeviceSpeed:
-    """How fast the devices are together: ranks on a CPU share one, ranks on GPUs don't."""
-    dtype = torch.float32 if setup.dtype == "float32" else torch.bfloat16
-    speed = measure_speed(setup.device, dtype)
+def speed_meter(config: EngineConfig, setup: ModelSetup) -> SpeedMeter:
+    """What measures the devices together: ranks on a CPU share one, ranks on GPUs don't."""
+    if not config.measure:
+        return SpeedMeter()
     devices = config.tensor_parallel if setup.device.type == "cuda" else 1
-    return replace(
-        speed,
-        bandwidth_bytes_s=speed.bandwidth_bytes_s * devices,
-        flops_s=speed.flops_s * devices,
+    return SpeedMeter(
+        lambda: of_several(setup.backend.measure_speed(), devices),
+        device=setup.device,
+        way=f"{setup.backend.name}, {setup.threads} threads, {devices} devices",
     )
 
 

@@ -1,19 +1,15 @@
 """Turns what the core did into what readers get: text, stop strings, and one Result per request.
 
-The core writes records; `OutputProcessor` makes events of them in the same order, and may lag
-behind it: `OutputThread` does so while the next step runs, so that no step waits for text. A stop
-string is thus found one step late, and the surplus token is dropped here. Doesn't know schedules,
-pages or logits.
+The core writes records; `OutputProcessor` makes events of them in the same order. It may lag behind
+the core (output_thread.py): a stop string is then found one step late, and the surplus token is
+dropped here. Doesn't know schedules, pages or logits.
 """
 
 from __future__ import annotations
 
 import collections
 import logging
-import queue
-import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,11 +29,6 @@ from inference.engine.served_model import Detokenizer, ServedModelInfo
 
 log = logging.getLogger(__name__)
 
-MAX_BACKLOG = 4
-"""Batches of records that may wait for their text. Each one more is a step that an answer runs on
-behind its stop string."""
-BACKLOG_WAIT_S = 0.0002
-
 
 class RequestAdded(NamedTuple):
     """A request was taken in."""
@@ -53,6 +44,7 @@ class TokenSampled(NamedTuple):
     mono_ns: int
     width: int
     logprobs: TokenLogprobs | None = None
+    record: bytes = b""  # a TOKEN_RECORD
 
 
 class RequestFinished(NamedTuple):
@@ -164,6 +156,7 @@ class OutputProcessor:
             text_offset=offset,
             mono_ns=record.mono_ns,
             logprobs=() if record.logprobs is None else (record.logprobs,),
+            records=record.record,
         )
 
     def _stop(self, record: RequestFinished, state: OutputState) -> Result:
@@ -238,55 +231,3 @@ def refusal(
         worker=worker,
         seed=request.sampling.seed,
     )
-
-
-class OutputThread:
-    """The thread that makes events of records beside the engine's steps.
-
-    `emit`, the engine's listener, gets all events of a step at once.
-    """
-
-    def __init__(self, emit: Callable[[list[Event]], None]) -> None:
-        self._emit = emit
-        self._batches: queue.SimpleQueue[tuple[OutputProcessor, list[Record]] | None] = (
-            queue.SimpleQueue()
-        )
-        self._thread = threading.Thread(target=self._run, name="engine-output", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def put(self, processor: OutputProcessor, records: list[Record]) -> None:
-        """Have these records processed and their events emitted, in order, soon.
-
-        Waits while MAX_BACKLOG batches are not processed yet.
-        """
-        self._batches.put((processor, records))
-        while self._batches.qsize() > MAX_BACKLOG and self._thread.is_alive():
-            time.sleep(BACKLOG_WAIT_S)
-
-    def close(self) -> None:
-        """Process what is left, then end the thread."""
-        self._batches.put(None)
-        self._thread.join()
-
-    def emit(self, events: list[Event]) -> None:
-        """Give events to the listener now, in the caller's thread. The listener's error is logged
-        and doesn't reach the engine.
-        """
-        try:
-            self._emit(events)
-        except Exception:
-            log.exception("the listener of the engine's events failed")
-
-    def _run(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            processor, records = batch
-            try:
-                events = processor.process(records)
-            except Exception:  # the events of other answers must still come
-                log.exception("the records of a step could not be processed")
-                continue
-            if events:
-                self.emit(events)

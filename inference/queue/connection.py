@@ -1,4 +1,4 @@
-"""Where Redis is, how long things live in it, and the connection of this process to it."""
+"""Settings of the queue in Redis, and this process's connection to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REDIS_ERRORS = (redis.RedisError, OSError)
 LOOK_EVERY_S = 1.0
 """How often the site's periodic task looks at the requests that wait or run."""
 RECOVERY_MARGIN_S = 1.0
-"""Time for the looks themselves, and for the clock that starts them, on a busy machine."""
+"""Slack for the periodic looks and for the clock that starts them, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Joins deltas that continue one another, for readers that want what is there as one event."""
+"""Merges consecutive deltas, for readers that want all that is available as one event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def joined(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items in order, each run of deltas that continue one another as one."""
+    """The items in order, with each run of consecutive deltas merged into one."""
     run: list[Delta] = []
     for item in items:
         if isinstance(item, Delta) and (not run or _continues(run[-1], item)):
@@ -33,6 +33,7 @@ def _continues(delta: Delta, following: Delta) -> bool:
         and following.position == delta.position + len(delta.token_ids)
         and following.text_offset == delta.text_offset + len(delta.text)
         and bool(following.logprobs) == bool(delta.logprobs)
+        and bool(following.records) == bool(delta.records)
     )
 
 
@@ -45,4 +46,5 @@ def _sum_of(run: list[Delta]) -> Any:
         text="".join(delta.text for delta in run),
         mono_ns=run[-1].mono_ns,
         logprobs=tuple(entry for delta in run for entry in delta.logprobs),
+        records=b"".join(delta.records for delta in run),
     )

@@ -1,8 +1,8 @@
-"""Follows the streams that a web process's sockets want, over one Redis connection.
+"""Follows all the streams that a web process's sockets want, over one Redis connection.
 
-One blocking XREAD names all streams; a wake-up stream of the hub's own ends it when a reader joins.
-Each reader gets the whole stream from the position it has, then what comes, in order, from a
-bounded queue. Redis away: the hub tries again and goes on where it was.
+One blocking XREAD covers all of them; an entry in the hub's own wake-up stream ends it when a
+reader joins. Each reader first gets what its stream holds behind its position, then new entries in
+order through a bounded queue. While Redis is away the hub retries, then goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from inference.contract import Event, Result
 from inference.queue import keys
 from inference.queue.connection import ANSWER_S, CONNECT_S, settings
-from inference.queue.entries import event_of
+from inference.queue.entries import Entry, events_of
 from inference.queue.stream_reader import (
     FIRST,
     EntryId,
@@ -37,8 +37,6 @@ RETRY_S = 0.3
 PAGE = 1000
 SHORT_CONNECTIONS = 8
 POOL_S = 10.0  # how long a reader waits for one of them
-
-Entries = Iterable[tuple[bytes, dict[bytes, bytes]]]
 
 
 def _end_if_cancelled() -> None:
@@ -62,7 +60,7 @@ class StreamHub:
     def __init__(self) -> None:
         self._readers: dict[str, set[StreamReader]] = {}
         self._wake_stream = keys.wake(uuid.uuid4().hex)
-        # Above the block, or a quiet time is an error.
+        # Longer than a read blocks, or a quiet stream would be an error.
         self._blocking: Any = redis.asyncio.Redis.from_url(
             settings().redis_url, **_options(answer_s=BLOCK_MS / 1000 + 5)
         )
@@ -82,9 +80,9 @@ class StreamHub:
     ) -> AsyncIterator[Event | QueuePosition]:
         """Events of a request up to its Result, and its position in the queue while it waits.
 
-        Deltas that end at or before token `position` are left out; with `joins`, those that are
-        there together come as one. Waits for a stream that doesn't exist yet; ends without a Result
-        when a request that was known is known no more. Raises SlowReader when the consumer lags too
+        Deltas that end at or before token `position` are left out; with `joins`, deltas that are
+        available together come as one. Waits for a stream that doesn't exist yet; ends without a
+        Result when Redis no longer knows the request. Raises SlowReader when the consumer lags too
         far.
         """
         if not self._tasks:
@@ -114,10 +112,10 @@ class StreamHub:
     # --- one reader ------------------------------------------------------------------------------
 
     async def _items(self, reader: StreamReader) -> AsyncIterator[Event | QueuePosition]:
-        """What is there, read by this reader itself; then what the hub hands out."""
+        """Read what the stream holds so far, then take what the hub hands out."""
         while page := await self._page_after(reader):
-            entries = _decode(page, reader.request_id)
-            for event in reader.together(e for id_, e in entries if reader.note(id_, e)):
+            entries = _ordered(page, reader.request_id)
+            for event in reader.together(e for id_, e in entries if reader.note(id_, e) and e):
                 yield event
         self._readers.setdefault(reader.request_id, set()).add(reader)
         with _redis_may_be_away():
@@ -132,11 +130,11 @@ class StreamHub:
                     return
                 yield item
 
-    async def _page_after(self, reader: StreamReader) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    async def _page_after(self, reader: StreamReader) -> list[Entry]:
         """The next entries for this reader; none when Redis is away."""
         after = b"(%d-%d" % reader.last
         with _redis_may_be_away():
-            page: list[tuple[bytes, dict[bytes, bytes]]] = await self._short.xrange(
+            page: list[Entry] = await self._short.xrange(
                 keys.stream(reader.request_id), min=after, count=PAGE
             )
             return page
@@ -145,7 +143,7 @@ class StreamHub:
     # --- all readers -----------------------------------------------------------------------------
 
     async def _read_forever(self) -> None:
-        wake_last: EntryId = FIRST  # not "$": a wish between two reads would be missed
+        wake_last: EntryId = FIRST  # not "$": a wake-up between two reads would be missed
         while True:
             _end_if_cancelled()
             since = {
@@ -168,16 +166,16 @@ class StreamHub:
                 logger.warning("stream hub: %s; trying again", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
-    def _hand_out(self, request_id: str, entries: Entries, *, since: EntryId) -> None:
+    def _hand_out(self, request_id: str, entries: Iterable[Entry], *, since: EntryId) -> None:
         """Pass entries on that were read from `since`.
 
         A reader that joined during the read and is further back gets nothing of them: it would miss
         what lies between. The next read begins where it is.
         """
         readers = [r for r in self._readers.get(request_id, ()) if r.last >= since]
-        for entry_id, event in _decode(entries, request_id):
+        for entry_id, event in _ordered(entries, request_id):
             for reader in readers:
-                if reader.note(entry_id, event):
+                if reader.note(entry_id, event) and event:
                     reader.put(event)
 
     async def _look_forever(self) -> None:
@@ -217,12 +215,9 @@ def _options(*, answer_s: float) -> dict[str, Any]:
     }
 
 
-def _decode(entries: Entries, request_id: str) -> Iterable[tuple[EntryId, Event]]:
-    for entry_id, fields in entries:
-        try:
-            yield _order(entry_id), event_of(fields)
-        except ValueError as error:  # of a newer version: others may still be read
-            logger.warning("request %s: %s", request_id[:8], error)
+def _ordered(entries: Iterable[Entry], request_id: str) -> Iterator[tuple[EntryId, Event | None]]:
+    for entry_id, event in events_of(entries, request_id=request_id):
+        yield _order(entry_id), event
 
 
 def _order(entry_id: bytes) -> EntryId:

@@ -33,7 +33,7 @@ def waiting(model: str) -> str:
 
 
 def arrivals() -> str:
-    """Counter of all requests that ever came: who came first goes first."""
+    """Counter of submitted requests: a request keeps its value, and the lower one goes first."""
     return _key("arrivals")
 
 
@@ -58,7 +58,7 @@ def worker(name: str) -> str:
 
 
 def workers() -> str:
-    """Set of worker names ever seen lately."""
+    """Set of the names of workers that have reported."""
     return _key("workers")
 
 

@@ -40,7 +40,7 @@ LeaseState = Literal["ours", "cancelled", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What came of asking for a request. `is_rest_barred`: others wait that may not be taken."""
+    """What `claim_next` found. `is_rest_barred`: requests wait that `only` excludes."""
 
     request: GenerationRequest | None = None
     is_rest_barred: bool = False
@@ -51,10 +51,10 @@ def now_ms() -> int:
 
 
 def rank_of(request: GenerationRequest) -> int:
-    """Where the request stands among those that wait; lower is better, arrival decides a tie.
+    """The request's score in the queue, without its arrival, which decides a tie; lower goes first.
 
-    Answers that had begun, then people who chat, then API traffic by its priority. Exact as a
-    float together with the arrival: 3,000 · 10^12 is below 2^53.
+    Answers that had begun go before new ones of people, and those before API traffic by its
+    priority. Exact as a float together with the arrival: 3,000 · 10^12 is below 2^53.
     """
     resumed = RESUMED_FIRST if request.attempt > 1 else 0
     return (request.priority - resumed) * PRIORITY_WEIGHT
@@ -102,8 +102,8 @@ def withdraw(request: GenerationRequest) -> bool:
 def claim_next(model: str, *, worker: str, only: Source | None = None) -> Claim:
     """Take the best waiting request of a model, with a lease; its stream gets a Started entry.
 
-    `only` leaves the requests of the other source to others. Expired ones are passed over: the
-    periodic look ends them.
+    With `only`, requests of the other source are left where they are. Expired requests are passed
+    over: the periodic task ends them.
     """
     call = Call(
         scripts.CLAIM_NEXT,
@@ -132,9 +132,10 @@ def claim_next(model: str, *, worker: str, only: Source | None = None) -> Claim:
 def finishing(
     result: Result, *, model: str, state: RequestState, raised: int = 0, tokens: int | str = ""
 ) -> Call:
-    """The call that writes a terminal entry, once, if the request is in `state` still.
+    """The script call that writes a terminal entry, once, if the request is still in `state`.
 
-    `raised` is the attempt afterwards, by default the same; `tokens` must be in the stream before.
+    `raised` is the attempt number afterwards, by default unchanged. The stream must hold `tokens`
+    tokens of the answer first.
     """
     request_id = result.request_id
     attempt = result.attempt
@@ -171,9 +172,9 @@ def end(record: RequestRecord, result: Result) -> bool:
 
 
 def request_cancel(record: RequestRecord) -> bool:
-    """Ask the worker that runs it to cancel it; should that worker be lost, the mark stays.
+    """Ask the worker that runs the request to cancel it. False when this attempt is over.
 
-    False when this attempt is over.
+    The request stays marked, so that it isn't resumed should that worker be lost.
     """
     call = Call(scripts.CANCEL, [keys.request(record.request_id)], [record.attempt])
     if not scripts.run(connect(), call):
@@ -229,7 +230,7 @@ def resubmit(
 
 
 def forget(request_id: str) -> None:
-    """The answer is stored: let the stream go once readers in flight are through."""
+    """Let record and stream of a stored answer expire soon; readers can finish before."""
     with connect().pipeline() as pipe:
         pipe.srem(keys.ended(), request_id)
         pipe.expire(keys.stream(request_id), settings().forget_s)

@@ -11,7 +11,7 @@ from typing import Any
 from inference.contract import Event, GenerationRequest, RequestState, Source, from_wire
 from inference.queue import keys
 from inference.queue.connection import connect, settings
-from inference.queue.entries import event_of
+from inference.queue.entries import events_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +108,24 @@ def events(request_id: str) -> list[Event]:
 
 
 def events_after(request_id: str, last_entry: str) -> tuple[list[Event], str]:
-    """Events behind an entry of the stream ("" is its beginning), and the id of the last one."""
+    """Events behind an entry of the stream ("" is its beginning), and the id of the last one.
+
+    Entries that can't be read are passed over (events_of).
+    """
     entries = connect().xrange(keys.stream(request_id), min=f"({last_entry}" if last_entry else "-")
     last = entries[-1][0].decode() if entries else last_entry
-    return [event_of(fields) for _, fields in entries], last
+    found = events_of(entries, request_id=request_id)
+    return [event for _, event in found if event is not None], last
 
 
 def is_settled() -> bool:
-    """False just after Redis has (re)started: leases ran out that nobody could renew."""
+    """False just after a start of Redis: leases may have run out that nobody could renew."""
     uptime = connect().info("server").get("uptime_in_seconds", 0)
     return float(uptime) > settings().lease_s + 1
 
 
 def _fields(request_id: str, values: list[bytes | None]) -> dict[str, Any]:
-    """What SMALL_FIELDS hold, by the names of RequestRecord."""
+    """The values of SMALL_FIELDS as arguments of RequestRecord."""
     found = {name: value or b"" for name, value in zip(SMALL_FIELDS, values, strict=True)}
 
     def whole(name: str) -> int:

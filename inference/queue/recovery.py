@@ -43,9 +43,10 @@ def resubmit(record: FullRecord, *, is_lost: bool = True, is_ours: bool = False)
 
 
 def requeue(request_id: str, attempt: int, *, is_lost: bool, reason: Result) -> bool:
-    """Put back what the calling worker can't go on with, or end it. True if it ended.
+    """Put a request that the calling worker can't finish back into the queue, or end it.
 
-    `is_lost` counts against the request, as a crash does; `reason` is how it ends after too many.
+    True if it ended. `is_lost` counts against the request as a crash does; after too many losses it
+    ends with the error of `reason`.
     """
     record = _running(request_id, attempt)
     if record is None or resubmit(record, is_lost=is_lost, is_ours=True):
@@ -92,7 +93,7 @@ def end_expired(waiting: Iterable[RequestRecord]) -> None:
             continue
         record = records.get(expired.request_id)
         if record is None or record.state != RequestState.WAITING:
-            continue  # taken up just now
+            continue  # claimed meanwhile
         if record.losses:
             text = "The model's worker stopped, and no other took over in time."
             end(record, FinishReason.INTERRUPTED, code=ErrorCode.WORKER_LOST, text=text)

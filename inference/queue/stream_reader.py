@@ -1,4 +1,4 @@
-"""One follower of a request's stream: what it has, what it wants, and its bounded queue."""
+"""One reader of a request's stream: its position, what it wants, and its bounded queue."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SlowReader(Exception):
 
 @dataclass(eq=False)
 class StreamReader:
-    """One follower: entries after `last` go into its queue. None there: nothing more will come."""
+    """One reader: entries after `last` go into its queue; None there says that no more come."""
 
     request_id: str
     position: int = 0  # tokens that it has already
@@ -45,8 +45,11 @@ class StreamReader:
     is_overrun: bool = False
     queue_position: int = 0
 
-    def note(self, entry_id: EntryId, event: Event) -> bool:
-        """Whether this entry is new to the reader and wanted; from now on it isn't new."""
+    def note(self, entry_id: EntryId, event: Event | None) -> bool:
+        """Whether this entry is new to the reader and wanted; from now on it isn't new.
+
+        One that couldn't be read (None) is noted too, or it would be read again and again.
+        """
         if entry_id <= self.last:
             return False
         self.last = entry_id
@@ -54,7 +57,7 @@ class StreamReader:
         if isinstance(event, Started):
             self.is_waiting = False
         is_had = isinstance(event, Delta) and event.position + len(event.token_ids) <= self.position
-        return not is_had
+        return event is not None and not is_had
 
     def put(self, item: Event | QueuePosition | None) -> None:
         try:

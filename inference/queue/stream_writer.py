@@ -1,7 +1,7 @@
 """Writes the entries of running answers: one pipeline for all requests of a step.
 
-What was written before is not written twice, and what is missing is named, so that a pipeline whose
-answer was lost can simply be sent again.
+Writing is idempotent: what the stream has already is skipped, and a gap is reported. So a pipeline
+whose reply was lost can simply be sent again.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Outcome = Literal["written", "known", "refused"] | Gap
 
 
 def append(events: Sequence[Event], *, models: Mapping[str, str]) -> list[Outcome]:
-    """Write events in order; returns what came of each. "refused": the attempt is over.
+    """Write events in order; returns the outcome of each. "refused": the attempt is over.
 
-    `models` names each request's model, which a Result needs to leave the right queue.
+    `models` names each request's model: its Result takes the request off that model's queue.
     """
     if not events:
         return []

@@ -1,8 +1,8 @@
-"""Sends workers' wake-ups: as many as requests wait, so that no free worker sleeps beside one.
+"""Sends wake-ups to workers: as many as requests wait, so that no free worker sleeps meanwhile.
 
-A wake-up too many finds nothing to take and ends; a lost one is sent again by the periodic look.
-Busy workers take request after request without a wake-up, so those that lie there already count:
-else they would grow in number for as long as a worker is busy.
+A surplus wake-up finds nothing to claim and ends; a lost one is sent again by the periodic task.
+Busy workers claim request after request without using a wake-up, so wake-ups that are in the list
+already count: otherwise the list would grow for as long as a worker is busy.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ log = logging.getLogger(__name__)
 
 
 def send(model: str, source: Source) -> None:
-    """Send a wake-up unless as many lie there as requests wait. Raises kombu's or redis' errors.
+    """Send a wake-up, unless the list holds as many as requests wait.
 
-    Call when a request has come to wait, or to hand on a wake-up that brought this worker nothing.
+    Call when a request has begun to wait, or to hand on a wake-up that this worker can't use.
+    Raises kombu's or redis' errors.
     """
     if broker.count_wake_ups(model, source) < records.count_waiting(model):
         broker.send_wake_up(model, source)
 
 
 def send_missing(waiting: Iterable[RequestRecord]) -> None:
-    """Send what a worker took and didn't live to use. Raises kombu's or redis' errors."""
+    """Send the wake-ups again that were lost with their worker. Raises kombu's or redis' errors."""
     counts = Counter((record.model, record.source) for record in waiting)
     for (model, source), wanted in counts.items():
         missing = wanted - broker.count_wake_ups(model, source)

@@ -1,4 +1,4 @@
-"""Each worker's snapshot: written by it once a second, gone soon after the worker is."""
+"""Workers' snapshots in Redis: each writes its own once a second, and it expires soon after."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def publish(snapshot: WorkerSnapshot) -> None:
 
 
 def remove(worker: str) -> None:
-    """The worker stops in order: its snapshot needn't run out first."""
+    """Remove the snapshot of a worker that stops, instead of letting it expire."""
     with connect().pipeline(transaction=False) as pipe:
         pipe.delete(keys.worker(worker))
         pipe.srem(keys.workers(), worker)

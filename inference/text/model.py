@@ -14,6 +14,7 @@ from typing import Any
 from inference.text.detokenizer import Detokenizer
 from inference.text.fitting import Fitted, fit
 from inference.text.folders import ModelFolderError
+from inference.text.prompt_parts import owners
 from inference.text.spans import SpanReader
 from inference.text.template import ChatTemplate, Message, TemplateFailed, Variable
 from inference.text.vocabulary import Vocabulary
@@ -81,6 +82,19 @@ class TextModel:
             variables=variables,
         )
         return self.vocabulary.encode_spelled(text, add_special_tokens=add_special_tokens)
+
+    def render_text(self, messages: Sequence[Message]) -> str:
+        """The prompt as text, control tokens by their own names. Raises as `render`."""
+        if self._template is None:
+            raise TemplateFailed(f"{self.name} has no chat template, so it can't hold a chat.")
+        return self.vocabulary.unspell(self._template.render(messages))
+
+    def owners(
+        self, token_ids: Sequence[int], messages: Sequence[Message]
+    ) -> list[int | None] | None:
+        """Which message each token of a rendered prompt came from; see prompt_parts.py."""
+        pieces = [self.vocabulary.pieces.spelled(token) for token in token_ids]
+        return owners(pieces, messages, self.render_text)
 
     def count(self, content: str | Sequence[Message]) -> int:
         """Tokens of a text, or of a conversation with its template."""

@@ -52,6 +52,8 @@ class Vocabulary:
             if new is not None and old is not None and new != old:
                 self._renumbered[new] = old
         self._control_pattern = any_of(self.controls)
+        self._names = {spelling: text for text, spelling in self.controls.items()}
+        self._spelling_pattern = any_of(self._names)
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Tokens of text that somebody wrote; control tokens in it are mere letters.
@@ -75,6 +77,12 @@ class Vocabulary:
         if self._control_pattern is None:
             return text
         return self._control_pattern.sub(lambda match: self.controls[match[0]], text)
+
+    def unspell(self, text: str) -> str:
+        """Translate secret spellings back into the control tokens' own names."""
+        if self._spelling_pattern is None:
+            return text
+        return self._spelling_pattern.sub(lambda match: self._names[match[0]], text)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of these tokens, special ones left out."""

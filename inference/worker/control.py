@@ -15,7 +15,7 @@ from inference.worker import lifecycle
 
 @control_command(args=[("model", str)], signature="SLUG")  # type: ignore[untyped-decorator]
 def load_model(state: Any, model: str) -> dict[str, str]:
-    """Hold this model, in place of another."""
+    """Load this model, in place of another."""
     if lifecycle.runtime is None:
         return {"error": "The worker has not begun."}
     try:
@@ -27,7 +27,7 @@ def load_model(state: Any, model: str) -> dict[str, str]:
 
 @control_command()  # type: ignore[untyped-decorator]
 def unload_model(state: Any) -> dict[str, str]:
-    """Hold no model."""
+    """Unload the model."""
     if lifecycle.runtime is None:
         return {"error": "The worker has not begun."}
     lifecycle.runtime.unload()

@@ -54,9 +54,9 @@ PATIENT_AFTER = 4
 """After so many workers in a row that didn't live long, the next one has to wait."""
 PAUSE_S = 5.0
 STANDBY_AFTER_S = 3.0
-"""How long a worker serves before one to stand by is forked: what was lost goes on first."""
+"""How long a worker serves before its standby is forked: recovering lost requests comes first."""
 MAX_STANDBY_DEATHS = 3
-"""There is no room for one after all, or the model can't be loaded twice."""
+"""After so many deaths no standby is forked any more: a second model has no room here."""
 LOOK_S = 0.5
 RESTARTABLE = 70  # heartbeat.EXIT_ENGINE_DEAD
 PR_SET_PDEATHSIG = 1
@@ -115,7 +115,9 @@ class ForkServer:
             self._look_for_standby()
 
     def _wait(self) -> None:
-        """Until a worker says something or dies, which ends its line; half a second at most."""
+        """Wait until a worker sends something or dies, which closes its socket; half a second at
+        most.
+        """
         lines = [worker.line for worker in (self._serving, self._standby) if worker]
         said, _, _ = select.select(lines, [], [], LOOK_S)
         for worker in (self._serving, self._standby):
@@ -125,7 +127,7 @@ class ForkServer:
             time.sleep(0.01)  # a line that has ended is readable until its process is reaped
 
     def _reap(self) -> int | None:
-        """Put another one in the place of a worker that died. Its status, if none is to come."""
+        """Replace a worker that died. Returns its exit status if it isn't replaced."""
         if self._standby is not None and _exit_code(self._standby.pid) is not None:
             self._standby.line.close()
             self._standby = None
@@ -180,7 +182,9 @@ class ForkServer:
         return code
 
     def _fork(self, *, stands_by: bool) -> ForkedWorker:
-        """Signals wait while it is unclear whom they are for."""
+        """Fork a worker. Signals are held back until it is clear which of the two processes they
+        are for.
+        """
         parent = os.getpid()
         ours, theirs = socket.socketpair()
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -238,13 +242,16 @@ def _cgroup_room() -> float:
 
 
 def say(line: str) -> None:
-    """For the supervisor, which adds the name of the process."""
+    """Print a line for the supervisor, which puts the name of the process before it."""
     with suppress(OSError):  # nobody reads, or the disk is full
         os.write(1, f"{line}\n".encode())  # at once: the worker writes to the same pipe
 
 
 def preload(model: str) -> None:
-    """Import what a worker needs, down to the class of its model. What fails, fails there again."""
+    """Import what a worker needs, down to the class of its model.
+
+    An import that fails here fails again in the worker, which reports it.
+    """
     for name in PRELOADED:
         importlib.import_module(name)
     with suppress(Exception):
@@ -274,7 +281,7 @@ def run_celery(arguments: list[str]) -> None:
 
 
 def set_title(arguments: list[str]) -> None:
-    """Show this command line in lists of processes, as far as the place of the old one suffices."""
+    """Show this command line in process lists, cut to the length of the old one."""
     with suppress(OSError, ValueError, IndexError):
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         start, end = int(fields[ARG_START]), int(fields[ARG_START + 1])

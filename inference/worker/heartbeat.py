@@ -93,7 +93,7 @@ class Heartbeat:
         for request_id, state in ledger.renew_leases(self._runtime.running.leased()).items():
             if state == "lost":
                 self._runtime.on_not_ours(request_id)
-            elif state == "cancelled":  # should the listener have missed it
+            elif state == "cancelled":  # in case the listener has missed it
                 self._runtime.cancel(request_id)
 
     def _end(self, why: str) -> None:

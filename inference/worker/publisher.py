@@ -1,8 +1,8 @@
 """Writes the engine's events to Redis: one pipeline per step, off the engine's thread.
 
-While Redis is away events wait here in order, and the answers go on being made. Tokens that Redis
-took and lost, because it was killed, are written again. What becomes of a request that can't be
-finished here is its listener's business.
+While Redis is away, events are held here in order and the engine goes on. Tokens that Redis had
+accepted and lost when it was killed are written again. What to do with a request that the engine
+gave up is left to the listener.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ class Listener(Protocol):
         """The terminal entry is written, or the attempt was over already."""
 
     def on_unfinished(self, result: Result) -> None:
-        """The engine gave up a request that isn't over. May raise redis errors: asked again."""
+        """The engine gave a request up before its end. May raise redis errors; it is called again
+        then.
+        """
 
     def on_not_ours(self, request_id: str) -> None:
-        """This attempt is over, whatever the engine still makes of it."""
+        """This attempt is over: another worker has the request, or nobody any more."""
 
 
 class Publisher:

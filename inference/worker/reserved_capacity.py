@@ -38,7 +38,7 @@ class ReservedCapacity:
         return True
 
     def release_api_place(self, holder: str) -> None:
-        """Does nothing for one that has none."""
+        """Give the place of `holder` back. Does nothing for one that has none."""
         with self._lock:
             was_full = self.is_api_full
             self._holders.discard(holder)

@@ -11,7 +11,7 @@ from inference.contract import GenerationRequest
 
 @dataclass(slots=True)
 class RunningRequest:
-    """One of them; its task waits for `done`."""
+    """A request between its claim and its end in this process; its Celery task waits for `done`."""
 
     request: GenerationRequest
     done: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +46,10 @@ class RunningRequests:
             return [(id_, run.request.attempt) for id_, run in self._by_id.items() if run.is_ours]
 
     def disown(self, request_id: str) -> int | None:
-        """Renew its lease no more. Its attempt; None when it isn't ours, or is so no longer."""
+        """Stop renewing a request's lease.
+
+        Returns its attempt; None when this worker doesn't hold the lease, or no longer does.
+        """
         with self._lock:
             running = self._by_id.get(request_id)
             if running is None or not running.is_ours:
@@ -55,7 +58,7 @@ class RunningRequests:
             return running.request.attempt
 
     def close(self, request_id: str, attempt: int, *, is_ended: bool) -> None:
-        """Let its task go on. Another attempt of the request stays."""
+        """End the wait of this attempt's task. Another attempt of the same request stays."""
         with self._lock:
             running = self._by_id.get(request_id)
             if running is None or running.request.attempt != attempt:

@@ -64,9 +64,11 @@ class WorkerRuntime:
         self.capacity = capacity
         self.model: str | None = None
         self.engine: Engine | None = None
-        self.was_ready = False  # the present engine has served: if it fails, the model is not bad
+        self.was_ready = (
+            False  # this engine has been ready: if it fails now, that isn't the model's fault
+        )
         self.is_leaving = False
-        self._takes_requests = False  # from the model being ready to the first move to unload it
+        self._takes_requests = False  # true from when the model is ready until unloading begins
         self._membership = membership
         self._make_engine = make_engine
         self._publisher = Publisher(self)
@@ -81,8 +83,9 @@ class WorkerRuntime:
     def serve(self, model: str, source: Source, *, task_id: str) -> None:
         """Run waiting requests of `model`, one after the other, until none is left to take.
 
-        Called with a wake-up of the queue of that model and source. One that finds nothing does
-        nothing; one that this worker can't use while requests wait is handed on.
+        Called with a wake-up of the queue of that model and source. A wake-up that finds nothing is
+        used up; one that this worker can't use, though requests wait, is handed on to other
+        workers.
         """
         is_used = False  # this wake-up has brought a request
         try:
@@ -107,7 +110,7 @@ class WorkerRuntime:
                 if not self._run(engine, request):
                     return  # put back or lost: this engine may be about to go
             if not is_used:
-                time.sleep(HAND_ON_S)  # should it come here again, it mustn't do so all the time
+                time.sleep(HAND_ON_S)  # if it comes back here, not in a tight loop
                 wake_ups.send(model, source)
         finally:
             self.capacity.release_api_place(task_id)
@@ -170,12 +173,12 @@ class WorkerRuntime:
             self.load(self.settings.model)
 
     def load(self, model: str) -> None:
-        """Hold this model, in place of another; returns at once. Raises ModelFolderError."""
+        """Load this model in place of another; returns at once. Raises ModelFolderError."""
         config = self.settings.engine_config(model, worker=self.worker)
         self._in_background(lambda: self._load(model, config))
 
     def unload(self) -> None:
-        """Hold no model; returns at once."""
+        """Unload the model; returns at once."""
 
         def change() -> None:
             with self._changing:
@@ -210,7 +213,9 @@ class WorkerRuntime:
                 log.error("%s can't be served: %s", model, status.state_detail)
 
     def _unload(self) -> None:
-        """Let the model go; what runs goes back into the queue. Call while holding `_changing`."""
+        """Unload the model; running requests go back into the queue. Call while holding
+        `_changing`.
+        """
         engine = self.engine
         if engine is None:
             return
@@ -227,7 +232,7 @@ class WorkerRuntime:
     # --- the end -------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """Take no more, and give back what runs, within some seconds; returns at once."""
+        """Claim no more requests, and begin to give the running ones back; returns at once."""
         if not self.is_leaving:
             self.is_leaving = True
             self._leaver.start()
@@ -245,7 +250,9 @@ class WorkerRuntime:
         self.give_up(ErrorCode.ENGINE_STOPPED)
 
     def give_up(self, code: ErrorCode) -> None:
-        """Put back what the engine did not: a task must not wait for what will not come."""
+        """Put back the requests that the engine left, so that no task waits for an end that never
+        comes.
+        """
         for request in self.running.requests():
             result = Result(
                 request_id=request.request_id,

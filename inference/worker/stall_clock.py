@@ -19,7 +19,7 @@ from pathlib import Path
 TASKS = Path("/proc/self/task")
 ENGINE_THREADS = "engine"  # how the names of the engine's own Python threads begin
 MAX_LOOK_S = 3.0
-"""No more than this counts between two looks: the whole process was stopped then."""
+"""Between two looks no more than this counts: after a longer time the whole process was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ ReadThreads = Callable[[], dict[int, ThreadTimes]]
 
 
 class StallClock:
-    """For how long an engine has made no progress that it had the CPU time to make."""
+    """How long an engine has made no progress although it had CPU time."""
 
     def __init__(
         self,
@@ -57,7 +57,9 @@ class StallClock:
         self.stalled_s = self.starved_s = 0.0
 
     def look(self) -> float:
-        """The engine has not moved since the last look: seconds of the stall until now."""
+        """Note that the engine hasn't moved since the last look. Returns how long it is stuck, in
+        seconds.
+        """
         now, threads = self._now(), self._read_threads()
         passed_s = now - self._looked_at
         if self._threads or not threads:

@@ -23,7 +23,9 @@ class WorkerSettings:
     threads: int = 0  # CHATSITE_THREADS; 0: one per core
     tensor_parallel: int = 1  # CHATSITE_TENSOR_PARALLEL: processes that share the model
     max_running: int = 32  # CHATSITE_MAX_RUNNING
-    stall_s: float = 30.0  # CHATSITE_STALL_S: no step for so long, with CPU to make one: stuck
+    stall_s: float = (
+        30.0  # CHATSITE_STALL_S: without a step for so long, though it had CPU time, it is stuck
+    )
     standby: str = "auto"  # CHATSITE_STANDBY: whether a second process waits with the model loaded
 
     @classmethod

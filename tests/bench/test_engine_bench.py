@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-from bench import engine, figure
+from bench import engine, figure, two_models
 from inference.command.closed_loop import StreamResult, figures
 from inference.text import DEFAULT_SLUG, load_text, models_dir
 
@@ -57,3 +57,24 @@ def test_the_prompts_are_of_the_lengths_that_the_documents_say() -> None:
     lines = (ROOT / "bench" / "prompts.jsonl").read_text().splitlines()
     lengths = [text.count(json.loads(line)["messages"]) for line in lines]
     assert (len(lengths), min(lengths), max(lengths)) == (32, 35, 290)
+
+
+def test_a_shape_is_compared_in_every_format_of_llama_cpp() -> None:
+    names = [entry.name for entry in engine.entries(Path("m"), Path("m.gguf"), is_bfloat16=True)]
+    assert [name for name in names if "llama" in name] == [
+        "llama.cpp BF16",
+        "llama.cpp Q4_0",
+        "llama.cpp Q8_0",
+    ]
+
+
+def test_an_engine_that_keeps_less_than_a_third_of_its_speed_starves() -> None:
+    apart, at_once = (
+        [figures([[StreamResult(50, 11, pace, 11 * pace)]]) for pace in paces]
+        for paces in ((0.01, 0.02), (0.02, 0.08))
+    )
+    rows = two_models.shares(["a", "b"], apart, at_once)
+    assert [row["share"] for row in rows] == [0.5, 0.25]
+    text = two_models.table(rows)
+    assert "b starves: 25%" in text
+    assert "a starves" not in text

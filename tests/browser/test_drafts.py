@@ -15,8 +15,9 @@ from tests.browser.visit import PASSWORD, Visit
 from tests.support.stack import Stack
 
 SEEDS = (1, 2, 3)
-SECONDS = 25
-WORD = re.compile(r"\bw\d+z\b")
+SECONDS = 12
+AGREE_SECONDS = 3  # each process of a browser has its own copy of the storage
+WORD = re.compile(r"\bw\d+x\d+z\b")
 
 KEPT = """() => Object.entries(localStorage).filter(([key]) => /^(draft|outbox):/.test(key)).map(([, text]) => text)"""
 
@@ -189,7 +190,7 @@ class Writer:
     """Somebody with two pages who does things in any order, and what must be true after each."""
 
     def __init__(self, window: Any, seed: int) -> None:
-        self.window, self.random = window, random.Random(seed)
+        self.window, self.seed, self.random = window, seed, random.Random(seed)
         self.context = window.page.context
         self.pages = [window.page, open_page(self.context)]
         self.typed: dict[str, str] = {}  # word → the conversation's path where it was typed
@@ -208,7 +209,7 @@ class Writer:
         self.check()
 
     def types(self, page: Page, at: int) -> None:
-        word = f"w{len(self.log)}z"
+        word = f"w{self.seed}x{len(self.log)}z"
         page.focus("#text")
         page.keyboard.press("Control+End")
         page.keyboard.insert_text(f" {word}")
@@ -258,14 +259,20 @@ class Writer:
         )
 
     def check(self) -> None:
-        kept = [text_of(page) for page in self.pages] + self.pages[0].evaluate(KEPT)
-        rows = self.stored()  # read last: what leaves the outbox is stored before
-        found = set(WORD.findall(" ".join([*kept, *(row["text"] for row in rows)])))
-        assert set(self.typed) <= found, (set(self.typed) - found, "\n".join(self.log))
-        for row in rows:
+        """Every text is somewhere, now or as soon as the browser's processes agree on their storage."""
+        until = time.monotonic() + AGREE_SECONDS
+        while (lost := set(self.typed) - self.found()) and time.monotonic() < until:
+            self.pages[0].wait_for_timeout(50)
+        assert not lost, (lost, "\n".join(self.log))
+        for row in self.stored():
             places = {self.typed[w] for w in WORD.findall(row["text"]) if w in self.typed}
             homes = {place.replace("-", "").split("/")[2] for place in places if place != "/"}
-            assert homes <= {row["conversation_id"]}, (row, places, "\n".join(self.log))
+            assert homes <= {row["conversation_id"]}, f"{row} {places}\n" + "\n".join(self.log)
+
+    def found(self) -> set[str]:
+        kept = [text_of(page) for page in self.pages] + self.pages[0].evaluate(KEPT)
+        rows = self.stored()  # read last: what leaves the outbox is stored before
+        return set(WORD.findall(" ".join([*kept, *(row["text"] for row in rows)])))
 
     def check_that_all_is_offered_again(self) -> None:
         """Close everything, and open every place until each word has been seen."""
@@ -279,20 +286,9 @@ class Writer:
         for page in self.pages:
             page.close()
         seen: list[str] = []
-        for path in paths * 3:
-            page = open_page(self.context, path)
-            page.wait_for_timeout(600)
-            seen.append(text_of(page))
-            page.press("#text", "Escape")  # an edit that was open: what lies below it
-            seen.append(text_of(page))
-            seen += page.locator(".message.user .content").all_inner_texts()
-            page.evaluate(
-                "[...document.querySelectorAll('.message.user [data-do=edit]')].at(-1)?.click()"
-            )
-            seen.append(text_of(page))
-            page.press("#text", "Escape")
-            page.fill("#text", "")  # it is taken: the next one may be offered
-            page.close()
+        for path in paths:
+            while offered := self.taken_from(path):
+                seen += offered
         rows = [row["text"] for row in self.stored()]
         missing = set(self.typed) - set(WORD.findall(" ".join(seen + rows)))
         # Versions of questions are offered by the question's own button, in whatever branch it is.
@@ -308,11 +304,24 @@ class Writer:
         assert not missing, (missing, kept, self.log)
         self.window.page = keeper
 
+    def taken_from(self, path: str) -> list[str]:
+        """What a window that opens this place is offered; it is taken, so that the next one is."""
+        page = open_page(self.context, path)
+        page.wait_for_timeout(600)  # the other windows are asked what they hold
+        offered = [text_of(page)]
+        page.press("#text", "Escape")  # an edit that was open: what lies below it
+        offered.append(text_of(page))
+        page.evaluate(
+            "[...document.querySelectorAll('.message.user [data-do=edit]')].at(-1)?.click()"
+        )
+        page.wait_for_timeout(600)
+        offered.append(text_of(page))
+        page.press("#text", "Escape")
+        page.fill("#text", "")
+        page.close()
+        return [text for text in offered[:2] if text] and offered
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="Long random runs still find texts that no page offers again, or that stand elsewhere.",
-)
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_typed_text_is_lost_or_mixed_whatever_one_does_in_two_pages(
     own_window: Any, seed: int

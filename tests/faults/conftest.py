@@ -66,6 +66,7 @@ def ask() -> Ask:
                 temperature=0.0, max_tokens=max_tokens, ignore_eos=True, seed=1
             ),
             received=Stamp.now(),
+            wants_records=True,
         )
         request = dataclasses.replace(request, **changes)
         client.submit(request)

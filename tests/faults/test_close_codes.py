@@ -4,7 +4,9 @@ test_socket_bounds.py)."""
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -22,6 +24,21 @@ async def code_of(socket: Any) -> int:
         while True:
             await asyncio.wait_for(socket.recv(), 20)
     return int(socket.close_code or 0)
+
+
+@contextmanager
+def refused_ends(site: Stack, request: str) -> Iterator[None]:
+    """The database refuses to store how this request ends."""
+    with closing(sqlite3.connect(site.folder / "data" / "db.sqlite3", timeout=20)) as database:
+        database.execute(
+            "CREATE TRIGGER refuse_end BEFORE UPDATE ON metrics_generation"
+            f" WHEN NEW.request_id = '{request.replace('-', '')}' AND NEW.stored_at IS NOT NULL"
+            " BEGIN SELECT RAISE(ABORT, 'refused by a test'); END"
+        )
+        try:
+            yield
+        finally:
+            database.execute("DROP TRIGGER refuse_end")
 
 
 def test_a_binary_frame_closes_the_socket_and_writes_one_line(
@@ -66,22 +83,19 @@ def test_an_anonymous_socket_is_closed(site: Stack) -> None:
     assert asyncio.run(come()) == CloseCode.SIGNED_OUT
 
 
-def test_a_stream_that_breaks_closes_the_socket_so_that_the_page_comes_again(
+def test_an_answer_that_cannot_be_stored_closes_the_socket_so_that_the_page_comes_again(
     site: Stack, alice: httpx.Client
 ) -> None:
-    async def breaks() -> tuple[int, str]:
+    async def fails() -> tuple[int, str]:
         page = Page(site, alice)
         async with page.open() as socket:
             await socket.send(question("Tell me about seas.", preset="longer"))
             accepted = await page.read(socket, until="accepted")
             await page.read(socket, until="ended", enough=5)
-            key = f"chatsite:gen:{page.request.replace('-', '')}"
-            redis = site.redis.client()
-            entry = redis.xadd(key, {"broken": "entry"})
-            code = await code_of(socket)
-            redis.xdel(key, entry)
+            with refused_ends(site, page.request):
+                code = await code_of(socket)
             return code, str(accepted["conversation"]["id"])
 
-    code, conversation = asyncio.run(breaks())
+    code, conversation = asyncio.run(fails())
     assert code == CloseCode.BROKEN
     assert ended(alice, conversation)["finish_reason"] in ("stop", "length")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import httpx
 
-from tests.support.page import Page, ended, question
+from tests.support.page import Page, ended, post, question
 from tests.support.stack import Stack
 
 
@@ -45,17 +46,28 @@ def test_a_page_opened_while_redis_is_away_sends_and_is_answered_later(
 def test_a_page_opened_in_an_outage_hears_of_changes_afterwards(
     site: Stack, alice: httpx.Client
 ) -> None:
-    async def hear() -> bool:
-        await asyncio.to_thread(site.redis.stop)
-        first, second = Page(site, alice), Page(site, alice)
-        async with first.open() as one, second.open() as other:
-            await first.read(one, until="welcome")
-            await asyncio.to_thread(site.redis.start)
-            await asyncio.sleep(8)  # it joins its group within three seconds
-            await other.send(question("Name a tree."))
-            await second.read(other, until="accepted")
-            frame = await asyncio.wait_for(first.read(one, until="accepted"), 10)
-            await second.read(other, until="ended")
-            return bool(frame["messages"])
+    async def ask() -> str:
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await socket.send(question("Name a tree."))
+            accepted = await page.read(socket, until="accepted")
+            await page.read(socket, until="ended")
+            return str(accepted["conversation"]["id"])
 
-    assert asyncio.run(hear())
+    async def hear(conversation: str) -> None:
+        rename = partial(post, alice, f"/conversations/{conversation}/rename/")
+        await asyncio.to_thread(site.redis.stop)
+        page = Page(site, alice)
+        async with page.open() as socket:
+            await page.read(socket, until="welcome")
+            await asyncio.to_thread(site.redis.start)
+            heard = asyncio.create_task(page.read(socket, until="changed"))
+            for number in range(10):  # it joins its group within three seconds
+                done = await asyncio.to_thread(rename, {"title": f"Trees {number}"})
+                assert done.status_code == 200
+                if (await asyncio.wait([heard], timeout=1))[0]:
+                    break
+            frame = await asyncio.wait_for(heard, 1)
+            assert frame["conversation"] == conversation
+
+    asyncio.run(hear(asyncio.run(ask())))

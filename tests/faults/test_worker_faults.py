@@ -6,15 +6,20 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from inference import client
-from inference.contract import Delta, GenerationRequest, Result
+from inference.contract import TOKEN_RECORD, Delta, GenerationRequest, Result
 from inference.queue import broker, records
 from inference.queue.connection import settings
 from tests.faults.conftest import Ask, recover_lost, transcript, until
 from tests.support.redis import RedisServer
 from tests.support.worker import MODEL, Worker
+
+
+def record_of(wire: bytes) -> np.void:
+    return np.frombuffer(wire, dtype=TOKEN_RECORD)[0]
 
 
 def wake_ups() -> int:
@@ -60,6 +65,8 @@ def test_an_answer_goes_on_from_its_last_token_when_its_worker_is_killed(
     assert len(answer.token_ids) == 150
     assert sorted(answer.attempts) == [1, 2]
     assert answer.result.continued_tokens >= had
+    tokens = [record_of(answer.records[n])["token"] for n in range(150)]
+    assert tokens == answer.token_ids  # how each was chosen has come through both workers
     assert waited_s < settings().lease_s + 4
 
 

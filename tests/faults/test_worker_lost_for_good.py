@@ -1,7 +1,6 @@
 """The worker is killed in mid-answer and nobody starts another: the promise of ten seconds.
 
-This site runs with the default CHATSITE_RECOVER_WITHIN_S, which tests/environment.py lengthens for
-the others.
+This site runs with the default CHATSITE_RECOVER_WITHIN_S (default_bounds_stack).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,18 +16,16 @@ import pytest
 
 from inference.queue.connection import QueueSettings
 from tests.support.frames import asking
-from tests.support.page import PASSWORD, PRESETS, Page, ended, question, sign_in
+from tests.support.page import Page, ended, question, sign_in
 from tests.support.stack import Stack
 
 PROMISED_S = QueueSettings().recover_within_s
 
 
 @pytest.fixture(scope="module")
-def site(default_model_dir: Path) -> Iterator[Stack]:
-    with Stack(environment={"CHATSITE_RECOVER_WITHIN_S": ""}) as running:
-        running.add_user("alice", password=PASSWORD)
-        running.python(PRESETS)
-        yield running
+def site(default_bounds_stack: Stack) -> Iterator[Stack]:
+    yield default_bounds_stack
+    default_bounds_stack.stop()  # these tests are the last ones that need it
 
 
 @pytest.fixture

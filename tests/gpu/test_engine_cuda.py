@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from inference.contract import Stamp
+from inference.engine.backends.int8_linear import Int8Linear, find_kernel
 from inference.engine.config import EngineConfig
 from inference.engine.core import Core
 from inference.engine.loader import TextArtifacts
@@ -91,3 +92,43 @@ def test_a_decode_step_waits_for_the_device_once(model):
         torch.cuda.set_sync_debug_mode("default")
     syncs = [w for w in caught if "synchroniz" in str(w.message)]
     assert len(syncs) <= 10, "one per step: the sampled tokens"
+
+
+def test_int8_weights_are_multiplied_as_bytes(model):
+    """Few rows by the kernel, many by torch; both close to the weights as they were."""
+    half = model.to("cuda", torch.bfloat16)
+    kernel, why = find_kernel(torch.device("cuda"), torch.bfloat16)
+    assert kernel is not None, why
+    linear = half.model.layers[0].mlp.up_proj
+    packed = Int8Linear(linear, multiply_few=kernel)
+    for rows in (1, 7, 33, 127, 300):
+        x = torch.randn(rows, linear.in_features, device="cuda", dtype=torch.bfloat16)
+        expected = linear(x).float()
+        assert (packed(x).float() - expected).norm() / expected.norm() < 0.02
+    bench = engine(half, dtype="int8")
+    try:
+        assert len(bench.answer(PROMPTS[1], max_tokens=8)) == 8
+        assert "cuda int8" in bench.engine.status().path
+    finally:
+        bench.engine.stop()
+
+
+def test_steps_are_captured_without_paged_attention(model):
+    """Soft caps are unknown to flash attention: keys are gathered, in a captured step too."""
+    capped = small_model("gemma2", hidden_size=256, head_dim=64, intermediate_size=512)
+    fast = engine(capped.to(torch.bfloat16), dtype="bfloat16")
+    plain = engine(capped.to(torch.bfloat16), dtype="bfloat16", backend="torch")
+    try:
+        a, b = (one.ask(PROMPTS[2], max_tokens=2, logprobs=5) for one in (fast, plain))
+        assert fast.listener.tokens(a)[0] == plain.listener.tokens(b)[0]
+        assert "cuda graphs" in fast.engine.status().path, fast.engine.status().notes
+        assert likeliest(fast, a, 1) == pytest.approx(likeliest(plain, b, 1), abs=0.3)
+    finally:
+        fast.engine.stop()
+        plain.engine.stop()
+
+
+def likeliest(bench: Bench, request_id: str, token: int) -> float:
+    """The log-probability of the likeliest token at that place of an answer."""
+    entries = [e for delta in bench.listener.deltas(request_id) for e in delta.logprobs or ()]
+    return float(entries[token].top[0][1])

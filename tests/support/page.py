@@ -18,6 +18,7 @@ PASSWORD = "a long pass phrase"
 PRESETS = """
 from chatsite.catalog.models import SamplingPreset as P
 P.objects.update(temperature=0, max_tokens=40, repetition_penalty=1.0)
+P.objects.create(slug='brief', name='Brief', temperature=0, max_tokens=12)
 P.objects.create(slug='long', name='Long', temperature=0, max_tokens=300)
 P.objects.create(slug='longer', name='Longer', temperature=0, max_tokens=1200)
 P.objects.create(slug='endless', name='Endless', temperature=2, max_tokens=4000,

@@ -69,6 +69,22 @@ def write(*events: Any) -> list[writing.Outcome]:
     return writing.append(events, models={event.request_id: MODEL for event in events})
 
 
+BROKEN_ENTRIES: tuple[dict[str, str | bytes], ...] = (
+    {"broken": "entry"},
+    {"k": "mood", "d": "{}"},
+    {"k": "delta"},
+    {"k": "delta", "d": "{"},
+    {"k": b"\xff", "d": b"\xff"},
+)
+"""Entries of a stream that no version can read."""
+
+
+def break_stream(asked: GenerationRequest) -> None:
+    """Put every kind of entry that can't be read at the end of the request's stream."""
+    for fields in BROKEN_ENTRIES:
+        connect().xadd(keys.stream(asked.request_id), dict(fields))
+
+
 def lose_worker(asked: GenerationRequest) -> None:
     """Its lease runs out."""
     connect().delete(keys.lease(asked.request_id))

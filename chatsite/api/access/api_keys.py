@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chatsite.accounts.models import User
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.models import ApiKey
 from chatsite.errors import ChatError, NotFound
 from inference.contract import ErrorCode

@@ -16,19 +16,21 @@ from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from chatsite.accounts.models import User
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import RATE_LIMIT, ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import RATE_LIMIT, ApiError
 from chatsite.api.models import ApiKey
 from chatsite.generation.models import Generation
 from chatsite.generation.rows import UNFINISHED
 
 MINUTE = dt.timedelta(minutes=1)
-SOON_S = 2.0  # when something that runs may have ended
+SOON_S = 2.0  # of Retry-After while requests run
 
 
 def check_unfinished(key: ApiKey, *, requests: int, param: str = "n") -> None:
-    """Raises ApiError 429 when all keys of the owner have too much under way, 400 for what never
-    fits. Call inside the transaction that stores the requests.
+    """Raises ApiError 429 when the owner's keys together have too many unfinished requests.
+
+    400 for a call that alone is more than is ever allowed. Call inside the transaction that stores
+    the requests.
     """
     limit = settings.API_MAX_UNFINISHED
     if requests > limit:
@@ -40,20 +42,20 @@ def check_unfinished(key: ApiKey, *, requests: int, param: str = "n") -> None:
 
 
 def under_way(owner_id: int) -> QuerySet[Generation]:
-    """An owner's API requests that haven't ended.
+    """An owner's unfinished API requests.
 
-    The sum keeps SQLite from the index of users, by which it would read all that this one ever
-    asked for, instead of the few rows that haven't ended.
+    The sum keeps SQLite from using the index on users, by which it would read all requests that
+    this user ever made instead of the few unfinished ones.
     """
     unfinished = Generation.objects.alias(owner=F("user_id") + 0)
     return unfinished.filter(owner=owner_id, source="api", state__in=UNFINISHED)
 
 
 def check_quota(key: ApiKey, *, requests: int, param: str = "n") -> dict[str, str]:
-    """Headers with what is left. Raises ApiError 429 with Retry-After, and 400 naming `param`
-    for more at once than a minute ever allows.
+    """Headers with what is left. Raises ApiError 429 with Retry-After.
 
-    Call inside the transaction that stores the requests: two at once can't both be the last.
+    400, naming `param`, for more at once than a minute ever allows. Call inside the transaction
+    that stores the requests, so that of two concurrent calls only one takes the last place.
     """
     headers: dict[str, str] = {}
     if key.requests_per_minute is None and key.tokens_per_day is None:
@@ -101,7 +103,7 @@ def _until_free(key: ApiKey, now: dt.datetime, needed: int) -> float:
 
 
 def _tokens_since(key: ApiKey, moment: dt.datetime) -> tuple[int, int]:
-    """Tokens of what has ended, and those that what is under way may come to."""
+    """Tokens of ended requests since then, and the most that unfinished ones may still use."""
     rows = Generation.objects.filter(api_key=key.prefix, received_at__gte=moment)
     prompt = Coalesce(F("prompt_tokens"), 0)
     most = Coalesce(Cast(KT("sampling__max_tokens"), IntegerField()), 0)

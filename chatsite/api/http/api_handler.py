@@ -19,10 +19,10 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError, https_only, no_such_url
 from chatsite.api.http.beside_v1 import in_json, is_of_a_program
 from chatsite.api.http.endpoints import with_id
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError, https_only, no_such_url
 from chatsite.server.cors import naming_origin, preflight
 
 PREFIX = "/v1/"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from chatsite.api.error_responses import base_url_is_v1
 from chatsite.api.http.endpoints import with_id
-from chatsite.api.http.error_responses import base_url_is_v1
 from chatsite.server import cors
 
 Message = MutableMapping[str, Any]

@@ -20,10 +20,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import NoReverseMatch, reverse
 from pydantic import ValidationError
 
+from chatsite.api import error_responses as errors
 from chatsite.api.access.api_keys import key_of
-from chatsite.api.http import error_responses as errors
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.body import Body
@@ -63,7 +63,7 @@ class Caller:
 
 
 class Pending(Protocol):
-    """A reply that has to be waited for, outside of any thread."""
+    """A reply that is awaited once the view's thread is done."""
 
     async def response(self) -> HttpResponseBase:
         """Wait for the reply. Raises ApiError."""
@@ -138,7 +138,7 @@ class Endpoint:
 
 
 async def _unless_gone(work: Awaitable[Reply]) -> Reply:
-    """What the thread gives. A client that goes away meanwhile leaves nothing running."""
+    """Await the thread's result. A client that disconnects meanwhile leaves nothing running."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

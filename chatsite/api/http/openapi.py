@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from chatsite.api.error_responses import not_allowed
 from chatsite.api.http.endpoints import Endpoint
-from chatsite.api.http.error_responses import not_allowed
 from chatsite.api.schemas.replies import Error
 
 PROBLEMS = {

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.schemas.body import (
     FIELDS_TOGETHER,
     MISSING_INSIDE,

@@ -21,12 +21,12 @@ class Body(BaseModel):
 
 
 def together(param: str, message: str) -> PydanticCustomError:
-    """A fault that shows only when fields are looked at together; `param` is the one to name."""
+    """An error between fields that are each valid alone; `param` is the field to name."""
     return PydanticCustomError(FIELDS_TOGETHER, "{message}", {"param": param, "message": message})
 
 
 def missing(field: str) -> PydanticCustomError:
-    """A field that this object needs, as its other fields are."""
+    """The error for an absent field that this object's other fields require."""
     return PydanticCustomError(MISSING_INSIDE, "missing", {"field": field})
 
 

@@ -23,7 +23,7 @@ MAX_MESSAGES = 4096
 
 
 class Lenient(Body):
-    """Whatever else a client sends along is ignored: none of it changes the answer."""
+    """An object whose unknown fields are ignored: none of them changes the answer."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -93,7 +93,7 @@ class ChatMessage(Lenient):
 
 
 def check_endings(add_generation_prompt: bool | None, continue_final_message: bool | None) -> None:
-    """A prompt ends in the middle of a message or opens the next: raises where both are asked."""
+    """Raises if a prompt is to continue its last message and also to open the next one."""
     if continue_final_message and add_generation_prompt is not False:
         raise together(
             "continue_final_message",

@@ -1,4 +1,4 @@
-"""What holds an answer to a form: OpenAI's response_format and vLLM's structured_outputs."""
+"""Structured output: OpenAI's response_format and vLLM's structured_outputs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ResponseFormat = Annotated[
 
 
 class StructuredOutputs(Body):
-    """vLLM's ways to hold an answer to a form. Exactly one of the first five."""
+    """vLLM's kinds of structured output. Exactly one of the first five fields is set."""
 
     json_: dict[str, Any] | str | None = Field(
         default=None, alias="json", description="A JSON schema."
@@ -88,4 +88,4 @@ FORMS = (
     "response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
     "guided_grammar",
 )  # fmt: skip
-"""What holds an answer to a form; one at a time."""
+"""The fields that ask for structured output; a request may set one of them."""

@@ -1,4 +1,4 @@
-"""What several replies share, and those without a body of their own."""
+"""Parts that several replies share, and the replies to requests without a body."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chatsite.api.http.error_responses import ApiError, of_result
+from chatsite.api.error_responses import ApiError, of_result
 from chatsite.api.schemas.replies import AnsweredReason, ChoiceTimings, StopReason
 from chatsite.api.serving.reasoning import Split
 from chatsite.generation.figures import figures_of
@@ -26,10 +26,10 @@ from inference.contract import (
 
 @dataclass(frozen=True, slots=True)
 class AnswerToken:
-    """All that is told about one token is cut from this record.
+    """One token of an answer; all that a reply says about it is taken from here.
 
     `start` is where its text begins in the answer's whole text, in code points, before anything is
-    held back or parted into reasoning and content.
+    held back or separated into reasoning and content.
     """
 
     id: int
@@ -57,9 +57,10 @@ class Piece:
 
 
 class Choice:
-    """`index` is its place in the reply, `prompt_index` which prompt it answers.
+    """One answer of a reply. `index` is its place there, `prompt_index` which prompt it answers.
 
-    `split` parts reasoning from the answer, `form_param` names what asked for the answer's form.
+    `split` separates reasoning from the answer, `form_param` names the parameter that asked for
+    structured output.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class Choice:
             piece.stop_reason = end.id
 
     def _shown_stop(self, piece: Piece) -> str:
-        """The text of what ended the answer, where it is wanted."""
+        """The stop string or end token as text, if the caller wants to see it."""
         if not self._shows_stop:
             return ""
         if isinstance(piece.stop_reason, str):

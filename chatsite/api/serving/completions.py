@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.http.endpoints import Caller
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
 from chatsite.api.schemas.chat_completions import ChatBody
 from chatsite.api.schemas.common import (
     MAX_CHOICES,
@@ -109,7 +109,7 @@ class Asked:
     sampling: SamplingParams
 
     def spelling_marks(self) -> Asked:
-        """With control tokens in the text, for whoever takes them out again."""
+        """The same with control tokens spelled out in the text, for a Split that removes them."""
         return Asked(self.prompt, dataclasses.replace(self.sampling, skip_special_tokens=False))
 
 
@@ -217,7 +217,7 @@ def _run(
 
 
 def _split(body: GenerationBody, text: client.TextModel, asked: Asked) -> Split | None:
-    """How the answer is parted; not at all where its control tokens are wanted in it."""
+    """How to separate reasoning from the answer; None where the text keeps its control tokens."""
     if speaks_harmony(text) and body.skip_special_tokens is False:
         return None
     continues = bool(getattr(body, "continue_final_message", None))

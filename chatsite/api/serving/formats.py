@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
-from chatsite.api.schemas.chat_completions import AnswerMessage, ChatBody, ChatLogprobs, Delta
-from chatsite.api.schemas.common import (
-    GenerationBody,
+from chatsite.api.schemas.chat_completions import (
+    AnswerMessage,
+    ChatBody,
+    ChatChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatLogprobs,
+    ChunkChoice,
+    Delta,
 )
+from chatsite.api.schemas.common import GenerationBody
 from chatsite.api.schemas.replies import PromptLogprobs
-from chatsite.api.schemas.text_completions import CompletionBody, Logprobs
+from chatsite.api.schemas.text_completions import Choice as TextChoice
+from chatsite.api.schemas.text_completions import Completion, CompletionBody, Logprobs
 from chatsite.api.serving.choice import AnswerToken, Choice, Piece
 from chatsite.api.serving.logprobs import (
     chat_logprobs,
@@ -21,58 +29,71 @@ from chatsite.api.serving.logprobs import (
 from chatsite.api.serving.runs import Run
 from inference.contract import TokenLogprobs
 
+Chunk = ChatCompletionChunk | Completion
+
 
 class Format(Protocol):
-    """What a stream and a whole reply are written with."""
+    """Writes a run as the chunks of a stream, or as one whole reply."""
 
     waits_for_end: bool  # nothing can be shown before everything is known
 
-    def opening(self, choice: Choice) -> dict[str, Any] | None: ...
+    def opening(self, choice: Choice) -> Chunk | None: ...
 
-    def chunk(self, choice: Choice, piece: Piece) -> dict[str, Any]: ...
+    def chunk(self, choice: Choice, piece: Piece) -> Chunk: ...
 
-    def ending(self) -> dict[str, Any]: ...
+    def ending(self) -> Chunk: ...
 
-    def whole(self) -> dict[str, Any]: ...
+    def whole(self) -> ChatCompletion | Completion: ...
 
 
-class _Head:
-    """What every chunk of a reply begins with."""
+class _Head(TypedDict):
+    """What every reply and every chunk begins with."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+
+
+class _TokenIds(TypedDict, total=False):
+    token_ids: list[int]
+
+
+class _PromptIds(TypedDict, total=False):
+    prompt_token_ids: list[int]
+
+
+class _PromptScores(TypedDict, total=False):
+    prompt_logprobs: PromptLogprobs
+
+
+class _Writer:
+    """What both shapes share: their head, token ids and the prompt's log-probabilities."""
 
     def __init__(self, run: Run, body: GenerationBody, *, prefix: str) -> None:
         self.run = run
         self.shows_ids = bool(body.return_token_ids)
         self.names_ids = bool(body.return_tokens_as_token_ids)
         self.prompt_top = body.prompt_logprobs
-        self.head = {
+        self.head: _Head = {
             "id": prefix + run.id,
             "created": int(time.time()),
             "model": run.model.slug,
             "system_fingerprint": f"fp_{run.model.version}",
         }
 
-    def _reply(self, kind: str, choices: list[Any], **more: Any) -> dict[str, Any]:
-        return {**self.head, "object": kind, "choices": choices, **more}
+    def _ids(self, piece: Piece) -> _TokenIds:
+        return {"token_ids": piece.token_ids} if self.shows_ids else {}
 
-    def _ended(self, piece: Piece) -> dict[str, Any]:
-        """How it ended, and its tokens' ids where they are wanted."""
-        shown: dict[str, Any] = {
-            "finish_reason": piece.finish_reason,
-            "stop_reason": piece.stop_reason,
-        }
-        if self.shows_ids:
-            shown["token_ids"] = piece.token_ids
-        return shown
-
-    def _prompt_ids(self, choice: Choice) -> dict[str, list[int]]:
+    def _prompt_ids(self, choice: Choice) -> _PromptIds:
         return {"prompt_token_ids": [*choice.request.prompt_token_ids]} if self.shows_ids else {}
 
     def _scores(self, choice: Choice) -> tuple[TokenLogprobs, ...]:
-        """Those of the prompt's tokens: the first choice of each prompt brings them for all."""
+        """Log-probabilities of the prompt's tokens: only the first choice of a prompt has them."""
         first = next(c for c in self.run.choices if c.prompt_index == choice.prompt_index)
         return first.result.echo if first.result else ()
 
-    def _prompt_logprobs(self, choice: Choice) -> dict[str, PromptLogprobs]:
+    def _prompt_logprobs(self, choice: Choice) -> _PromptScores:
         if self.prompt_top is None:
             return {}
         ids = choice.request.prompt_token_ids
@@ -80,8 +101,8 @@ class _Head:
         return {"prompt_logprobs": found}
 
 
-class ChatFormat(_Head):
-    """`echoed` is what stands before each answer: the message that it goes on with."""
+class ChatFormat(_Writer):
+    """Chat completions. `echoed` is put before each answer: the message that it continues."""
 
     waits_for_end = False
 
@@ -90,11 +111,11 @@ class ChatFormat(_Head):
         self.wants_logprobs = bool(body.logprobs)
         self.echoed = echoed
 
-    def opening(self, choice: Choice) -> dict[str, Any]:
+    def opening(self, choice: Choice) -> ChatCompletionChunk:
         opened = self._chunk(choice, {"role": "assistant", "content": self.echoed}, Piece())
-        return opened | self._prompt_ids(choice)
+        return {**opened, **self._prompt_ids(choice)}
 
-    def chunk(self, choice: Choice, piece: Piece) -> dict[str, Any]:
+    def chunk(self, choice: Choice, piece: Piece) -> ChatCompletionChunk:
         delta: Delta = {}
         if piece.reasoning:
             delta["reasoning_content"] = piece.reasoning
@@ -102,31 +123,35 @@ class ChatFormat(_Head):
             delta["content"] = piece.content
         return self._chunk(choice, delta, piece)
 
-    def _chunk(self, choice: Choice, delta: Delta, piece: Piece) -> dict[str, Any]:
-        shown = {
+    def _chunk(self, choice: Choice, delta: Delta, piece: Piece) -> ChatCompletionChunk:
+        shown: ChunkChoice = {
             "index": choice.index,
             "delta": delta,
             "logprobs": self._logprobs(choice, piece) if piece.tokens else None,
-            **self._ended(piece),
+            "finish_reason": piece.finish_reason,
+            "stop_reason": piece.stop_reason,
+            **self._ids(piece),
         }
-        return self._reply("chat.completion.chunk", [shown])
+        return {**self.head, "object": "chat.completion.chunk", "choices": [shown]}
 
-    def ending(self) -> dict[str, Any]:
-        return self._reply("chat.completion.chunk", [])
+    def ending(self) -> ChatCompletionChunk:
+        return {**self.head, "object": "chat.completion.chunk", "choices": []}
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> ChatCompletion:
         first = self.run.choices[0]
-        return self._reply(
-            "chat.completion",
-            [self._whole(choice) for choice in self.run.choices],
-            usage=self.run.usage(),
-            timings=self.run.timings(),
+        return {
+            **self.head,
+            "object": "chat.completion",
+            "choices": [self._whole(choice) for choice in self.run.choices],
+            "usage": self.run.usage(),
+            "timings": self.run.timings(),
             **self._prompt_ids(first),
             **self._prompt_logprobs(first),
-        )
+        }
 
-    def _whole(self, choice: Choice) -> Any:
+    def _whole(self, choice: Choice) -> ChatChoice:
         piece = choice.whole
+        assert piece.finish_reason is not None, "a whole reply waits for every choice"
         content = self.echoed + piece.content
         message: AnswerMessage = {"role": "assistant", "content": content, "refusal": None}
         if piece.reasoning:
@@ -135,7 +160,9 @@ class ChatFormat(_Head):
             "index": choice.index,
             "message": message,
             "logprobs": self._logprobs(choice, piece),
-            **self._ended(piece),
+            "finish_reason": piece.finish_reason,
+            "stop_reason": piece.stop_reason,
+            **self._ids(piece),
         }
 
     def _logprobs(self, choice: Choice, piece: Piece) -> ChatLogprobs | None:
@@ -149,8 +176,8 @@ class ChatFormat(_Head):
         )
 
 
-class CompletionFormat(_Head):
-    """`prompts` are the texts that `echo` gives back, by prompt index."""
+class CompletionFormat(_Writer):
+    """Completions. `prompts` are the texts that `echo` gives back, by prompt index."""
 
     def __init__(self, run: Run, body: CompletionBody, prompts: list[str]) -> None:
         super().__init__(run, body, prefix="cmpl-")
@@ -159,42 +186,48 @@ class CompletionFormat(_Head):
         # The prompt's own log-probabilities are known when its request has ended.
         self.waits_for_end = self.echoed is not None and self.top is not None
 
-    def opening(self, choice: Choice) -> dict[str, Any] | None:
+    def opening(self, choice: Choice) -> Completion | None:
         if self.echoed is None and not self.shows_ids:
             return None
-        opened = self.chunk(choice, Piece(content=self._echo(choice)))
-        opened["choices"][0] |= self._prompt_ids(choice)
-        return opened
+        shown = self._chunk(choice, Piece(content=self._echo(choice)))
+        return self._completion([{**shown, **self._prompt_ids(choice)}])
 
-    def chunk(self, choice: Choice, piece: Piece) -> dict[str, Any]:
+    def chunk(self, choice: Choice, piece: Piece) -> Completion:
+        return self._completion([self._chunk(choice, piece)])
+
+    def _chunk(self, choice: Choice, piece: Piece) -> TextChoice:
         offset = len(self._echo(choice))
-        shown = {
+        return {
             "index": choice.index,
             "text": piece.content,
             "logprobs": self._logprobs(choice, piece.tokens, offset) if piece.tokens else None,
-            **self._ended(piece),
+            "finish_reason": piece.finish_reason,
+            "stop_reason": piece.stop_reason,
+            **self._ids(piece),
         }
-        return self._reply("text_completion", [shown])
 
-    def ending(self) -> dict[str, Any]:
-        return self._reply("text_completion", [])
+    def ending(self) -> Completion:
+        return self._completion([])
 
-    def whole(self) -> dict[str, Any]:
-        choices = [self._whole(choice) for choice in self.run.choices]
-        return self._reply(
-            "text_completion", choices, usage=self.run.usage(), timings=self.run.timings()
-        )
+    def whole(self) -> Completion:
+        reply = self._completion([self._whole(choice) for choice in self.run.choices])
+        return {**reply, "usage": self.run.usage(), "timings": self.run.timings()}
+
+    def _completion(self, choices: list[TextChoice]) -> Completion:
+        return {**self.head, "object": "text_completion", "choices": choices}
 
     def _echo(self, choice: Choice) -> str:
         return self.echoed[choice.prompt_index] if self.echoed is not None else ""
 
-    def _whole(self, choice: Choice) -> Any:
+    def _whole(self, choice: Choice) -> TextChoice:
         piece = choice.whole
         return {
             "index": choice.index,
             "text": self._echo(choice) + piece.content,
             "logprobs": self._whole_logprobs(choice),
-            **self._ended(piece),
+            "finish_reason": piece.finish_reason,
+            "stop_reason": piece.stop_reason,
+            **self._ids(piece),
             **self._prompt_ids(choice),
             **self._prompt_logprobs(choice),
         }

@@ -8,8 +8,8 @@ from typing import Any
 
 import pydantic_core
 
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError, unavailable
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError, unavailable
 from chatsite.api.schemas.chat_completions import CalledFunction, ChatMessage, CustomCall, TextPart
 from chatsite.api.schemas.common import (
     GenerationBody,

@@ -26,7 +26,7 @@ class Split(Protocol):
 
     @property
     def is_inside(self) -> bool:
-        """Whether what comes next is no part of the answer."""
+        """Whether the next text is reasoning, not answer."""
 
     def feed(self, text: str, *, is_end: bool = False) -> tuple[str, str]: ...
 
@@ -40,9 +40,9 @@ class Place(Enum):
 def split_of(
     text: client.TextModel, prompt: Sequence[int], *, continues: bool = False
 ) -> Split | None:
-    """How answers of this model are parted; None for one that doesn't think.
+    """How to separate this model's reasoning from its answer; None for a model without reasoning.
 
-    `continues`: the prompt's last message isn't closed, and the thought in it may be long.
+    `continues`: the prompt's last message isn't closed, and its reasoning may be long.
     """
     if speaks_harmony(text):
         return HarmonySplit(channel=_open_channel(text, prompt))
@@ -52,7 +52,9 @@ def split_of(
 
 
 def speaks_harmony(text: client.TextModel) -> bool:
-    """Whether it writes into channels. Their marks then have to be spelled out in its text."""
+    """Whether the model writes gpt-oss' channels, whose control tokens the text must then spell
+    out.
+    """
     return all(text.vocabulary.id_of(mark) is not None for mark in (CHANNEL, MESSAGE))
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from django.http import HttpResponse, StreamingHttpResponse
 
+from chatsite.api.error_responses import ApiError
 from chatsite.api.http.endpoints import page_of
-from chatsite.api.http.error_responses import ApiError
 from chatsite.api.schemas.common import GenerationBody
 from chatsite.api.serving.formats import Format
 from chatsite.api.serving.responses import streamed_reply, whole_reply

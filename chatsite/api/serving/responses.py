@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import cast
 
 import msgspec
 from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 
-from chatsite.api.http.error_responses import ApiError, internal
-from chatsite.api.schemas.common import (
-    StreamOptions,
-)
-from chatsite.api.serving.formats import Format
+from chatsite.api.error_responses import ApiError, internal
+from chatsite.api.schemas.common import StreamOptions
+from chatsite.api.schemas.replies import Error
+from chatsite.api.schemas.text_completions import Completion
+from chatsite.api.serving.formats import Chunk, Format
 from chatsite.api.serving.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ async def streamed_reply(
 
 
 async def _guarded(first: bytes, events: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """The events; an error among them becomes one, as OpenAI's clients expect it."""
+    """The events; an exception becomes an error event, as OpenAI's clients expect it."""
     try:
         yield first
         async for event in events:
@@ -69,7 +69,7 @@ async def _events(run: Run, form: Format, options: StreamOptions) -> AsyncGenera
     every_usage = bool(options.continuous_usage_stats)
     unfinished = len(run.choices)
 
-    def written(chunk: dict[str, Any], *, is_last: bool = False) -> bytes:
+    def written(chunk: Chunk, *, is_last: bool = False) -> bytes:
         if every_usage:
             chunk["usage"] = run.usage()
         elif with_usage:
@@ -101,11 +101,12 @@ async def _events(run: Run, form: Format, options: StreamOptions) -> AsyncGenera
     finally:
         await pieces.aclose()
     if form.waits_for_end:
-        whole = form.whole()
+        whole = cast(Completion, form.whole())  # chat completions never wait for the end
         del whole["usage"], whole["timings"]  # where every stream has them
         yield written(whole, is_last=not with_usage)
     if with_usage:
-        ending = form.ending() | {"usage": run.usage(), "timings": run.timings()}
+        ending = form.ending()
+        ending["usage"], ending["timings"] = run.usage(), run.timings()
         yield _event(ending)
     yield b"data: [DONE]\n\n"
 
@@ -118,7 +119,7 @@ LINE_ENDS = {
 """No line ends of the protocol, but clients that split text into lines cut an event there."""
 
 
-def _event(content: dict[str, Any]) -> bytes:
+def _event(content: Chunk | Error) -> bytes:
     data = encode(content)
     for raw, escaped in LINE_ENDS.items():
         data = data.replace(raw, escaped)

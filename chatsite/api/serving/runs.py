@@ -1,4 +1,4 @@
-"""The requests behind one call: stored, sent, followed, and stopped when nobody listens."""
+"""The requests of one API call: stored, queued, followed, and cancelled when nobody listens."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import transaction
 
 from chatsite.api.access.quotas import check_quota, check_unfinished
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError, of_client_error, of_result, unavailable
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError, of_client_error, of_result, unavailable
 from chatsite.api.models import ApiKey
 from chatsite.api.schemas.replies import Timings, Usage
 from chatsite.api.serving.choice import Choice, Piece
@@ -97,18 +97,18 @@ class Run:
             raise
 
     def _param_of_number(self) -> str:
-        """What to name when there are too many choices: a list of prompts, or `n`."""
+        """The parameter to blame for too many choices: the list of prompts, or `n`."""
         prompts = self.choices[-1].prompt_index + 1
         return "prompt" if prompts > len(self.choices) // prompts else "n"
 
     # --- meanwhile ---------------------------------------------------------------------------
 
     async def pieces(self) -> AsyncGenerator[tuple[Choice, Piece] | None, None]:
-        """What becomes visible, as it does; None when nothing has for a heartbeat's time.
+        """Pieces of all choices as they become visible; None after a heartbeat's time without any.
 
-        What happens unseen meanwhile (a place in line, a chunk of prefill) is no sign of life.
-
-        Left early, by an error or because the client went away, it stops what still runs.
+        Progress that nobody sees (a place in the queue, a chunk of prefill) doesn't count as a
+        piece. A caller that stops early, by an error or because the client went away, stops the
+        requests that still run.
         """
         queue: asyncio.Queue[Item] = asyncio.Queue(MAX_UNTAKEN)
         pumps = [asyncio.create_task(_pump(choice, queue)) for choice in self.choices]

@@ -1,6 +1,6 @@
-"""From a request's fields to what the engine is told.
+"""Makes the engine's SamplingParams of a request's fields.
 
-The request's own values go first, then those of the preset it names, then OpenAI's defaults.
+The request's own values come first, then those of the preset it names, then OpenAI's defaults.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.schemas.common import (
     GenerationBody,
 )

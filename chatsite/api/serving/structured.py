@@ -9,8 +9,8 @@ from typing import Any
 
 import pydantic_core
 
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError
 from chatsite.api.schemas.common import (
     GenerationBody,
 )

@@ -5,9 +5,9 @@ Tokenizing also serves vocabularies without a model: folders that have a tokeniz
 
 from __future__ import annotations
 
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.error_responses import ApiError, no_such_model
 from chatsite.api.http.endpoints import Caller
-from chatsite.api.http.error_codes import ApiCode
-from chatsite.api.http.error_responses import ApiError, no_such_model
 from chatsite.api.schemas.replies import Model, ModelList
 from chatsite.api.schemas.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
 from chatsite.api.serving import prompts

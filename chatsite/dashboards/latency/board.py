@@ -69,7 +69,7 @@ class Shown:
         return list(range(first, last + 1, width))
 
     def unfinished_slices(self) -> list[int]:
-        """Those of which the window, or the time that has passed, holds only a part."""
+        """Slices that lie only partly in the window, or only partly in the past."""
         since, until = self.since.timestamp() if self.since else 0, self.until.timestamp()
         return [s for s in self.slices() if s < since or s + self.bucket_s > until]
 

@@ -7,7 +7,7 @@ import dataclasses
 import datetime as dt
 import io
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, Literal, TypedDict
 from uuid import UUID
 
 from django.db.models import Q
@@ -28,7 +28,91 @@ EXPORT_COLUMNS = (
 ROWS_AT_ONCE = 1_000
 
 
-def as_json(shown: Shown) -> dict[str, Any]:
+class SummaryJson(TypedDict):
+    """A figure over many requests, in ms."""
+
+    count: int
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+    max: float | None
+    p99_is_rough: bool
+
+
+class TotalsJson(TypedDict):
+    """All requests of the selection. `mean_ms` is by phase."""
+
+    requests: int
+    unfinished: int
+    errors: int
+    error_share: float | None
+    tokens: int
+    throughput_tokens_per_s: float | None
+    requests_per_s: float | None
+    refused_paints: int
+    ttft_ms: SummaryJson
+    tpot_ms: SummaryJson
+    mean_ms: dict[str, float | None]
+
+
+class GroupJson(TypedDict):
+    """The requests of one model and preset."""
+
+    model: str
+    preset: str
+    requests: int
+    errors: int
+    error_share: float | None
+    tokens: int
+    ttft_ms: SummaryJson
+    tpot_ms: SummaryJson
+
+
+class ErrorsJson(TypedDict):
+    code: str
+    count: int
+
+
+class RowJson(TypedDict):
+    """A request in one of the two lists."""
+
+    request_id: UUID
+    received_at: dt.datetime
+    state: str
+    error_code: str
+    model_slug: str
+    preset_slug: str
+    source: str
+    ttft_ms: float | None
+    tpot_ms: float | None
+    latency_ms: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class BoardJson(TypedDict):
+    """The whole board. `series` are columns over time; times of day are ISO 8601."""
+
+    at: str
+    since: str | None
+    until: str
+    timezone: str
+    bucket_s: int
+    unfinished_s: list[int]
+    percentiles: Literal["exact", "within 1 %"]
+    filters: dict[str, str]
+    now: dict[str, int]
+    totals: TotalsJson
+    series: dict[str, list[float | None]]
+    models: list[GroupJson]
+    errors: list[ErrorsJson]
+    newest: list[RowJson]
+    slowest: list[RowJson]
+
+
+def as_json(shown: Shown) -> BoardJson:
     """The board; moments in Unix seconds, None for no data."""
     board = shown.board
     return {
@@ -114,18 +198,33 @@ SERIES: dict[str, Callable[[stats.Bucket], float | None]] = {
 }
 
 
-def _summary(summary: stats.Summary) -> dict[str, Any]:
-    values = dataclasses.asdict(summary)
-    count = values.pop("count")
-    figures = {name: _ms(value) for name, value in values.items()}
-    return {"count": count, **figures, "p99_is_rough": summary.has_rough_p99}
-
-
-def _row(row: ListedRow) -> dict[str, Any]:
-    values: dict[str, Any] = {**row}
+def _summary(summary: stats.Summary) -> SummaryJson:
     return {
-        name.replace("_us", "_ms"): _ms(value) if name.endswith("_us") else value
-        for name, value in values.items()
+        "count": summary.count,
+        "mean": _ms(summary.mean),
+        "p50": _ms(summary.p50),
+        "p90": _ms(summary.p90),
+        "p95": _ms(summary.p95),
+        "p99": _ms(summary.p99),
+        "max": _ms(summary.max),
+        "p99_is_rough": summary.has_rough_p99,
+    }
+
+
+def _row(row: ListedRow) -> RowJson:
+    return {
+        "request_id": row["request_id"],
+        "received_at": row["received_at"],
+        "state": row["state"],
+        "error_code": row["error_code"],
+        "model_slug": row["model_slug"],
+        "preset_slug": row["preset_slug"],
+        "source": row["source"],
+        "ttft_ms": _ms(row["ttft_us"]),
+        "tpot_ms": _ms(row["tpot_us"]),
+        "latency_ms": _ms(row["latency_us"]),
+        "prompt_tokens": row["prompt_tokens"],
+        "completion_tokens": row["completion_tokens"],
     }
 
 

@@ -105,9 +105,9 @@ class Filters:
         return urlencode(asked)
 
     def selection(self, *, first: dt.datetime | None, now: dt.datetime) -> Selection | None:
-        """What they select at this moment, when `first` is when the first request was received.
+        """The requests that these filters select now; None before the first request.
 
-        None before there is one. No time from before it or in the future is looked at.
+        `first` is when that was received. Time before it and in the future is cut off.
         """
         if first is None:
             return None

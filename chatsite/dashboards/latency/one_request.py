@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 
-from chatsite.dashboards.latency.definitions import DEFINITIONS
-from chatsite.dashboards.latency.waterfall import Waterfall, formula, waterfall
-from chatsite.dashboards.templatetags import figures as shown
+from chatsite.dashboards import figures as shown
+from chatsite.dashboards.latency.definitions import DEFINITIONS, name_of
+from chatsite.dashboards.latency.waterfall import Formula, Waterfall, formula, waterfall
 from chatsite.generation.models import Attempt, Generation
-from chatsite.generation.rows import figures_ms
+from chatsite.generation.shown_figures import ShownFigures, figures_ms
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -36,7 +37,27 @@ WRITTEN = ("stop",)  # parameters that hold what somebody wrote
 QUOTES = ("bad_schema",)  # error codes whose text quotes it
 
 
-def page_data(generation: Generation, *, may_read: bool) -> dict[str, Any]:
+class Gaps(TypedDict):
+    gaps_ms: list[float | None]
+
+
+class RequestPage(TypedDict):
+    """What the template of one request shows. `sampling` are names and values as JSON."""
+
+    generation: Generation
+    attempts: list[Attempt]
+    figures: ShownFigures
+    all_figures: list[tuple[str, str, StrOrPromise]]
+    waterfall: Waterfall
+    legend: list[tuple[str, str]]
+    formula: Formula | None
+    itl: Gaps
+    sampling: list[tuple[str, str]]
+    error_detail: str
+    definitions: Mapping[str, StrOrPromise]
+
+
+def page_data(generation: Generation, *, may_read: bool) -> RequestPage:
     """What the template shows. One query, for the attempts.
 
     Without `may_read` nothing that somebody wrote is in it.
@@ -88,7 +109,8 @@ def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
         ("user latency", g.user_latency_us), ("delivery", g.delivery_us),
     )  # fmt: skip
     rows: list[tuple[str, str, StrOrPromise]] = [
-        (name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times
+        (name_of(name), shown.exact_ms(us), DEFINITIONS.get(name.split()[0], ""))
+        for name, us in times
     ]
     tpot_floor, prefill_floor = best_floors(g)
     both_floors = (
@@ -109,9 +131,9 @@ def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
     return rows
 
 
-FLOOR_MEANING = _lazy(
-    "What the hardware allows, at batch 1, by the best that recent requests on this device saw: a "
-    "worker measures it when it loads the model."
+FLOOR_MEANING = gettext_lazy(
+    "What the hardware allows, at batch 1, by the best speed that was seen on this device: a "
+    "worker measures it when it loads the model, and again while it has nothing to do."
 )
 LOOKED_AT = 1_000
 
@@ -133,9 +155,9 @@ def best_floors(generation: Generation) -> tuple[float | None, float | None]:
 
 
 def roofline(floor: float | None, measured: float | None) -> str:
-    """The share of what the hardware allows. More than all of it is a wrong floor, and said so."""
+    """The share of what the hardware allows. More than all of it is a wrong floor, so unknown."""
     if not floor or not measured:
         return shown.percent(None)
     if floor > measured:
-        return _("over 100 %: the floor was measured under load")
+        return _("unknown: the machine was never idle enough to measure the floor")
     return shown.percent(floor / measured)

@@ -17,10 +17,10 @@ WAIT_S = 30
 
 
 class SingleFlight(Generic[T]):
-    """Gives what was computed for a key; while somebody computes it, the others wait for that.
+    """Computes a value once per key; concurrent callers wait for the one who computes.
 
-    A result is kept in Django's cache for `fresh_s`. Whoever comes first computes in their own
-    thread, which is a request's and never the event loop's.
+    A result is kept in Django's cache for `fresh_s`. The first caller computes in its own thread,
+    which is a request's and never the event loop's.
     """
 
     def __init__(self, *, fresh_s: float) -> None:
@@ -29,7 +29,7 @@ class SingleFlight(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: str, compute: Callable[[], T]) -> T:
-        """What `compute` gives for this key. Raises what it raises, for all who waited."""
+        """The value of `compute` for this key. Its exception is raised in every waiting caller."""
         with self._lock:
             kept: T | None = cache.get(key)
             if kept is not None:

@@ -16,7 +16,7 @@ register = template.Library()
 def day_summary(context: dict[str, Any]) -> dict[str, Any]:
     """Figures of the last day and the workers; each only with its permission."""
     user = context["request"].user
-    figures = index_summary(user) or {}
+    figures: dict[str, Any] = {**(index_summary(user) or {})}
     if user.has_perm("catalog.view_languagemodel"):
         figures["workers"] = workers()
     return figures

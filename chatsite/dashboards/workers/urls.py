@@ -1,4 +1,4 @@
-"""Stands before the admin's own URLs, below /admin/workers/."""
+"""URLs below /admin/workers/; included before the admin's own."""
 
 from django.urls import path
 

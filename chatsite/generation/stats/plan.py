@@ -29,9 +29,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """What roll-ups hold rightly: all that ends by `until_s` but for the stale minutes.
+    """Which roll-ups are up to date: all that end by `until_s`, except in stale minutes.
 
-    `written` is by width the run that last wrote such roll-ups.
+    `written` is, by width, the run that last wrote such roll-ups.
     """
 
     until_s: int = 0

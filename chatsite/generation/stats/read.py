@@ -127,7 +127,7 @@ def roll_ups_of(
 
 
 def rolled() -> Rolled:
-    """What the roll-ups hold rightly at this moment."""
+    """Which roll-ups are up to date at this moment."""
     progress = RollUpProgress.objects.first()
     if progress is None:
         return Rolled()

@@ -169,7 +169,7 @@ def _ids(labels: list[Labels]) -> list[int]:
 
 
 def _note_progress(before: RollUpProgress | None, **now: Any) -> None:
-    """Say how far they are right now, unless they are being made anew meanwhile."""
+    """Store how far the roll-ups are complete, unless they are being rebuilt meanwhile."""
     if before is None:
         RollUpProgress.objects.update_or_create(pk=1, defaults=now)
     else:

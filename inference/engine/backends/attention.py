@@ -45,7 +45,8 @@ class Attention(Protocol):
     """Computes the attention of a step's layers."""
 
     def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
-        """Remember the call's keys and values as `batch` says, and attend over all that it sees.
+        """Write the call's keys and values into the batch's slots, then attend over each token's
+        context.
 
         Returns (T, heads, value_dim) in the dtype of the query.
         """

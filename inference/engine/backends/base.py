@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.engine.backends.step_batch import LayerSpec, StepBatch
+from inference.engine.device_speed import DeviceSpeed, measure_speed
 from inference.engine.sampling.sampling_backend import SamplingBackend
 from inference.engine.sampling.torch_sampler import TorchSampler
 
@@ -42,13 +43,15 @@ class LayerwiseForward(Protocol):
 class Backend(abc.ABC):
     """Arithmetic for one model on one device. All calls come from the engine thread.
 
-    Order of calls: `prepare`, `allocate_cache`, then any number of `forward`. `allocate_cache` may
-    be called again (other sizes); the old pages are forgotten. Block 0 is never given to a request:
-    padding of a block table and of a batch points there.
+    Order of calls: `prepare` or `restore`, `allocate_cache`, then any number of `forward`.
+    `allocate_cache` may be called again (other sizes); the old pages are forgotten. Block 0 is
+    never given to a request: padding of a block table and of a batch points there.
     """
 
     name: str = ""  # for people: "torch float32 on cpu", "native amx int4"
     block_tokens: int = 16  # tokens per page; a multiple of what the kernels want
+    step_tokens: int = 512  # prefill and decode tokens of one step, where nobody asks for others
+    min_chunk: int = 16  # prompt tokens beside decodes: fewer would cost a step as much
     is_layered: bool = True  # transformers' own layers are called, each on its own
     notes: tuple[str, ...] = ()  # what was recognised, what was left as it was and why
     device: torch.device
@@ -65,6 +68,17 @@ class Backend(abc.ABC):
         improve. Sets `model`, `layers`, `name` and `notes`. Raises Unsupported with a reason for a
         person when it can't serve this model at all; the model must then be left as it was.
         """
+
+    def restore(self, folder: Path) -> nn.Module | None:
+        """Be as after `prepare` by what `keep` left in the model's folder; None if that can't be.
+
+        Returns the model without its weights, which are the backend's then.
+        """
+        return None
+
+    def keep(self, folder: Path) -> bool:
+        """Leave what `prepare` made in the model's folder for later starts; False if it can't."""
+        return False
 
     @abc.abstractmethod
     def allocate_cache(self, num_blocks: int) -> int:
@@ -85,6 +99,12 @@ class Backend(abc.ABC):
     def clear_blocks(self, blocks: Sequence[int]) -> None:
         """Zero these blocks in every layer, so that a NaN in them reaches no later request."""
 
+    def give_back(self, blocks: Sequence[int]) -> None:  # noqa: B027 - optional
+        """Let the system have the memory of these blocks, which hold nothing, until they are used.
+
+        Whatever they held is lost.
+        """
+
     def warm_up(self, *, max_running: int, context_length: int) -> None:  # noqa: B027 - optional
         """Do ahead of the first request what would else be done in its step. Needs the pages."""
 
@@ -95,6 +115,11 @@ class Backend(abc.ABC):
     def weight_bytes(self) -> int:
         """Bytes of weights that one decode step reads; packed sizes where packed."""
         return active_weight_bytes(self.model)
+
+    def measure_speed(self) -> DeviceSpeed:
+        """How fast what serves can read and multiply here, in a fraction of a second."""
+        is_float32 = self.load_dtype is torch.float32
+        return measure_speed(self.device, torch.float32 if is_float32 else torch.bfloat16)
 
     def sampling_backend(self) -> SamplingBackend:
         """What chooses tokens from this backend's logits."""

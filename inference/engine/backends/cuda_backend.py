@@ -1,9 +1,8 @@
 """The backend for NVIDIA GPUs: paged flash attention, and decode steps replayed as CUDA graphs.
 
-A decode step of a small model is hundreds of kernel launches; replaying them as one graph takes
-the host out of the step. Graphs are captured at load, one per bucket of rows; a batch is padded to
-the next bucket with rows that live in block 0. Prefill steps run eagerly. What a device or a torch
-release lacks is found by trying it, and the reason is kept in `notes`.
+Graphs are captured at load (captured_decode.py), one per bucket of rows; a batch is padded to the
+next bucket. Prefill steps run eagerly. What a device or a torch release lacks is found by trying
+it, and the reason is kept in `notes`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from inference.engine.backends.attention import AttentionCall
+from inference.engine.backends.captured_decode import CapturedDecode
+from inference.engine.backends.fused_norms import fuse_norms
+from inference.engine.backends.int8_linear import find_kernel, quantize_linears
 from inference.engine.backends.reference_attention import attend_sequence
-from inference.engine.backends.step_batch import LayerSpec, StepBatch, StepCache
+from inference.engine.backends.step_batch import LayerSpec, StepBatch
 from inference.engine.backends.torch_backend import TorchBackend
 from inference.engine.device import to_device
 
@@ -28,17 +31,29 @@ log = logging.getLogger(__name__)
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 PAGE_TOKENS = (16, 32, 64, 128, 256)
 """Page sizes to try, smallest first: small pages reuse more, some flash kernels want 256."""
+GATHERED_CONTEXTS = (256, 1024, 4096)
+"""Context lengths to capture without paged attention: such a step reads up to that, used or not."""
+GATHERED_TOKENS = 1 << 17
+"""Rows times context of such a step at most; its keys and values are copied."""
 
 
 class CudaBackend(TorchBackend):
-    """TorchBackend with a faster attention and captured decode steps, where the device has them."""
+    """TorchBackend with a faster attention and captured decode steps, where the device has them.
+
+    INT8 is of the weights alone; all else is BF16 then.
+    """
+
+    # A step with prefill is launched kernel by kernel, which takes as long for 16 tokens as for
+    # 512: small chunks would spare the decodes nothing.
+    step_tokens = 2048
+    min_chunk = 512
 
     def __init__(self, *, dtype: str, device: torch.device) -> None:
-        super().__init__(dtype=dtype, device=device)
+        self._is_int8 = dtype == "int8"
+        super().__init__(dtype="bfloat16" if self._is_int8 else dtype, device=device)
         self.name = f"cuda {dtype}"
         self._flash: Callable[..., Any] | None = None
-        self._decodes: dict[int, CapturedDecode] = {}
-        self._max_context = 0
+        self._decodes: dict[tuple[int, int], CapturedDecode] = {}  # by rows and context length
 
     # --- loading --------------------------------------------------------------------------------
 
@@ -46,6 +61,13 @@ class CudaBackend(TorchBackend):
         """See Backend. Chooses page size and attention by trying them on this device."""
         super().prepare(model, layers)
         self.notes = ()
+        if self.dtype is not torch.float32:
+            fused, left = fuse_norms(model)
+            self.notes += (f"fused {fused} of {fused + left} norms",)
+        if self._is_int8:
+            kernel, why = find_kernel(self.device, self.dtype)
+            count = quantize_linears(model, multiply_few=kernel)
+            self.notes += (f"{count} linears in int8{f', widened each time: {why}' * bool(why)}",)
         why = self._why_not_flash(layers)
         if why:
             self.notes += (f"attention by SDPA over gathered pages: {why}",)
@@ -55,16 +77,14 @@ class CudaBackend(TorchBackend):
 
     def warm_up(self, *, max_running: int, context_length: int) -> None:
         """Capture the decode step for each bucket up to `max_running`; needs the pages."""
-        self._max_context = context_length
         self._decodes.clear()
-        if self.device.type != "cuda" or self._flash is None:
+        if self.device.type != "cuda":
             return
-        buckets = [size for size in BUCKETS if size < max_running]
-        buckets.append(next((size for size in BUCKETS if size >= max_running), BUCKETS[-1]))
+        sizes = decode_sizes(max_running, context_length, is_paged=self._flash is not None)
         pool = torch.cuda.graph_pool_handle()
         try:
-            for size in sorted(buckets, reverse=True):  # the largest first: others fit its memory
-                decode = CapturedDecode(self, size, context_length)
+            for size in sizes:  # the largest first: others fit its memory
+                decode = CapturedDecode(self, *size)
                 decode.capture(pool)
                 self._decodes[size] = decode
         except Exception as error:
@@ -111,9 +131,10 @@ class CudaBackend(TorchBackend):
         """See Backend. Replays a captured step where only decodes run."""
         rows = len(batch.context_lens)
         if batch.is_decode_only and len(batch.logits_at) == rows:
-            size = next((size for size in sorted(self._decodes) if size >= rows), None)
-            if size is not None:
-                return self._decodes[size].run(batch)
+            longest = max(batch.context_lens)
+            fits = [size for size in self._decodes if size[0] >= rows and size[1] >= longest]
+            if fits:
+                return self._decodes[min(fits, key=math.prod)].run(batch)
         return super().forward(batch)
 
     def attend(self, call: AttentionCall, batch: StepBatch) -> Tensor:
@@ -157,78 +178,18 @@ class CudaBackend(TorchBackend):
         return batch.cache.lengths
 
 
-class CapturedDecode:
-    """One decode step of `rows` sequences with fixed buffers, to be filled and replayed.
+def decode_sizes(max_running: int, context_length: int, *, is_paged: bool) -> list[tuple[int, int]]:
+    """Rows and context lengths of the decode steps to capture, the largest first.
 
-    Rows without a sequence stand at position 0 of block 0, whose content is never read.
+    Paged attention reads what is used of the longest context; gathering reads all of it.
     """
-
-    def __init__(self, backend: TorchBackend, rows: int, context_length: int) -> None:
-        device, size = backend.device, backend.block_tokens
-        self._backend = backend
-        self.rows = rows
-        at = torch.arange(rows, device=device)
-        # Ids, positions and slots are one tensor, so that a step is one copy beside the table's.
-        self._numbers = torch.zeros(3, rows, dtype=torch.int64, device=device)
-        self._used = torch.ones(rows, dtype=torch.int32, device=device)
-        self._table = torch.zeros(
-            rows, -(-context_length // size), dtype=torch.int32, device=device
-        )
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._logits: Tensor | None = None
-        self.batch = StepBatch(
-            token_ids=self._numbers[0],
-            positions=self._numbers[1],
-            slots=self._numbers[2],
-            rows=at,
-            block_table=self._table,
-            logits_at=at,
-            query_starts=list(range(rows + 1)),
-            context_lens=[context_length] * rows,
-            cache=StepCache(
-                lengths=(
-                    torch.arange(rows + 1, dtype=torch.int32, device=device),
-                    self._used,
-                    1,
-                )
-            ),
-        )
-
-    def capture(self, pool: Any) -> None:
-        """Record the step. Run it a few times before, as lazy set-up must not be recorded."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                TorchBackend.forward(self._backend, self.batch)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            self._logits = TorchBackend.forward(self._backend, self.batch)
-        self._graph = graph
-
-    def fill(self, batch: StepBatch) -> None:
-        """Copy a batch's rows into the buffers; the rows left over point at block 0."""
-        n, width = len(batch.context_lens), batch.block_table.shape[1]
-        self._numbers[:, n:].zero_()
-        self._numbers[0, :n].copy_(batch.token_ids, non_blocking=True)
-        self._numbers[1, :n].copy_(batch.positions, non_blocking=True)
-        self._numbers[2, :n].copy_(batch.slots, non_blocking=True)
-        self._table[n:].zero_()
-        self._table[:n, :width].copy_(batch.block_table, non_blocking=True)
-        self._used[n:].fill_(1)
-        self._used[:n].copy_(batch.positions + 1, non_blocking=True)
-
-    def run(self, batch: StepBatch) -> Tensor:
-        """Logits (R, V) float32 of the batch's own rows. A copy: the next replay overwrites."""
-        self.fill(batch)
-        if self._graph is None:
-            logits = TorchBackend.forward(self._backend, self.batch)
-        else:
-            self._graph.replay()
-            assert self._logits is not None
-            logits = self._logits
-        return logits[: len(batch.context_lens)].clone()
+    rows = [size for size in BUCKETS if size < max_running]
+    rows.append(next((size for size in BUCKETS if size >= max_running), BUCKETS[-1]))
+    if is_paged:
+        return [(n, context_length) for n in reversed(rows)]
+    contexts = sorted({min(length, context_length) for length in GATHERED_CONTEXTS}, reverse=True)
+    sizes = [(n, length) for length in contexts for n in rows if n * length <= GATHERED_TOKENS]
+    return sorted(sizes, key=math.prod, reverse=True)
 
 
 def _flash_error(

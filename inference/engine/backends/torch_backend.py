@@ -17,6 +17,7 @@ from inference.engine.backends.attention import AttentionCall, run_model
 from inference.engine.backends.base import Backend, Unsupported
 from inference.engine.backends.reference_attention import attend_masked
 from inference.engine.backends.step_batch import AttentionGroup, LayerSpec, StepBatch
+from inference.engine.memory import give_back, lazy_zeros, runs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -50,8 +51,11 @@ class TorchBackend(Backend):
         self._values.clear()
         for spec in self.layers:
             for store, dim in ((self._keys, spec.key_dim), (self._values, spec.value_dim)):
-                store[spec.index] = torch.zeros(
-                    slots, spec.kv_heads, dim, dtype=self.dtype, device=self.device
+                shape = (slots, spec.kv_heads, dim)
+                store[spec.index] = (
+                    lazy_zeros(shape, self.dtype)
+                    if self.device.type == "cpu"
+                    else torch.zeros(shape, dtype=self.dtype, device=self.device)
                 )
         return num_blocks * self.cache_bytes_per_block()
 
@@ -61,6 +65,14 @@ class TorchBackend(Backend):
         for store in (*self._keys.values(), *self._values.values()):
             for block in blocks:
                 store[block * size : (block + 1) * size].zero_()
+
+    def give_back(self, blocks: Sequence[int]) -> None:
+        """See Backend. On a CPU."""
+        if self.device.type == "cpu":
+            size = self.block_tokens
+            for begin, end in runs(blocks):
+                for store in (*self._keys.values(), *self._values.values()):
+                    give_back(store[begin * size : end * size])
 
     def forward(self, batch: StepBatch) -> Tensor:
         """See Backend."""

@@ -1,3 +1,3 @@
-"""Native kernels: C++ for CPUs with AVX-512 BF16 and VNNI, and the backend that serves on them."""
+"""Native kernels: C++ for AVX-512, AVX2, NEON or any other CPU, and the backend that uses them."""
 
 from inference.engine.native.native_backend import NativeBackend as NativeBackend

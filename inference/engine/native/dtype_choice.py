@@ -1,15 +1,15 @@
 """Chooses the dtype that serves a model best on the native kernels.
 
-The rule: of INT4, INT8 and BF16, which is their order by speed for up to 16 rows (bench/kernels.py;
-with matrix registers BF16 comes first in prefill), the first whose mean divergence from the loaded
-weights is at most MEAN_KL_LIMIT over the fixed text. It is measured once, at the first start with
-these weights, and kept beside them; a model too large for that is served in BF16 until it is
-measured by `python -m inference fidelity`.
+The rule: of INT4, INT8 and BF16, in their order by speed on this CPU (format_speed.py measures
+it), the first whose mean divergence from the loaded weights is at most MEAN_KL_LIMIT over the fixed
+text. That is measured once, at the first start with these weights, and kept beside them; a model
+too large for it is served in BF16 until it is measured by `python -m inference fidelity`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,17 +26,25 @@ log = logging.getLogger(__name__)
 MEAN_KL_LIMIT = 0.005
 """In nats. transformers' own BF16 has 0.001."""
 
-BY_SPEED = ("int4", "int8")
+BY_SPEED = ("int4", "int8", "bfloat16")
+"""The order where nothing was measured."""
 MEASURED_BYTES = 6 << 30
 """A model folder larger than this isn't measured at start: float32 takes its weights twice."""
 
 
-def best_dtype(folder: Path, load: LoadModel) -> tuple[str, str]:
+def best_dtype(
+    folder: Path, load: LoadModel, *, by_speed: Sequence[str] = BY_SPEED
+) -> tuple[str, str]:
     """The dtype to serve the model of this folder in, and why, for a person."""
     if not (folder / "tokenizer.json").exists():
         return "bfloat16", "bfloat16: without a tokenizer nothing shows what fewer bits cost"
 
-    for dtype in BY_SPEED:
+    for number, dtype in enumerate(by_speed):
+        if dtype == "bfloat16":
+            why = (
+                f"fewer bits exceed a mean KL of {MEAN_KL_LIMIT}" if number else "the fastest here"
+            )
+            return dtype, f"{dtype}: {why}"
         mean_kl = dtype_fidelity.kept_mean_kl(folder, dtype)
         if mean_kl is None:
             size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
@@ -49,7 +57,7 @@ def best_dtype(folder: Path, load: LoadModel) -> tuple[str, str]:
         if mean_kl <= MEAN_KL_LIMIT:
             why = f"{dtype}: the fastest within a mean KL of {MEAN_KL_LIMIT} ({mean_kl:.4f})"
             return dtype, why
-    return "bfloat16", f"bfloat16: fewer bits exceed a mean KL of {MEAN_KL_LIMIT}"
+    raise ValueError("bfloat16 is always a candidate")
 
 
 def measure(folder: Path, load: LoadModel, dtype: str) -> float:

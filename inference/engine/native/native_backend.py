@@ -10,29 +10,30 @@ decoded and prefilled, in one chunk and in many.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from inference.engine import memory
 from inference.engine.backends.attention import AttentionCall, current_batch, run_model
 from inference.engine.backends.base import Backend, LayerwiseForward, Unsupported
 from inference.engine.backends.step_batch import CosSin, LayerSpec, StepBatch
+from inference.engine.device_speed import DeviceSpeed
+from inference.engine.native import packed_file, prepared
 from inference.engine.native.build import KernelsUnavailable, load_kernels
-from inference.engine.native.fusion import (
-    TOLERANCE,
-    CalibrationRun,
-    LayerCalibration,
+from inference.engine.native.calibration import CalibrationRun, LayerCalibration, run_calibration
+from inference.engine.native.fusion import TOLERANCE, contribution_error
+from inference.engine.native.layer_parts import (
     LayerParts,
     NotRecognised,
-    add_layer,
-    contribution_error,
     decoder_layers,
     extract_parts,
     rms_norm_of,
-    run_calibration,
 )
 from inference.engine.native.native_sampler import NativeSampler
 from inference.engine.native.packing import (
@@ -43,9 +44,14 @@ from inference.engine.native.packing import (
     head_format,
     pack_linears,
 )
+from inference.engine.native.prepared import PreparedEnds, PreparedLayer, PreparedModel
 from inference.engine.native.rope import RopeTables, half_table
 from inference.engine.sampling.sampling_backend import SamplingBackend
 
+log = logging.getLogger(__name__)
+
+READ_BYTES = 128 << 20
+"""To measure reading: more than caches hold."""
 BLOCK_TOKENS = 32
 """Tokens of a page: two tiles of keys, 4 KiB for a head of 64."""
 
@@ -60,6 +66,10 @@ class NativeBackend(Backend):
     is_layered = False
     load_dtype = torch.float32  # weights lose once, when they are packed
     device = torch.device("cpu")
+
+    _decoder: Any  # the kernels' Decoder, or None
+    _ropes: RopeTables | None
+    _logits_scale: float | None  # None: transformers runs the ends of the model
 
     def __init__(self, *, dtype: str) -> None:
         if dtype not in FORMATS:
@@ -80,12 +90,7 @@ class NativeBackend(Backend):
                     "the native attention needs keys and values of one width, a multiple of 32 up "
                     f"to 512, and layer {spec.index} has {spec.key_dim} and {spec.value_dim}."
                 )
-        self.model, self.layers = model, list(layers)
-        self._pages: list[tuple[Tensor, Tensor]] = []
-        self._packed: list[Any] = []
-        self._decoder: Any = None
-        self._ropes: RopeTables | None = None
-        self._logits_scale: float | None = None  # None: transformers runs the ends of the model
+        self._begin(model, layers)
         self._packer = Packer(self.kernels)
         notes = []
         try:
@@ -102,6 +107,49 @@ class NativeBackend(Backend):
             notes.append(f"left {left} linears as they were")
         self.notes = tuple(notes)
         return model
+
+    def _begin(self, model: nn.Module, layers: Sequence[LayerSpec]) -> None:
+        self.model, self.layers = model, list(layers)
+        self._pages: list[tuple[Tensor, Tensor]] = []
+        self._packed: list[Any] = []
+        self._decoder, self._ropes, self._logits_scale = None, None, None
+        self._prepared: list[PreparedLayer] = []
+        self._ends: PreparedEnds | None = None
+
+    def restore(self, folder: Path) -> nn.Module | None:
+        """See Backend. Of what `keep` wrote when an earlier start had prepared the same model."""
+        if packed_file.way() == "off":
+            return None
+        try:
+            found, way = prepared.read(folder, self.dtype, self.kernels)
+            model = prepared.skeleton(folder)
+            ropes = RopeTables(prepared.rotary_of(model), [layer.cos_sin for layer in found.layers])
+        except (packed_file.Unusable, LookupError, OSError, ValueError) as reason:
+            log.info("not started from packed weights: %s", reason)
+            return None
+        self._begin(model, [layer.spec for layer in found.layers])
+        self._ropes = ropes
+        self._width = int(found.ends.norm.numel())
+        self._decoder = self.kernels.Decoder(self._width)
+        for layer in found.layers:
+            layer.add_to(self._decoder)
+            self._packed += layer.matrices.values()
+        self._set_ends(found.ends)
+        self.notes = (*found.notes, f"weights packed by an earlier start: {way}")
+        return model
+
+    def keep(self, folder: Path) -> bool:
+        """See Backend. Only of a model whose whole steps the kernels run."""
+        if packed_file.way() == "off" or not self._is_one_call or self._ends is None:
+            return False
+        try:
+            prepared.write(
+                PreparedModel(self._prepared, self._ends, list(self.notes)), folder, self.dtype
+            )
+        except (packed_file.Unusable, ValueError) as reason:
+            self.notes += (f"the next start packs again: {reason}",)
+            return False
+        return True
 
     def _fuse(self, model: nn.Module) -> CalibrationRun:
         """Rebuild all layers and put them in place. Raises NotRecognised, the model intact."""
@@ -130,16 +178,15 @@ class NativeBackend(Backend):
         self._uses_rope = [part.uses_rope for part in parts]
         self._width = width
         self._decoder = self.kernels.Decoder(width)
-        for index, part in enumerate(parts):
+        for index, (part, seen) in enumerate(zip(parts, run.layers, strict=True)):
             sinks = self._sinks(modules[index])
-            self._packed += add_layer(
-                self._decoder,
-                part,
-                self.layers[index],
-                sinks,
-                dtype=self.dtype,
-                packer=self._packer,
+            layer = PreparedLayer.of_parts(
+                part, self.layers[index], sinks, dtype=self.dtype, packer=self._packer
             )
+            layer.cos_sin = seen.cos_sin if part.uses_rope else None
+            layer.add_to(self._decoder)
+            self._packed += layer.matrices.values()
+            self._prepared.append(layer)
             modules[index] = FusedLayer(
                 modules[index], self, is_last=index == len(parts) - 1
             )  # and its weights go
@@ -149,7 +196,9 @@ class NativeBackend(Backend):
         single = self.kernels.Decoder(seen.hidden.shape[-1])
         spec = self.layers[index]
         sinks = self._sinks(decoder_layers(self.model)[index])
-        add_layer(single, parts, spec, sinks, dtype="bfloat16", packer=Packer(self.kernels))
+        PreparedLayer.of_parts(
+            parts, spec, sinks, dtype="bfloat16", packer=Packer(self.kernels)
+        ).add_to(single)
         error = contribution_error(single, seen, uses_rope=parts.uses_rope)
         if not error <= TOLERANCE:
             raise NotRecognised(f"layer {index} gives something else, {error:.1%} off")
@@ -183,11 +232,15 @@ class NativeBackend(Backend):
                 raise NotRecognised("something follows its head")
         except (NotRecognised, AttributeError) as reason:
             return f"transformers runs embedding and head: {reason}"
-        self._decoder.set_ends(table, scale, norm, epsilon, packed)
         model.set_output_embeddings(PackedLinear(self.kernels, packed))  # type: ignore[operator]
-        self._packed.append(packed)
-        self._logits_scale = factor
+        self._set_ends(PreparedEnds(table, scale, norm, epsilon, packed, factor))
         return "the whole step is one call"
+
+    def _set_ends(self, ends: PreparedEnds) -> None:
+        ends.add_to(self._decoder)
+        self._ends = ends
+        self._packed.append(ends.head)
+        self._logits_scale = ends.logits_scale
 
     # --- pages ----------------------------------------------------------------------------------
 
@@ -212,6 +265,13 @@ class NativeBackend(Backend):
         for keys, values in self._pages:
             keys[at] = 0
             values[at] = 0
+
+    def give_back(self, blocks: Sequence[int]) -> None:
+        """See Backend."""
+        for begin, end in memory.runs(blocks):
+            for pages in self._pages:
+                for side in pages:
+                    memory.give_back(side[begin:end])
 
     # --- steps ----------------------------------------------------------------------------------
 
@@ -294,6 +354,19 @@ class NativeBackend(Backend):
             None if call.sinks is None else call.sinks.float().contiguous(),
         )
         return out
+
+    def measure_speed(self) -> DeviceSpeed:
+        """See Backend. Of the kernels' own products, and of large pages, in which weights lie."""
+        kernels = self.kernels
+        data = kernels.Arena().bytes(READ_BYTES)
+        data.fill_(1)  # pages that nobody wrote to are all the same one
+        if self.dtype in ("int8", "int4"):
+            flops_s = max(kernels.peak_bytes(), kernels.peak_matrix_bytes())
+        elif self.dtype == "bfloat16":
+            flops_s = max(kernels.peak_bf16(), kernels.peak_matrix_bf16())
+        else:
+            flops_s = kernels.peak_fp32()
+        return DeviceSpeed(bandwidth_bytes_s=kernels.peak_read(data), flops_s=flops_s)
 
     def sampling_backend(self) -> SamplingBackend:
         """See Backend."""

@@ -1,4 +1,7 @@
-"""Samples by the native kernel, which looks at a row's likeliest; torch does the few others."""
+"""Samples with the native kernel, which looks at a row's likeliest tokens only.
+
+The few rows that need more candidates than it keeps are sampled by torch.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ import torch
 from torch import Tensor
 
 from inference.contract import TokenLogprobs
-from inference.engine.sampling.sampling_backend import SamplingRow, logprob_entries
+from inference.engine.sampling.sampling_backend import (
+    Cut,
+    Described,
+    Drawn,
+    SamplingRow,
+    logprob_entries,
+)
 from inference.engine.sampling.torch_sampler import TorchSampler
 
 
@@ -21,20 +30,34 @@ class NativeSampler:
         self._torch = TorchSampler(torch.device("cpu"))
 
     def sample(
-        self, logits: Tensor, rows: Sequence[SamplingRow], *, wants_logp: bool
-    ) -> tuple[list[int], list[float]]:
+        self,
+        logits: Tensor,
+        rows: Sequence[SamplingRow],
+        *,
+        wants_logp: bool,
+        wants_cuts: bool = False,
+    ) -> Drawn:
         """See SamplingBackend. Whether a row is left to torch depends on the row alone."""
-        tokens: list[int]
-        logp: list[float]
-        tokens, logp = self._kernels.draw(logits, rows)
+        tokens, logp, details = self._kernels.draw(logits, rows, wants_cuts)
+        cuts = [Cut(int(kept), *rest) for kept, *rest in details]
         left = [i for i, token in enumerate(tokens) if token == self._kernels.UNSETTLED]
         if left:
             slowly = self._torch.sample(
-                logits[left], [rows[i] for i in left], wants_logp=wants_logp
+                logits[left],
+                [rows[i] for i in left],
+                wants_logp=wants_logp or wants_cuts,
+                wants_cuts=wants_cuts,
             )
-            for i, token, token_logp in zip(left, *slowly, strict=True):
-                tokens[i], logp[i] = token, token_logp
-        return tokens, logp
+            for place, i in enumerate(left):
+                tokens[i], logp[i] = slowly.tokens[place], slowly.logp[place]
+                if wants_cuts:
+                    cuts[i] = slowly.cuts[place]
+        return Drawn(tokens, logp, cuts)
+
+    def describe(self, logits: Tensor, count: int) -> Described:
+        """See SamplingBackend."""
+        best, below_best, ids = self._kernels.describe(logits, min(count, logits.shape[1]))
+        return Described(best.numpy(), below_best.numpy(), ids.numpy())
 
     def logprobs(
         self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]

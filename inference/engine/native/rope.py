@@ -61,7 +61,7 @@ def half_table(cos: Tensor, sin: Tensor) -> CosSin:
 
 
 def _maker_of(rotary: Any, expected: CosSin) -> Callable[[int], CosSin]:
-    """How to call the rotary module so that it gives what the layer got."""
+    """The call of the rotary module that reproduces the rotations a layer was given."""
     x = torch.empty(1, dtype=torch.float32)
     kinds: list[tuple[str, ...]] = [()]
     kinds += [(kind,) for kind in getattr(rotary, "layer_types", None) or ()]

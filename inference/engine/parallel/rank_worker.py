@@ -44,7 +44,7 @@ HostStep = tuple[Any, Any, Any, list[int], list[int]]
 
 
 def check_splittable(config: EngineConfig, *, dtype: str, device: torch.device) -> None:
-    """Raise Unsupported, naming the model and the reason, if it can't be split that often."""
+    """Raise Unsupported, naming model and reason, if it can't be split over that many ranks."""
     from transformers import AutoConfig
 
     count, name = config.tensor_parallel, config.model_dir.name
@@ -104,7 +104,7 @@ def rank_backend(config: EngineConfig, *, dtype: str, device: torch.device) -> B
 
 
 def join_group(store: str, *, rank: int, count: int, device: torch.device) -> None:
-    """Form the group of all ranks, who meet at the file `store`."""
+    """Join the torch.distributed group of all ranks, which find each other by the file `store`."""
     on_gpu = device.type == "cuda"
     os.environ["LOCAL_RANK"] = str(device.index or 0)  # transformers picks the GPU by it
     if Path("/sys/class/net/lo").exists():  # the ranks talk over loopback alone

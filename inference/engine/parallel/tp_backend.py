@@ -15,7 +15,9 @@ from inference.engine.sampling.sampling_backend import SamplingBackend
 
 
 class TensorParallelBackend(Backend):
-    """Rank 0's own backend and the other ranks'. Sizes are those of the whole model."""
+    """Makes each call on rank 0's own backend and on every other rank's. Sizes are the whole
+    model's.
+    """
 
     def __init__(self, own: Backend, group: TPGroup) -> None:
         self._own, self._group = own, group

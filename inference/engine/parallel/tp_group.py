@@ -117,7 +117,8 @@ class TPGroup:
 
     def lost(self, error: Exception) -> RankLost:
         """Why a step failed here: the end of a rank worker if there was one, else the error."""
-        for child in self._children:  # a broken sum may be seen before the end that broke it
+        # A broken sum may be noticed before the dead process that broke it.
+        for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(END_S / self.count)
         try:

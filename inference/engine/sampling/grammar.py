@@ -102,7 +102,7 @@ def _schema(text: str) -> str:
 
 
 class AnswerGrammar:
-    """Where one answer stands in its grammar."""
+    """The state of one answer in its grammar."""
 
     def __init__(self, matcher: Any, vocab_size: int) -> None:
         self._matcher = matcher
@@ -121,7 +121,7 @@ class AnswerGrammar:
         return bool(self._matcher.is_stopped() and not self._matcher.is_accepting())
 
     def accept(self, token_id: int) -> None:
-        """Go on behind this token. Raises BadSchema if the grammar forbids it."""
+        """Advance by this token. Raises BadSchema if the grammar forbids it."""
         if not self._matcher.consume_token(token_id):
             raise BadSchema(f"Token {token_id} breaks the grammar.")
 

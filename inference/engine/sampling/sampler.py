@@ -20,12 +20,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from inference.contract import ErrorCode, SamplingParams, TokenLogprobs
+from inference.contract import CANDIDATES, ErrorCode, SamplingParams, TokenLogprobs
 from inference.engine.device import move, to_device
 from inference.engine.sampling.grammar import AnswerGrammar
 from inference.engine.sampling.penalties import Change, TokenCounts, penalise
-from inference.engine.sampling.sampling_backend import NOT_FINITE, SamplingBackend, SamplingRow
+from inference.engine.sampling.sampling_backend import (
+    NOT_FINITE,
+    Described,
+    SamplingBackend,
+    SamplingRow,
+)
 from inference.engine.sampling.token_constraints import TokenConstraints
+from inference.engine.sampling.token_records import TokenRecords
 from inference.engine.sampling.torch_sampler import TorchSampler
 
 NO_TOKEN_LEFT = -2
@@ -72,6 +78,10 @@ class SamplingState(Protocol):
         """Where a constrained answer stands; None for free text."""
 
     @property
+    def wants_record(self) -> bool:
+        """Whether it is kept how the token was chosen."""
+
+    @property
     def is_constrained(self) -> bool:
         """Whether its own rules may leave no token."""
 
@@ -82,6 +92,7 @@ class Sampled:
 
     token_ids: list[int]
     logprobs: list[TokenLogprobs | None]
+    records: list[bytes]  # a TOKEN_RECORD, or b"" where none is wanted
 
 
 class Sampler:
@@ -100,30 +111,63 @@ class Sampler:
         self.eos_token_ids = [token for token in eos_token_ids if token < vocab_size]
         self.device = device
 
-    def sample(self, logits: Tensor, requests: Sequence[SamplingState]) -> Sampled:
+    def sample(
+        self, logits: Tensor, requests: Sequence[SamplingState], *, width: int = 0
+    ) -> Sampled:
         """logits (R, V) float32, row i belongs to requests[i]. `logits` is changed in place.
 
-        Raises nothing for bad logits: NaN or +inf anywhere in a row, or a row of -inf, makes that
-        row not finite and touches no other.
+        `width` is how many requests share the step, for the records. Raises nothing for bad logits:
+        NaN or +inf anywhere in a row, or a row of -inf, makes that row not finite and touches no
+        other.
         """
         wanted = [i for i, r in enumerate(requests) if r.sampling.logprobs is not None]
+        recorded = [i for i, r in enumerate(requests) if r.wants_record]
+        described = self._describe(logits, recorded) if recorded else None
         changed = self._adjust(logits, requests)
-        tokens, logp = self._backend.sample(
-            logits, [_row(request) for request in requests], wants_logp=bool(wanted)
+        rows = [_row(request) for request in requests]
+        tokens, logp, cuts = self._backend.sample(
+            logits, rows, wants_logp=bool(wanted or recorded), wants_cuts=bool(recorded)
         )
         for i, request in enumerate(requests):
             if tokens[i] < 0 and request.is_constrained and bool((logits[i] == -math.inf).all()):
                 tokens[i] = NO_TOKEN_LEFT
+        is_raw = not changed
+
+        def restore() -> None:
+            nonlocal is_raw
+            if not is_raw:
+                for at, before in reversed(changed):
+                    logits.view(-1)[at] = before
+            is_raw = True
+
         found: list[TokenLogprobs | None] = [None] * len(requests)
         if wanted:
-            for at, before in reversed(changed):  # log-probabilities are those of the raw logits
-                logits.view(-1)[at] = before
-            rows = logits if len(wanted) == len(requests) else logits[self._tensor(wanted)]
+            restore()  # log-probabilities are those of the raw logits
+            raw = logits if len(wanted) == len(requests) else logits[self._tensor(wanted)]
             top = [requests[i].sampling.logprobs or 0 for i in wanted]
-            entries = self._backend.logprobs(rows, [max(tokens[i], 0) for i in wanted], top)
+            entries = self._backend.logprobs(raw, [max(tokens[i], 0) for i in wanted], top)
             for i, entry in zip(wanted, entries, strict=True):
                 found[i] = dataclasses.replace(entry, sampled=logp[i])
-        return Sampled(tokens, found)
+        records = [b""] * len(requests)
+        if described is not None:
+            batch = TokenRecords(
+                described,
+                tokens=[tokens[i] for i in recorded],
+                logp=[logp[i] for i in recorded],
+                cuts=[cuts[i] for i in recorded],
+                uniforms=[rows[i].uniform for i in recorded],
+                width=width,
+            )
+            for place in batch.not_among_likeliest():
+                restore()
+                batch.rank_in(place, logits[recorded[place]])
+            for i, record in zip(recorded, batch.wire(), strict=True):
+                records[i] = record
+        return Sampled(tokens, found, records)
+
+    def _describe(self, logits: Tensor, recorded: Sequence[int]) -> Described:
+        rows = logits if len(recorded) == len(logits) else logits[self._tensor(recorded)]
+        return self._backend.describe(rows, CANDIDATES)
 
     def logprobs(
         self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]
@@ -135,7 +179,8 @@ class Sampler:
         return to_device(values, dtype, self.device)
 
     def _banned(self, request: SamplingState) -> set[int]:
-        """What may not come next: the end before min_tokens, and what completes a bad word.
+        """The tokens banned next: the end token before min_tokens, and what would complete a bad
+        word.
 
         A grammar may allow nothing but the end, so with one it may come early.
         """
@@ -181,7 +226,7 @@ class Sampler:
             allowed = request.token_constraints and request.token_constraints.allowed
             if request.grammar is None and not allowed:
                 continue
-            if request.sampling.logprobs is not None:
+            if request.sampling.logprobs is not None or request.wants_record:
                 whole = slice(row * self.vocab_size, (row + 1) * self.vocab_size)
                 changed.append((whole, flat[whole].clone()))
             if request.grammar is not None:
@@ -191,7 +236,7 @@ class Sampler:
         return changed
 
     def _keep_only(self, row: Tensor, allowed: array[int]) -> None:
-        """Rule out all of a row, (V,), but these ids. A row that isn't finite stays so."""
+        """Ban every token of a row (V,) except these ids. A row that is not finite stays so."""
         ids = torch.frombuffer(allowed, dtype=torch.int64)
         at = move(ids[ids < self.vocab_size], self.device)
         kept = row[at]

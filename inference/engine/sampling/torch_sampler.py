@@ -6,6 +6,7 @@ The reference that the native sampler is tested against.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from inference.contract import TokenLogprobs
 from inference.engine.device import to_device
 from inference.engine.sampling.sampling_backend import (
     NOT_FINITE,
+    Cut,
+    Described,
+    Drawn,
     SamplingRow,
     logprob_entries,
 )
@@ -31,25 +35,43 @@ class TorchSampler:
         self.device = device
 
     def sample(
-        self, logits: Tensor, rows: Sequence[SamplingRow], *, wants_logp: bool
-    ) -> tuple[list[int], list[float]]:
-        """See SamplingBackend. One transfer from the device, two with `wants_logp`."""
+        self,
+        logits: Tensor,
+        rows: Sequence[SamplingRow],
+        *,
+        wants_logp: bool,
+        wants_cuts: bool = False,
+    ) -> Drawn:
+        """See SamplingBackend. One transfer from the device, and one for each thing more wanted."""
         drawn = [i for i, row in enumerate(rows) if row.temperature > 0]
         logp: Tensor | None = None
+        cuts: Tensor | None = None
         if len(drawn) == len(rows):
-            chosen, logp, best = self._draw(logits, rows)
+            chosen, logp, best, cuts = self._draw(logits, rows, wants_cuts=wants_cuts)
         else:
             best, chosen = logits.max(dim=-1)
             if drawn:
                 at = to_device(drawn, torch.int64, self.device)
-                tokens, logp_drawn, _ = self._draw(logits[at], [rows[i] for i in drawn])
+                some = [rows[i] for i in drawn]
+                tokens, logp_drawn, _, cuts = self._draw(logits[at], some, wants_cuts=wants_cuts)
                 chosen = chosen.index_copy(0, at, tokens)
                 logp = torch.zeros(len(rows), device=self.device).index_copy(0, at, logp_drawn)
         # A NaN wins every maximum: the largest value shows whether the whole row is finite.
         found = torch.where(best.isfinite(), chosen, NOT_FINITE).tolist()
-        if logp is None or not wants_logp:
-            return found, [0.0] * len(rows)
-        return found, logp.tolist()
+        return Drawn(
+            found,
+            [0.0] * len(rows) if logp is None or not wants_logp else logp.tolist(),
+            _cuts(logits, cuts, drawn) if wants_cuts else [],
+        )
+
+    def describe(self, logits: Tensor, count: int) -> Described:
+        """See SamplingBackend."""
+        top, ids = logits.topk(min(count, logits.shape[1]), dim=-1)
+        logp = logits.log_softmax(dim=-1)
+        entropy = -torch.where(logp.isinf(), 0.0, logp.exp() * logp).sum(dim=-1)
+        best = torch.stack([top[:, 0], logp.amax(dim=-1), entropy], dim=1)
+        best = torch.where(logp[:, :1].isnan(), torch.nan, best)
+        return Described(best.cpu().numpy(), (top[:, :1] - top).cpu().numpy(), ids.cpu().numpy())
 
     def logprobs(
         self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]
@@ -61,11 +83,14 @@ class TorchSampler:
         best, ids = logp.topk(min(max(top), logits.shape[-1]), dim=-1)
         return logprob_entries(chosen, ids.tolist(), best.tolist(), top)
 
-    def _draw(self, logits: Tensor, rows: Sequence[SamplingRow]) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(
+        self, logits: Tensor, rows: Sequence[SamplingRow], *, wants_cuts: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Draw one token per row, likeliest first along the cumulated mass.
 
         logits (R, V) → tokens (R,) int64, their log-probabilities (R,) under what was drawn from,
-        and the mass of the likeliest (R,), not finite where the row isn't.
+        the mass of the likeliest (R,), not finite where the row isn't, and what was cut (R, 6), the
+        first fields of Cut, if wanted.
         Top-p: Holtzman et al., 2019. Min-p: Nguyen et al., 2024.
         """
         vocab_size = logits.shape[1]
@@ -75,7 +100,7 @@ class TorchSampler:
         size = min(WINDOW, vocab_size) if self.device.type == "cpu" else vocab_size
         top, ids = _likeliest(logits, temperatures, size)
         counts = torch.full((len(rows),), size, device=self.device)
-        index, logp, settled = _pick(top, counts, settings, vocab_size)
+        index, logp, settled, cuts = _pick(top, counts, settings, vocab_size, wants_cuts=wants_cuts)
         tokens = ids.gather(1, index[:, None])[:, 0]
         best = top[:, 0]
         # Which candidates settle a row depends on the row alone: the batch can't change its draw.
@@ -84,11 +109,31 @@ class TorchSampler:
                 break
             open_rows = (~settled).nonzero()[:, 0]
             top, ids, counts = narrow(_masses(logits[open_rows], temperatures[open_rows]))
-            index, picked, enough = _pick(top, counts, settings[open_rows], vocab_size)
-            tokens[open_rows] = ids.gather(1, index[:, None])[:, 0]
-            logp[open_rows] = picked
-            settled[open_rows] = enough
-        return tokens, logp, best
+            picked = _pick(top, counts, settings[open_rows], vocab_size, wants_cuts=wants_cuts)
+            tokens[open_rows] = ids.gather(1, picked.place[:, None])[:, 0]
+            logp[open_rows] = picked.logp
+            if cuts is not None and picked.cuts is not None:
+                cuts[open_rows] = picked.cuts
+            settled[open_rows] = picked.settled
+        return tokens, logp, best, cuts
+
+
+class _Picked(NamedTuple):
+    place: Tensor  # (R,) among the candidates
+    logp: Tensor  # (R,)
+    settled: Tensor  # (R,) whether the candidates were enough to be sure
+    cuts: Tensor | None  # (R, 6) the first fields of Cut, if wanted
+
+
+def _cuts(logits: Tensor, cuts: Tensor | None, drawn: Sequence[int]) -> list[Cut]:
+    """What was cut of each row; `cuts` are the first six fields of the rows that were `drawn`."""
+    best = logits.amax(dim=-1).tolist()
+    totals = logits.logsumexp(dim=-1).tolist()
+    found = [Cut(best=b, log_total=t) for b, t in zip(best, totals, strict=True)]
+    if cuts is not None:
+        for i, (kept, *rest) in zip(drawn, cuts.tolist(), strict=True):
+            found[i] = Cut(int(kept), *rest)._replace(best=best[i], log_total=totals[i])
+    return found
 
 
 def _masses(logits: Tensor, temperatures: Tensor) -> Tensor:
@@ -131,16 +176,14 @@ def _sorted(mass: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pick(
-    top: Tensor, counts: Tensor, settings: Tensor, vocab_size: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    top: Tensor, counts: Tensor, settings: Tensor, vocab_size: int, *, wants_cuts: bool
+) -> _Picked:
     """Pick from the likeliest candidates of each row.
 
     top (R, K) their mass in falling order, counts (R,) how many of K are candidates, settings
-    (R, 5) the rows' settings → index into the candidates (R,), log-probability (R,), and whether
-    the candidates were enough to be sure (R,). Sums are float64: a vocabulary of small terms must
-    not drift.
+    (R, 5) the rows' settings. Sums are float64: a vocabulary of small terms must not drift.
     """
-    _, top_k, top_p, min_p, uniform = settings.unbind(dim=1)
+    temperature, top_k, top_p, min_p, uniform = settings.unbind(dim=1)
     mass = top.double()
     is_cut_by_k = (top_k > 0) & (top_k < vocab_size)
     top_k = torch.where(is_cut_by_k, top_k, vocab_size)
@@ -163,5 +206,23 @@ def _pick(
     # Rounding may leave the target at the very end: the last kept candidate takes it.
     last = torch.minimum(kept.sum(dim=-1), counts) - 1
     index = torch.minimum((below <= target[:, None]).sum(dim=-1), last)
-    logp = (mass.gather(1, index[:, None])[:, 0] / kept_mass).log()
-    return index, logp.float(), settled
+    chosen = mass.gather(1, index[:, None])[:, 0]
+    through = below.gather(1, index[:, None])[:, 0]
+    least = mass.gather(1, last[:, None])[:, 0]
+    if not wants_cuts:
+        return _Picked(index, (chosen / kept_mass).log().float(), settled, None)
+    through = below.gather(1, index[:, None])[:, 0]
+    least = mass.gather(1, last[:, None])[:, 0]
+    floor = (mass[:, 0] / least).log() * temperature.clamp(min=1e-5)
+    cuts = torch.stack(
+        [
+            torch.where(is_cut, last + 1, vocab_size).double(),
+            (through - chosen) / kept_mass,
+            kept_mass,
+            mass_k,
+            torch.where(is_cut, floor, torch.inf),
+            mass[:, 0],
+        ],
+        dim=1,
+    )
+    return _Picked(index, (chosen / kept_mass).log().float(), settled, cuts)

@@ -2,13 +2,15 @@
 
 A block holds the keys and values of `block_tokens` tokens in every layer. A full block is known by
 a hash of its tokens and of everything before them, so a later request with the same beginning
-takes it over instead of computing it. Unused blocks keep their content until they are needed;
-the least recently used goes first. Pure bookkeeping: the tensors belong to the backend.
+takes it over instead of computing it. Unused blocks keep their content until they are needed, the
+least recently used going first, or until they have been free for long: then the memory behind them
+can be given back. Pure bookkeeping: the tensors belong to the backend.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -39,7 +41,8 @@ class BlockPool:
         self.block_tokens = block_tokens
         self.reuse = reuse
         self._users = [0] * (num_blocks + 1)
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(1, num_blocks + 1))
+        self._free: OrderedDict[int, float | None] = OrderedDict.fromkeys(range(1, num_blocks + 1))
+        """Since when, by the monotonic clock; None: no memory is behind it, or nothing in it."""
         self._digest_of: dict[int, bytes] = {}
         self._block_of: dict[bytes, int] = {}
 
@@ -118,11 +121,27 @@ class BlockPool:
             if poisoned:
                 self._forget(block)
             if self._users[block] == 0:
-                self._free[block] = None
+                self._free[block] = time.monotonic()
                 if block not in self._digest_of:  # nothing to find in it: use it first
                     self._free.move_to_end(block, last=False)
                 freed.append(block)
         return freed
+
+    def take_memory(self, *, free_since: float, most: int) -> list[int]:
+        """Blocks whose memory can go: free since that moment or earlier, `most` of them.
+
+        Their content is forgotten, and they aren't named again until they were used again.
+        """
+        found = []
+        for block, since in self._free.items():
+            if since is not None and since <= free_since:
+                found.append(block)
+                if len(found) == most:
+                    break
+        for block in found:
+            self._forget(block)
+            self._free[block] = None  # in its place: taken before what is still known
+        return found
 
     def _forget(self, block: int) -> None:
         digest = self._digest_of.pop(block, None)

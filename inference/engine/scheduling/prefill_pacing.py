@@ -42,6 +42,7 @@ class PrefillPacer:
     max_gap_ratio: float
     max_pause_s: float
     step_tokens: int
+    min_chunk: int = MIN_CHUNK  # more where a step with prefill costs much whatever its length
     num_layers: int = 0  # 0: steps can't be cut
     token_s: float = 0.0  # what one prompt token adds to a step
     interleaved_s: float = 0.0  # what one token takes in one layer between steps
@@ -65,10 +66,10 @@ class PrefillPacer:
             most = self._interleaved_token_layers(decoding, prefilling) // self.num_layers
             interleaved = min(self.step_tokens, max(MIN_INTERLEAVED_TOKENS, most))
         if self.token_s <= 0:
-            return PrefillBudget(MIN_CHUNK, interleaved=interleaved)
+            return PrefillBudget(self.min_chunk, interleaved=interleaved)
         added_s = (self._ratio(decoding, prefilling) - 1) * alone_s
         return PrefillBudget(
-            piggybacked=max(MIN_CHUNK, int(added_s / self.token_s)),
+            piggybacked=max(self.min_chunk, int(added_s / self.token_s)),
             blocking=int(self.max_pause_s / self.token_s),
             interleaved=interleaved,
         )

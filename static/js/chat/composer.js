@@ -11,7 +11,7 @@ import { page } from "./page.js";
 
 /**
  * @typedef {object} Actions
- * @property {(text: string, editing: Edited | null) => void} submit
+ * @property {() => void} submit
  * @property {() => void} stop
  * @property {() => void} editLast
  * @property {(message: string | null) => void} edits called with the question that is being edited
@@ -88,6 +88,11 @@ export class Composer {
 
   get text() {
     return this.#text.value;
+  }
+
+  /** The question that another version is written of. */
+  get editing() {
+    return this.#editing;
   }
 
   get isEditing() {
@@ -261,7 +266,7 @@ export class Composer {
     if (length > this.#maxChars) {
       this.note(translate("too_long", { limit: figureFormat.count(this.#maxChars), length: figureFormat.count(length) }));
     } else {
-      this.#on.submit(text, this.#editing);
+      this.#on.submit();
     }
   }
 

@@ -46,7 +46,7 @@ class ChatPage {
     drafts: new Drafts(page.user.name, this.#tabs),
     maxChars: page.limits.text_chars,
     on: {
-      submit: (text, editing) => this.#ask(text, editing),
+      submit: () => this.#ask(),
       stop: () => this.#stop(),
       editLast: () => this.#editLast(),
       edits: (message) => this.#thread.markEdited(message),
@@ -114,6 +114,7 @@ class ChatPage {
       KeyP: onLast("choose-again"),
       KeyG: onLast("continue"),
       KeyW: onLast("figures"),
+      KeyI: () => this.#inspectLast(),
       Comma: onLast("previous"),
       Period: onLast("next"),
       End: () => this.#scroll.jump(),
@@ -136,18 +137,15 @@ class ChatPage {
     this.#composer.focus();
   }
 
-  /**
-   * The text stays in the composer until the outbox has it.
-   * @param {string} text
-   * @param {Edited | null} editing
-   */
-  async #ask(text, editing) {
+  /** The text stays in the composer until the outbox has it. */
+  async #ask() {
     const { isReady } = this.#controller;
     this.#composer.hold(true);
     const isLoaded = await isReady;
     if (this.#controller.isReady !== isReady) return; // another was chosen meanwhile
     this.#composer.hold(false);
     if (!isLoaded) return this.#composer.note(translate("load_failed"));
+    const { text, editing } = this.#composer; // with what a refusal has brought back since the key
     const parent = editing ? editing.parent : (this.#conversation.branch().at(-1)?.id ?? null);
     const frame = sendFrame(this.#conversation, { parent, text, choice: this.#composer.choice });
     if (this.#send(frame, editing)) this.#composer.sent();
@@ -197,13 +195,21 @@ class ChatPage {
    * As if the last answer's button were pressed.
    * @param {Action} action
    */
-  #actOnLast(action) {
+  async #actOnLast(action) {
+    if (!(await this.#isLoaded())) return;
     const message = this.#conversation.last("assistant");
     const view = message && this.#thread.view(message.id);
     if (!message || !view) return;
     if (action === "figures") return this.#act(action, message, view.element);
     const button = part(view.element, `[data-do="${action}"]`, HTMLButtonElement);
     if (!button.hidden && !button.disabled) this.#act(action, message, button);
+  }
+
+  #inspectLast() {
+    const message = this.#conversation.last("assistant");
+    const view = message && this.#thread.view(message.id);
+    const link = view && part(view.element, "[data-inspect]", HTMLAnchorElement);
+    if (link && !link.hidden) link.click();
   }
 
   /**
@@ -234,9 +240,7 @@ class ChatPage {
   }
 
   async #stop() {
-    const { id } = this.#controller;
-    await this.#controller.isReady;
-    if (this.#controller.id !== id) return;
+    if (!(await this.#isLoaded())) return;
     const answer = this.#answers.get(this.#conversation.unfinished()?.request ?? null);
     if (answer && !answer.isStopping) this.#controller.takeBack(this.#answers.stop(answer, this.#conversation));
   }
@@ -273,9 +277,16 @@ class ChatPage {
     event.preventDefault();
   }
 
-  #editLast() {
+  async #editLast() {
+    if (!(await this.#isLoaded()) || this.#composer.text || this.#composer.isEditing) return;
     const last = this.#conversation.last("user");
     if (last) this.#composer.edit(last);
+  }
+
+  /** Wait for the open conversation's messages: a key may come before they do. False: they can't be had, or another has been opened. */
+  async #isLoaded() {
+    const { isReady } = this.#controller;
+    return (await isReady) && this.#controller.isReady === isReady;
   }
 
   // --- the connection --------------------------------------------------------------------------

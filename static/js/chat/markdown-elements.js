@@ -3,8 +3,8 @@
 
 import { mathElement, showsFormula } from "./math.js";
 
-/** @typedef {import("./markdown-inline.js").Inline} Inline */
-/** @typedef {import("./markdown-inline.js").InlineElement} InlineElement */
+/** @typedef {import("./markdown-nodes.js").Inline} Inline */
+/** @typedef {import("./markdown-nodes.js").InlineElement} InlineElement */
 
 /**
  * Make the children of `parent` from the one at `from` on show these nodes.

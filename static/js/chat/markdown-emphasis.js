@@ -1,7 +1,7 @@
 // Which stars, underscores and tildes belong together. CommonMark's rules, except that marks beside
 // Chinese, Japanese and Korean, which have no spaces, open and close as they do beside letters.
 
-/** @typedef {import("./markdown-inline.js").Inline} Inline */
+/** @typedef {import("./markdown-nodes.js").Inline} Inline */
 /** @typedef {{ mark: string, length: number, original: number, at: number, canOpen: boolean, canClose: boolean, isInWord: boolean }} Mark */
 /** @typedef {Inline | Mark} Part */
 

@@ -6,10 +6,10 @@ import { decoded } from "./html.js";
 import { dollarFormula, isFormulaToCome, texFormula } from "./math-marks.js";
 import { labelOf } from "./markdown-block.js";
 import { bareLink, isSafe } from "./markdown-links.js";
+import { anchor, codeOf, isBreak, merged, noteLink, textOf } from "./markdown-nodes.js";
 import { asText, closeOpen, flanking, isMark, paired } from "./markdown-emphasis.js";
 
-/** @typedef {{ tag: string, attributes?: Record<string, string>, children: Inline[], math?: import("./math-marks.js").Formula }} InlineElement */
-/** @typedef {string | InlineElement} Inline */
+/** @typedef {import("./markdown-nodes.js").Inline} Inline */
 /** @typedef {import("./markdown-emphasis.js").Part} Part */
 /** @typedef {{ references: Map<string, import("./markdown-block.js").Reference>, used: Set<string>, notes: Set<string> }} Definitions */
 /** @typedef {{ index: number, at: number, isImage: boolean, isActive: boolean }} Bracket */
@@ -370,52 +370,3 @@ const isOpenTarget = (text) => /^\((?:[^()\n]|\([^()\n]*\)?)*$/.test(text);
 
 /** @param {string} text */
 const unescaped = (text) => text.replace(/\\([!-/:-@[-`{-~])/g, "$1");
-
-/**
- * @param {string} href
- * @param {Inline[]} children
- */
-function anchor(href, children, title = "") {
-  /** @type {Record<string, string>} */
-  const attributes = { href, target: "_blank", rel: "noopener noreferrer nofollow" };
-  if (title) attributes.title = title;
-  return { tag: "a", attributes, children };
-}
-
-/** @param {string} label */
-const noteLink = (label) => ({
-  tag: "sup",
-  children: [{ tag: "a", attributes: { href: "#note", role: "doc-noteref", "data-note": label.toLowerCase() }, children: [label] }],
-});
-
-/** @param {string} text */
-function codeOf(text) {
-  const code = text.replaceAll("\n", " ");
-  const shown = /^ .*[^ ].* $|^ [^ ] $/.test(code) ? code.slice(1, -1) : code;
-  return { tag: "code", attributes: { dir: "ltr" }, children: [shown] };
-}
-
-/** @param {Inline | undefined} node */
-const isBreak = (node) => typeof node === "object" && node.tag === "br";
-
-/**
- * The nodes with neighbouring texts as one.
- * @param {Inline[]} nodes
- */
-export function merged(nodes) {
-  /** @type {Inline[]} */
-  const all = [];
-  for (const node of nodes) {
-    const last = all.at(-1);
-    if (typeof node === "string" && typeof last === "string") all[all.length - 1] = last + node;
-    else if (node !== "") all.push(node);
-  }
-  return all;
-}
-
-/**
- * The words of these nodes, without their marks.
- * @param {Inline[]} nodes
- * @returns {string}
- */
-const textOf = (nodes) => nodes.map((node) => (typeof node === "string" ? node : (node.math?.raw ?? textOf(node.children)))).join("");

@@ -105,7 +105,7 @@ export class MessageView {
    */
   setCurrent(isCurrent) {
     this.element.tabIndex = isCurrent ? 0 : -1;
-    for (const tool of this.element.querySelectorAll(".tools button, summary")) {
+    for (const tool of this.element.querySelectorAll(".tools button, .tools a, summary")) {
       /** @type {HTMLElement} */ (tool).tabIndex = isCurrent ? 0 : -1;
     }
   }
@@ -196,6 +196,9 @@ export class MessageView {
     for (const [name, is] of Object.entries(allowed)) {
       part(this.element, `[data-do=${name}]`).hidden = !is;
     }
+    const inspect = part(this.element, "[data-inspect]", HTMLAnchorElement);
+    inspect.hidden = !(isAnswer && isDone && message.position > 0);
+    inspect.href = `/inspect/${message.id}/`;
     const siblings = part(this.element, ".siblings");
     siblings.hidden = of < 2;
     part(siblings, "span").textContent = translate("version", { which: figureFormat.count(which), of: figureFormat.count(of) });

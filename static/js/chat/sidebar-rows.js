@@ -1,8 +1,13 @@
-// What the list of conversations is made of: groups by day, marked hits, titles that are edited.
+// The rows of the list of conversations: headings by day, conversations with marked hits and their
+// state, titles that are edited. What they do is in sidebar.js.
 
-import { part } from "../dom.js";
+import { copyOfTemplate, part } from "../dom.js";
 import { translate } from "./i18n.js";
 import { page } from "./page.js";
+
+/** @typedef {import("./types.js").SidebarItem} SidebarItem */
+
+/** @typedef {{ key: string, kind: "group" | "conversation" | "conversation found", name: string, item?: SidebarItem }} Entry */
 
 const month = new Intl.DateTimeFormat(document.documentElement.lang, { month: "long", year: "numeric" });
 
@@ -45,6 +50,62 @@ export function mark(element, text, marks = []) {
     from = end;
   }
   element.append(text.slice(from));
+}
+
+/** @param {HTMLElement} element */
+export const isRow = (element) => element.classList.contains("conversation");
+
+/** @param {HTMLElement} row */
+export const idOf = (row) => row.dataset.id ?? "";
+
+/**
+ * The element of a row or a heading: the one that it has, brought up to date, or a new one.
+ * @param {Entry} entry
+ * @param {HTMLElement | undefined} element
+ * @param {{ current: string | null }} options the conversation that is open
+ */
+export function elementOf({ key, kind, name, item }, element, { current }) {
+  if (!item) {
+    const heading = element ?? document.createElement("h2");
+    heading.className = "group";
+    heading.textContent = name;
+    return heading;
+  }
+  let row = element;
+  if (!row) {
+    row = copyOfTemplate("conversation-template");
+    row.dataset.id = key;
+    part(row, "a", HTMLAnchorElement).href = `/c/${key}/`;
+  }
+  row.classList.toggle("found", kind === "conversation found");
+  mark(part(row, ".name"), name, item.title ? item.title_marks : []);
+  part(row, "a").title = name;
+  for (const action of ["rename", "delete"]) {
+    part(row, `[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title: name }));
+  }
+  const snippet = part(row, ".snippet");
+  snippet.hidden = kind !== "conversation found";
+  mark(snippet, item.snippet ?? "", item.snippet_marks);
+  showState(row, item, { current });
+  return row;
+}
+
+/**
+ * Show whether the row's conversation is open, being written, or has news.
+ * @param {HTMLElement} row
+ * @param {SidebarItem | undefined} item
+ * @param {{ current: string | null }} options the conversation that is open
+ */
+export function showState(row, item, { current }) {
+  const link = part(row, "a");
+  if (item?.id === current) link.setAttribute("aria-current", "page");
+  else link.removeAttribute("aria-current");
+  const sign = part(row, ".sign");
+  sign.hidden = !(item?.is_writing || item?.has_news);
+  if (!item || sign.hidden) return;
+  sign.classList.toggle("is-writing", item.is_writing);
+  sign.title = translate(item.is_writing ? "sign_writing" : "sign_news");
+  part(sign, "span").textContent = sign.title;
 }
 
 /**

@@ -1,12 +1,12 @@
 // The list of conversations: by day, searched, loaded as one scrolls, renamed, deleted with undo.
 // Deleting is the site's: the row goes at once, and comes back when the site can't.
 
-import { around, byId, copyOfTemplate, part } from "../dom.js";
+import { around, byId, part } from "../dom.js";
 import { ConversationList } from "./conversation-list.js";
 import { Drawer } from "./drawer.js";
 import { HttpError, post } from "./http.js";
-import { editTitle, groupOf, mark } from "./sidebar-rows.js";
 import { translate } from "./i18n.js";
+import { editTitle, elementOf, groupOf, idOf, isRow, showState } from "./sidebar-rows.js";
 import { UndoBar } from "./undo-bar.js";
 import { linkIn, WindowedList } from "./windowed-list.js";
 
@@ -17,7 +17,7 @@ const NEAR_PX = 200;
 /** @typedef {import("./types.js").ConversationView} ConversationView */
 /** @typedef {import("./types.js").SidebarItem} SidebarItem */
 
-/** @typedef {{ key: string, kind: "group" | "conversation" | "conversation found", name: string, item?: SidebarItem }} Entry */
+/** @typedef {import("./sidebar-rows.js").Entry} Entry */
 
 /**
  * @typedef {object} Actions
@@ -34,7 +34,9 @@ export class Sidebar {
   #drawer = new Drawer();
   #known = new ConversationList();
   /** @type {WindowedList<Entry>} */
-  #rows = new WindowedList(byId("conversations"), (entry, element) => this.#elementOf(entry, element));
+  #rows = new WindowedList(byId("conversations"), (entry, element) =>
+    elementOf(entry, element, { current: this.#current }),
+  );
   /** @type {string | null} */
   #current = null;
   #undo;
@@ -97,7 +99,7 @@ export class Sidebar {
     this.#current = id;
     const item = this.#known.get(id);
     if (item) item.has_news = false;
-    for (const [key, row] of this.#rows.drawn) if (isRow(row)) this.#showState(row, this.#known.get(key));
+    for (const [key, row] of this.#rows.drawn) if (isRow(row)) showState(row, this.#known.get(key), { current: id });
   }
 
   /**
@@ -162,52 +164,6 @@ export class Sidebar {
     this.#empty.textContent = translate(this.#known.query ? "nothing_found" : "no_conversations");
     this.#problem.hidden = !this.#known.problems.length;
     this.#problem.textContent = this.#known.problems.join(" ");
-  }
-
-  /**
-   * @param {Entry} entry
-   * @param {HTMLElement | undefined} element
-   */
-  #elementOf({ key, kind, name, item }, element) {
-    if (!item) {
-      const heading = element ?? document.createElement("h2");
-      heading.className = "group";
-      heading.textContent = name;
-      return heading;
-    }
-    let row = element;
-    if (!row) {
-      row = copyOfTemplate("conversation-template");
-      row.dataset.id = key;
-      part(row, "a", HTMLAnchorElement).href = `/c/${key}/`;
-    }
-    row.classList.toggle("found", kind === "conversation found");
-    mark(part(row, ".name"), name, item.title ? item.title_marks : []);
-    part(row, "a").title = name;
-    for (const action of ["rename", "delete"]) {
-      part(row, `[data-do=${action}]`).setAttribute("aria-label", translate(`${action}_this`, { title: name }));
-    }
-    const snippet = part(row, ".snippet");
-    snippet.hidden = kind !== "conversation found";
-    mark(snippet, item.snippet ?? "", item.snippet_marks);
-    this.#showState(row, item);
-    return row;
-  }
-
-  /**
-   * @param {HTMLElement} row
-   * @param {SidebarItem | undefined} item
-   */
-  #showState(row, item) {
-    const link = part(row, "a");
-    if (item?.id === this.#current) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-    const sign = part(row, ".sign");
-    sign.hidden = !(item?.is_writing || item?.has_news);
-    if (!item || sign.hidden) return;
-    sign.classList.toggle("is-writing", item.is_writing);
-    sign.title = translate(item.is_writing ? "sign_writing" : "sign_news");
-    part(sign, "span").textContent = sign.title;
   }
 
   // --- what a person does ----------------------------------------------------------------------
@@ -315,6 +271,3 @@ export class Sidebar {
     }
   }
 }
-
-const isRow = (/** @type {HTMLElement} */ element) => element.classList.contains("conversation");
-const idOf = (/** @type {HTMLElement} */ row) => row.dataset.id ?? "";

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AnyUrl, BaseModel, Field, SecretStr
 
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_responses import ApiError
 from chatsite.api.schemas.chat_completions import ChatBody
 from chatsite.api.serving.structured import Form, form_of
 from inference.engine.sampling.grammar import BadSchema, Grammars

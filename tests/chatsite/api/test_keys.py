@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from chatsite.accounts.models import User
 from chatsite.api.access.api_keys import MAX_KEYS, key_of, make_key, revoke_key
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_responses import ApiError
 from chatsite.api.models import ApiKey
 from chatsite.errors import ChatError, NotFound
 

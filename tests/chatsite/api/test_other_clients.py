@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from django.conf import settings
 
-from tests.support.stack import SLUG, Stack
+from tests.support.stack import APP, SLUG
 
 pytestmark = pytest.mark.timeout(300)
 
-APP = "https://app.example.org"
 HELLO = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 CALL = {
     "id": "call_1", "type": "function", "index": 0,
     "function": {"name": "weather", "arguments": '{"city": "Paris"}'},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with Stack(environment={"API_CORS_ORIGINS": f"{APP}/, http://localhost:3000"}) as running:
-        yield running
 
 
 def chatted(http: httpx.Client, messages: list[dict[str, Any]], **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from chatsite.accounts.models import User
 from chatsite.api.access.api_keys import make_key
 from chatsite.api.access.quotas import check_quota, check_unfinished, under_way
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_responses import ApiError
 from chatsite.generation.models import Generation
 
 pytestmark = pytest.mark.django_db

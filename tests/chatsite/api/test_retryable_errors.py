@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from chatsite.api.http.error_responses import ApiError, of_chat_error, of_result
+from chatsite.api.error_responses import ApiError, of_chat_error, of_result
 from chatsite.api.schemas.text_completions import CompletionBody
 from chatsite.api.serving.choice import Choice, Piece
 from chatsite.api.serving.formats import CompletionFormat

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chatsite.api.http.error_responses import ApiError
+from chatsite.api.error_responses import ApiError
 from chatsite.api.http.validation_errors import api_error_of
 from chatsite.api.schemas.chat_completions import ChatBody
 from chatsite.api.schemas.text_completions import CompletionBody

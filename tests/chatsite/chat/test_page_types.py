@@ -15,7 +15,7 @@ from chatsite.chat import frames
 from chatsite.chat.models import Message
 from chatsite.chat.page_data import page_data
 from chatsite.generation.models import Generation
-from chatsite.generation.rows import figures_ms
+from chatsite.generation.shown_figures import figures_ms
 from inference.contract import FinishReason, Phase
 
 TYPES = Path(settings.BASE_DIR, "static/js/chat/types.js").read_text()

@@ -116,7 +116,7 @@ def test_nobody_finds_another_persons_words(shelf: None, alice: User, bob: User)
     assert found(alice, "secret") == []
     assert found(alice, f"\ue000{bob.pk}") == []
     page = conversation_rows(bob, text="sourdough")
-    assert [item["snippet"] for item in page.items] == ["Bob's sourdough is secret"]
+    assert [item.snippet for item in page.items] == ["Bob's sourdough is secret"]
 
 
 def test_a_document_of_another_owner_leads_nowhere(shelf: None, alice: User, bob: User) -> None:
@@ -189,7 +189,7 @@ def test_a_long_message_is_found_in_every_part(alice: User, place: str) -> None:
     talk(alice, "Long", " ".join([*words[:at], "needle in hay", *words[at:]]))
     assert found(alice, '"needle in hay"') == ["Long"]
     (item,) = conversation_rows(alice, text="needle hay").items
-    assert "needle in hay" in item["snippet"]
+    assert "needle in hay" in item.snippet
 
 
 def test_a_deleted_conversation_is_not_found(shelf: None, alice: User) -> None:
@@ -240,7 +240,7 @@ def test_the_hit_is_a_message_and_stands_at_the_snippets_start(alice: User, clie
 def test_the_message_with_all_words_is_the_hit(alice: User) -> None:
     conversation = talk(alice, "Zoo", "lions here", "lions and tigers", "tigers")
     (item,) = conversation_rows(alice, text="tigers lions").items
-    assert item["hit"] == conversation.messages.get(text="lions and tigers").pk
+    assert item.hit == conversation.messages.get(text="lions and tigers").pk
 
 
 def test_a_page_of_hits_takes_a_bounded_number_of_queries(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatsite.dashboards.templatetags.figures import how_often
+from chatsite.dashboards.figures import how_often
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatsite.catalog.worker_status import workers
-from inference.contract import EngineStats, WorkerSnapshot, WorkerState, to_wire
+from inference.contract import EngineStats, FormatSpeed, WorkerSnapshot, WorkerState, to_wire
 from inference.queue import keys
 from tests.support.redis import RedisServer
 
@@ -96,3 +96,27 @@ def test_the_first_page_leads_to_latency_and_workers(redis, dana, charlie, signe
     page = signed_in(charlie).get("/admin/").content.decode()
     assert "/admin/latency/" not in page
     assert "/admin/workers/" not in page
+
+
+def test_what_format_and_threads_were_chosen_by_is_shown(redis, dana, signed_in):
+    speeds = (
+        FormatSpeed(dtype="bfloat16", threads=2, one_row_us=5968.5, eight_rows_us=7283.2),
+        FormatSpeed(dtype="int4", threads=2, one_row_us=2310.0, eight_rows_us=4020.0),
+    )
+    say(redis, "slot-1", dtype="int4", threads=2, format_speeds=speeds)
+    page = signed_in(dana).get(URL).content.decode()
+    rows = page[page.index("How format and threads were chosen") :].split("<tr")
+    served = next(row for row in rows if "is-chosen" in row)
+    for words in ("int4", "serves", "2.31 ms", "4.02 ms"):
+        assert words in served
+    assert "5.97 ms" in page
+
+
+def test_the_best_speed_seen_is_shown_with_its_date(redis, dana, signed_in):
+    seen_us = 1_795_816_000_000_000
+    say(redis, "slot-1", bandwidth_bytes_s=34e9, flops_s=938e9, speed_seen_us=seen_us)
+    page = signed_in(dana).get(URL).content.decode()
+    row = page[page.index("best speed seen") :]
+    row = row[: row.index("</tr>")]
+    for words in ("34.0 GB/s", "938", "2026-11-27"):
+        assert words in row

@@ -12,20 +12,11 @@ from chatsite.chat.models import Message
 from chatsite.generation.checkpoints import Checkpoints
 from chatsite.generation.tasks import note_running
 from inference import client
-from inference.contract import GenerationRequest
-from inference.queue import records
-from tests.chatsite.generation.conftest import ask
+from tests.chatsite.generation.conftest import ask, claimed
 from tests.support.redis import RedisServer
-from tests.support.requests import delta, is_claimed, write
+from tests.support.requests import delta, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def claimed(answer: Message) -> GenerationRequest:
-    entry = records.get(answer.request_id.hex)
-    assert entry is not None
-    assert is_claimed(entry.request)
-    return entry.request
 
 
 def test_a_checkpoint_reads_on_from_the_last_one(

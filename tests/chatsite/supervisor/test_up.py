@@ -109,7 +109,17 @@ def run(data: Path, *command: str, **environment: str) -> subprocess.CompletedPr
 
 @pytest.fixture
 def site(tmp_path: Path, default_model_dir: Path) -> Iterator[Up]:
-    made = Up(tmp_path)
+    yield from started(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def calm_site(tmp_path_factory: pytest.TempPathFactory, default_model_dir: Path) -> Iterator[Up]:
+    """A site that the first tests share; the last of them stops it."""
+    yield from started(tmp_path_factory.mktemp("calm"))
+
+
+def started(data: Path) -> Iterator[Up]:
+    made = Up(data)
     yield made
     if made.process.poll() is None:
         made.process.terminate()
@@ -122,7 +132,19 @@ def gone(processes: dict[str, psutil.Process]) -> list[str]:
     return [name for name, process in processes.items() if process in alive]
 
 
-def test_one_site_is_started_watched_and_stopped(site: Up) -> None:
+def test_the_data_folder_is_closed_to_other_users(calm_site: Up) -> None:
+    site = calm_site
+    until(lambda: (site.data / "run" / "up.json").exists() and "daphne" in site.children())
+    found = [site.data, *site.data.rglob("*")]
+    open_ones = [path for path in found if path != site.log and path.lstat().st_mode & 0o077]
+    assert open_ones == []
+    asked = run(site.data, "shell", "--no-imports", "-c", "from inference import client as c;"
+                "c.write_probe(); print('wrote')")  # fmt: skip
+    assert "wrote" in asked.stdout, asked.stderr
+
+
+def test_one_site_is_started_watched_and_stopped(calm_site: Up) -> None:
+    site = calm_site
     until(site.is_usable)
     assert site.answers("/readyz"), "the URL is said when everything is there"
     children = site.children()
@@ -380,16 +402,6 @@ def test_a_site_outlives_a_full_disk_and_comes_back_by_itself(
     finally:
         run(small_disk, "down")
         site.process.wait(20)
-
-
-def test_the_data_folder_is_closed_to_other_users(site: Up) -> None:
-    until(lambda: (site.data / "run" / "up.json").exists() and "daphne" in site.children())
-    found = [site.data, *site.data.rglob("*")]
-    open_ones = [path for path in found if path != site.log and path.lstat().st_mode & 0o077]
-    assert open_ones == []
-    asked = run(site.data, "shell", "--no-imports", "-c", "from inference import client as c;"
-                "c.write_probe(); print('wrote')")  # fmt: skip
-    assert "wrote" in asked.stdout, asked.stderr
 
 
 def test_an_old_python_is_one_sentence() -> None:

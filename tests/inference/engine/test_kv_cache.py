@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -48,6 +50,21 @@ def test_a_block_counts_only_behind_the_same_beginning():
     assert pool.match([3, 3, 3, 3, 2, 2, 2, 2, 0]) == []
 
 
+def test_the_memory_of_blocks_that_were_free_for_long_can_go_once():
+    pool = BlockPool(8, SIZE)
+    pool.release(hold(pool, [*range(9)]))
+    busy = hold(pool, [*range(50, 58)])
+    later = time.monotonic() + 1
+    assert pool.take_memory(free_since=0.0, most=8) == []
+    gone = pool.take_memory(free_since=later, most=2)
+    gone += pool.take_memory(free_since=later, most=8)
+    assert sorted(gone) == sorted({1, 2, 3} - set(busy))
+    assert pool.take_memory(free_since=later, most=8) == []
+    assert pool.match([*range(10)]) == []
+    assert pool.num_free == 8 - len(busy)
+    assert pool.take(6) is not None
+
+
 def test_the_least_recently_used_goes_first_and_ends_before_beginnings():
     pool = BlockPool(4, SIZE)
     old = hold(pool, [*range(8)])
@@ -83,7 +100,10 @@ def test_a_block_can_not_be_released_twice():
 
 
 class Books(RuleBasedStateMachine):
-    """Any order of holding, growing and releasing sequences that share beginnings."""
+    """Any order of holding, growing and releasing sequences that share beginnings.
+
+    And of giving the memory of free blocks back.
+    """
 
     held = Bundle("held")
 
@@ -119,6 +139,15 @@ class Books(RuleBasedStateMachine):
     def grow(self, blocks: list[int]) -> None:
         if any(blocks is one for one in self.live):
             blocks += self.pool.take(1) or []
+
+    @rule(most=st.integers(1, 12))
+    def give_memory_back(self, most: int) -> None:
+        """What holds nothing any more is nobody's, and is named once."""
+        later = time.monotonic() + 1
+        gone = self.pool.take_memory(free_since=later, most=most)
+        assert len(gone) == len(set(gone)) <= most
+        assert all(self.users(block) == 0 for block in gone)
+        assert not set(gone) & set(self.pool.take_memory(free_since=later, most=12))
 
     def users(self, block: int) -> int:
         return sum(one.count(block) for one in self.live)

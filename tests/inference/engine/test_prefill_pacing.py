@@ -73,3 +73,11 @@ def test_a_burst_of_long_prompts_has_larger_chunks():
     pacer.observe_interleaved(tokens=32, layers=1, spent_s=0.002)
     assert pacer.budget(decoding=1, prefilling=10).interleaved in (271, 272)
     assert pacer.layers(271, decoding=1, prefilling=10) == 10
+
+
+def test_where_a_step_with_prefill_costs_much_it_takes_many_tokens():
+    """On a GPU it is launched kernel by kernel: 16 tokens would take as long as 512."""
+    pacer = PrefillPacer(max_gap_ratio=1.55, max_pause_s=0.1, step_tokens=2048, min_chunk=512)
+    pacer.observe(decoding=4, prefill_tokens=0, step_s=0.002)
+    pacer.observe(decoding=4, prefill_tokens=512, step_s=0.020)
+    assert pacer.budget(decoding=4, prefilling=1).piggybacked == 512

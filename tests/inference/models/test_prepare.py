@@ -19,8 +19,10 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "models"
 
 
-def _fake_convert(gguf: Path, target: Path, origin: dict[str, str], progress: prepare.Say) -> None:
-    """Stands for half a minute of dequantising; leaves a mark for each conversion."""
+def _fake_convert(
+    gguf: Path, target: Path, origin: dict[str, str], progress: prepare.ReportLine
+) -> None:
+    """Stands for the conversion; leaves a mark for each conversion."""
     target.mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
         (target / name).write_text("{}")
@@ -64,7 +66,7 @@ def test_a_full_disk_is_said_with_both_numbers(
 ) -> None:
     usage = shutil.disk_usage(models.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5_000_000))
-    with pytest.raises(prepare.PrepareError, match=r"needs 592 MB .* 5 MB are free"):
+    with pytest.raises(prepare.PrepareError, match=r"needs 296 MB .* 5 MB are free"):
         prepare.ensure_default_model()
     assert [p.name for p in models.iterdir()] == [f".{DEFAULT_SLUG}.lock"]
 

@@ -82,3 +82,7 @@ def test_fields_of_a_newer_version_are_ignored_and_newer_kinds_refused() -> None
         event_of({b"k": b"mood", b"d": b"{}"})
     with pytest.raises(ValueError, match="Delta"):
         event_of({b"k": b"delta", b"d": b"{}"})
+    with pytest.raises(ValueError, match="Delta"):
+        event_of({b"k": b"delta"})
+    with pytest.raises(ValueError, match="decode"):
+        event_of({b"k": b"\xff"})

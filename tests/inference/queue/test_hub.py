@@ -20,6 +20,8 @@ from inference.queue.hub import StreamHub
 from inference.queue.stream_reader import QueuePosition, SlowReader
 from tests.support.redis import RedisServer
 from tests.support.requests import (
+    BROKEN_ENTRIES,
+    break_stream,
     delta,
     ending,
     is_claimed,
@@ -165,6 +167,28 @@ async def test_readers_outlive_a_redis_that_goes_and_comes_back(live_redis: Redi
         await in_thread(write, delta(asked, 1), ending(asked))
         assert positions(await reader.finish()) == [0, 1]
         assert positions(await late.finish()) == [0, 1]
+
+
+async def test_entries_that_cannot_be_read_are_passed_over_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Caught once: the last entry of a stream, if it was broken, was read again without end."""
+    asked = running(new_request())
+    write(delta(asked, 0))
+    break_stream(asked)
+    async with open_hub() as hub:
+        reader = Follower(hub, asked)
+        await asyncio.sleep(0.2)
+        assert positions(reader.seen) == [0]
+        assert len(caplog.messages) == len(BROKEN_ENTRIES)  # read by the reader itself
+        await in_thread(write, delta(asked, 1))
+        await in_thread(break_stream, asked)
+        await asyncio.sleep(0.2)
+        assert positions(reader.seen) == [0, 1]
+        assert len(caplog.messages) == 2 * len(BROKEN_ENTRIES)  # read by the hub
+        await in_thread(write, delta(asked, 2), ending(asked))
+        assert positions(await reader.finish()) == [0, 1, 2]
+    assert all(asked.request_id[:8] in line for line in caplog.messages)
 
 
 async def test_a_reader_whose_request_redis_lost_is_let_go() -> None:

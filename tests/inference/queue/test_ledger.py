@@ -19,6 +19,8 @@ from inference.contract import (
 from inference.queue import keys, ledger, records
 from inference.queue.connection import connect
 from tests.support.requests import (
+    BROKEN_ENTRIES,
+    break_stream,
     claim_next,
     delta,
     ending,
@@ -234,3 +236,28 @@ def test_a_stored_answer_is_forgotten_when_its_readers_are_through(
     assert not client.is_known(asked.request_id)
     with pytest.raises(client.NoSuchRequest):
         client.result(asked.request_id)
+
+
+def test_entries_that_cannot_be_read_are_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    asked = running(new_request())
+    write(delta(asked, 0))
+    break_stream(asked)
+    events, last = client.read_after(asked.request_id)
+    assert [type(event).__name__ for event in events] == ["Started", "Delta"]
+    assert len(caplog.messages) == len(BROKEN_ENTRIES)
+    assert client.read_after(asked.request_id, last) == ([], last)  # and not read again
+    assert len(caplog.messages) == len(BROKEN_ENTRIES)
+    write(delta(asked, 1), ending(asked, completion_tokens=2))
+    assert client.result(asked.request_id) == ending(asked, completion_tokens=2)
+
+
+def test_a_request_goes_on_elsewhere_though_its_stream_has_entries_that_cannot_be_read() -> None:
+    asked = running(new_request())
+    write(delta(asked, 0))
+    break_stream(asked)
+    write(delta(asked, 1))
+    lose_worker(asked)
+    assert client.resubmit(asked.request_id)
+    again = claim_next("w2")
+    assert again is not None
+    assert again.continue_from == (0, 1)

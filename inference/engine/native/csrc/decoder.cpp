@@ -158,8 +158,9 @@ void embed(Lane& lane, const Embedding& embedding, const int64_t* ids, int64_t t
     float* to = x + t * embedding.width;
     const F32 scale = splat(embedding.scale);
     for (int64_t k = 0; k < embedding.width; k += LANES) {
-      const F32 row = embedding.table ? load(embedding.table + from + k)
-                                      : load_bf16(embedding.half_table + from + k);
+      const F32 row = embedding.table        ? load(embedding.table + from + k)
+                      : embedding.bf16_table ? load_bf16(embedding.bf16_table + from + k)
+                                             : load_fp16(embedding.fp16_table + from + k);
       store(to + k, row * scale);
     }
   });

@@ -29,8 +29,9 @@ struct Layer {
 };
 
 struct Embedding {
-  const float* table = nullptr;  // (vocabulary, width), or null
-  const bf16* half_table = nullptr;
+  const float* table = nullptr;  // (vocabulary, width), or null, as the next two
+  const bf16* bf16_table = nullptr;
+  const fp16* fp16_table = nullptr;
   int64_t vocabulary = 0, width = 0;
   float scale = 1;  // what the residual stream begins with, over the table's rows
 };

@@ -111,20 +111,37 @@ Drawn pick(const std::vector<Candidate>& found, const double* masses, int64_t wi
 
   int64_t at =
       0;  // rounding may leave the target at the very end: the last kept candidate takes it
-  for (double below = masses[0]; below <= target && at < kept - 1; below += masses[at]) at++;
-  return {found[at].index, float(std::log(masses[at] / whole))};
+  double through = masses[0];  // the mass up to this one, itself included
+  for (; through <= target && at < kept - 1; through += masses[at]) at++;
+  Drawn drawn{found[at].index, float(std::log(masses[at] / whole))};
+  drawn.kept = is_cut ? kept : width;
+  drawn.below = (through - masses[at]) / whole;
+  drawn.kept_mass = whole;
+  drawn.mass_k = mass_k;
+  drawn.floor = is_cut ? found[0].logit - found[kept - 1].logit : INFINITY;
+  drawn.best_mass = masses[0];
+  return drawn;
 }
 
-Drawn draw_row(const float* logits, int64_t width, const Rule& rule) {
+Drawn draw_row(const float* logits, int64_t width, const Rule& rule, bool detailed) {
   static thread_local std::vector<float> maxima;
   static thread_local std::vector<Candidate> found;
   const bool sound = block_maxima(logits, width, maxima);
   const float max = *std::max_element(maxima.begin(), maxima.end());
   if (!sound || !std::isfinite(max)) return {NOT_FINITE, 0};
-  if (rule.temperature <= 0) return {first_of(logits, width, maxima, max), 0};
+  double log_total = 0;
+  if (detailed && rule.temperature != 1)
+    log_total = double(max) + std::log(double(total_mass(logits, width, max, 1)));
+  if (rule.temperature <= 0) {
+    Drawn drawn{first_of(logits, width, maxima, max), 0};
+    drawn.best = max;
+    drawn.log_total = log_total;
+    return drawn;
+  }
 
   const float sharpness = 1 / std::max(rule.temperature, 1e-5f);
   const float total = total_mass(logits, width, max, sharpness);
+  if (detailed && rule.temperature == 1) log_total = double(max) + std::log(double(total));
   double masses[MORE_CANDIDATES];
   Drawn drawn{UNSETTLED, 0};
   for (const int64_t count : {CANDIDATES, MORE_CANDIDATES}) {
@@ -134,7 +151,44 @@ Drawn draw_row(const float* logits, int64_t width, const Rule& rule) {
     drawn = pick(found, masses, width, rule);
     if (drawn.token != UNSETTLED) break;
   }
+  drawn.best = max;
+  drawn.log_total = log_total;
   return drawn;
+}
+
+// The sum of all masses relative to the largest logit's, and of each times its distance.
+std::pair<float, float> masses_and_distances(const float* logits, int64_t width, float max) {
+  const F32 top = splat(max), nothing = splat(0.f), least = splat(-87.f);
+  F32 sum = nothing, weighted = nothing;
+  for (int64_t i = 0; i < width; i += LANES) {
+    const F32 power = load_partial(logits + i, width - i, -INFINITY) - top;
+    const F32 counted = maximum(least, power);
+    const F32 m = select(greater(power, least), exp(counted), nothing);
+    sum = sum + m;
+    weighted = fma(m, counted, weighted);
+  }
+  return {reduce_add(sum), reduce_add(weighted)};
+}
+
+Described describe_row(const float* logits, int64_t width, int64_t count, float* below_best,
+                       int32_t* indices) {
+  static thread_local std::vector<float> maxima;
+  static thread_local std::vector<Candidate> found;
+  const bool sound = block_maxima(logits, width, maxima);
+  const float max = *std::max_element(maxima.begin(), maxima.end());
+  if (!sound || !std::isfinite(max)) {
+    std::fill_n(below_best, count, NAN);
+    std::fill_n(indices, count, 0);
+    return {NAN, NAN, NAN};
+  }
+  const auto [total, weighted] = masses_and_distances(logits, width, max);
+  find_best(logits, width, maxima, count, found);
+  for (int64_t i = 0; i < count; i++) {
+    below_best[i] = max - found[i].logit;
+    indices[i] = found[i].index;
+  }
+  const float log_total = std::log(total);
+  return {max, -log_total, log_total - weighted / total};
 }
 
 void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t count,
@@ -162,8 +216,17 @@ void logprobs_of_row(const float* logits, int64_t width, int64_t token, int64_t 
 }  // namespace
 
 void draw(Lane& lane, const float* logits, int64_t rows, int64_t width, const Rule* rules,
-          Drawn* drawn) {
-  lane.for_each(rows, [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r]); });
+          bool detailed, Drawn* drawn) {
+  lane.for_each(
+      rows, [&](int64_t r) { drawn[r] = draw_row(logits + r * width, width, rules[r], detailed); });
+}
+
+void describe(Lane& lane, const float* logits, int64_t rows, int64_t width, int64_t count,
+              Described* described, float* below_best, int32_t* indices) {
+  lane.for_each(rows, [&](int64_t r) {
+    described[r] =
+        describe_row(logits + r * width, width, count, below_best + r * count, indices + r * count);
+  });
 }
 
 void logprobs(Lane& lane, const float* logits, int64_t rows, int64_t width, const int64_t* tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -73,6 +74,20 @@ def prompts() -> list[list[int]]:
     return [torch.randint(3, 500, (n,), generator=generator).tolist() for n in PROMPTS]
 
 
+@cache
+def reference(kind: str) -> tuple[Any, list[torch.Tensor], float]:
+    """A model, its logits for the prompts, and how far off transformers' own bfloat16 is."""
+    model = small_model(kind, **{**FUSED, **KEPT}[kind])
+    ids = [torch.tensor([text]) for text in prompts()]
+    expected = [model(each).logits[0] for each in ids]
+    half = copy.deepcopy(model).bfloat16()
+    theirs = max(
+        distance(half(each).logits[0].float(), logits)
+        for each, logits in zip(ids, expected, strict=True)
+    )
+    return model, expected, theirs
+
+
 def distance(got: torch.Tensor, expected: torch.Tensor) -> float:
     return float((got - expected).norm() / expected.norm())
 
@@ -80,16 +95,9 @@ def distance(got: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", [*FUSED, *KEPT])
 def test_logits_agree_with_transformers_past_the_window_and_in_mixed_steps(kind: str) -> None:
-    model = small_model(kind, **{**FUSED, **KEPT}[kind])
-    plain = copy.deepcopy(model)
-    backend = serve(model)
+    model, expected, theirs = reference(kind)
+    backend = serve(copy.deepcopy(model))
     texts = prompts()
-    expected = [plain(torch.tensor([text])).logits[0] for text in texts]
-    half = copy.deepcopy(plain).bfloat16()
-    theirs = max(
-        distance(half(torch.tensor([text])).logits[0].float(), e)
-        for text, e in zip(texts, expected, strict=True)
-    )
     # First half of each prompt as one step, the rest mixed with single tokens of another.
     first = step(backend, [(i, 0, text[: len(text) // 2]) for i, text in enumerate(texts)])
     rest = step(

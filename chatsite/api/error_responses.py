@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from django.http import HttpResponse
 
-from chatsite.api.http.error_codes import ApiCode
+from chatsite.api.error_codes import ApiCode
+from chatsite.api.schemas.replies import Error
 from chatsite.errors import ChatError
 from inference import client
 from inference.contract import ErrorCode, FinishReason
@@ -40,15 +40,16 @@ class ApiError(Exception):
         self.code = code
         self.headers = dict(headers or {})
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Error:
         """The JSON of the reply: OpenAI's error object."""
-        error = {
-            "message": self.message,
-            "type": self.kind,
-            "param": self.param,
-            "code": self.code,
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
         }
-        return {"error": error}
 
     def response(self) -> HttpResponse:
         """The HTTP reply."""
