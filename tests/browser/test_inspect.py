@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.visit import Visit
@@ -114,3 +116,17 @@ def test_a_phone_shows_all_of_it_within_its_width(visit) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("#stage-sampling").scroll_into_view_if_needed()
     expect(page.locator("#funnel")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, scheme) -> None:
+    _, page = opened(visit, color_scheme=scheme, bypass_csp=True)  # axe itself is injected
+    for name in ("prompt-behind", "time-behind"):
+        page.locator(f"#{name} summary").click()
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    serious = [
+        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
