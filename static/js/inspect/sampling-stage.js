@@ -66,7 +66,7 @@ export class SamplingStage {
   #showFacts(place) {
     const trace = this.#trace;
     const id = trace.token(place);
-    const number = { number: figureFormat.count(place), count: figureFormat.count(trace.count) };
+    const number = { number: figureFormat.count(place + 1), count: figureFormat.count(trace.count) };
     const parts = [
       make("span", "card-title", tokenChip(trace.visible(id), trace.isSpecial(id)), " ", translate("token_number", number)),
       fact(translate("column_id"), String(id), "measured"),
