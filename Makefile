@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 TESTS  ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint format test-fast lock bench backup restore model messages clean
+.PHONY: help up down test lint format test-fast lock bench backup restore model wheel messages clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ model: $(STAMP)  ## Make the default model's folder
 bench: $(VENV)/.installed-dev  ## What the site adds to the engine; lost tokens (must be 0)
 	$(BIN)/python bench/site.py
 
+wheel: $(STAMP)  ## The CPU kernels of every instruction set as a wheel, for machines without a compiler
+	@$(BIN)/python -c "from inference.engine.native.prebuilt import main; main()" dist
+
 backup: $(STAMP)  ## Database and keys into FILE=backup.tar.gz
 	@$(BIN)/python manage.py backup $(or $(FILE),backup.tar.gz)
 
@@ -58,7 +61,7 @@ lock:  ## Write the lock files from pyproject.toml; UPGRADE=1 takes newer versio
 	@$(PYTHON) scripts/lock.py .venvs/lock/bin/uv $(if $(UPGRADE),--upgrade)
 
 messages: $(STAMP)  ## Collect the strings to translate into locale/ (needs gettext)
-	$(BIN)/python manage.py makemessages --all --no-location --ignore .venv --ignore .venvs --ignore var
+	$(BIN)/python manage.py makemessages --all --no-location --no-obsolete $(addprefix --ignore ,.venv .venvs var node_modules tests bench)
 	$(BIN)/python manage.py compilemessages --ignore .venv --ignore .venvs
 
 clean:  ## Remove the environment; data under var/ stay

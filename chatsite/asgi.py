@@ -17,6 +17,7 @@ from chatsite.api.http.api_handler import ApiHandler  # noqa: E402
 from chatsite.chat.routing import websocket_urlpatterns  # noqa: E402
 from chatsite.server.origin_check import SameOriginOnly  # noqa: E402
 from chatsite.server.request_limits import limit_requests  # noqa: E402
+from chatsite.server.socket_language import SocketLanguage  # noqa: E402
 from chatsite.server.socket_limits import limit_sockets  # noqa: E402
 from inference.client import ModelUnknown, load_text  # noqa: E402
 
@@ -35,6 +36,8 @@ threading.Thread(target=_read_vocabulary, name="vocabulary", daemon=True).start(
 application = ProtocolTypeRouter(
     {
         "http": ApiHandler(http),
-        "websocket": SameOriginOnly(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": SameOriginOnly(
+            AuthMiddlewareStack(SocketLanguage(URLRouter(websocket_urlpatterns)))
+        ),
     }
 )

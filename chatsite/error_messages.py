@@ -6,6 +6,7 @@ keeps the code alone, so that its sentence follows the language of whoever reads
 
 from __future__ import annotations
 
+from django.utils.formats import localize
 from django.utils.translation import gettext as _
 
 from inference.contract import ErrorCode, InvalidField, SamplingParams
@@ -25,7 +26,7 @@ def field_sentence(error: InvalidField) -> str:
     words = {"field": name}
     if name in SamplingParams.RANGES:
         low, high = SamplingParams.RANGES[name]
-        words |= {"low": f"{low}", "high": f"{high}"}
+        words |= {"low": str(localize(low)), "high": str(localize(high))}
     if name == "top_p":
         return _("%(field)s must be greater than 0 and at most %(high)s.") % words
     if name == "min_tokens" and "exceed" in str(error):

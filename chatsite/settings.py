@@ -215,9 +215,13 @@ if BEHIND_TLS:  # a proxy terminates TLS and sets the header
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_HSTS_SECONDS = env.whole_number("HSTS_SECONDS", 31_536_000, low=0)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English")]  # no half-translated pages: Django itself speaks many more
+LANGUAGES = [("en", "English"), ("pt-br", "Português")]  # whole ones: Django speaks many more
+LANGUAGE_COOKIE_NAME = "language"  # what somebody chose; without it the browser's own decides
+LANGUAGE_COOKIE_AGE = 365 * 86_400
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = "UTC"
 USE_I18N = True
 FORMAT_MODULE_PATH = ["chatsite.formats"]

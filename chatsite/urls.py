@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from chatsite.accounts.views import admin_sign_in
 from chatsite.server import health
@@ -11,6 +12,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("health", health.healthz),  # where clients of vLLM look before they begin
     path("readyz", health.readyz, name="readyz"),
+    path("language/", set_language, name="set-language"),
     path("accounts/", include("chatsite.accounts.urls")),
     path("history/", include("chatsite.dashboards.history.urls")),
     path("admin/latency/", include("chatsite.dashboards.latency.urls")),

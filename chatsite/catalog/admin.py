@@ -70,7 +70,7 @@ class EntryAdmin(EntryAdminBase):
         except ChatError as error:
             self.message_user(request, error.text, messages.ERROR)
             return
-        self.log_change(request, chosen[0], gettext("Made the default."))
+        self.log_change(request, chosen[0], [{"changed": {"fields": ["default"]}}])
         self.message_user(request, gettext("%s is the default now.") % chosen[0], messages.SUCCESS)
 
 

@@ -8,9 +8,10 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chatsite.chat.models import Conversation, Message
@@ -79,14 +80,14 @@ class ConversationAdmin(ReadOnly):
 
 
 def _message_line(message: Message) -> tuple[str, SafeString, SafeString]:
-    head = [message.get_role_display(), f"{message.created_at:%Y-%m-%d %H:%M:%S} UTC"]
+    head = [message.get_role_display(), date_format(message.created_at, "DATETIME_FORMAT")]
     if message.role == Message.Role.ASSISTANT:
         head.append(f"{message.model_slug} / {message.preset_slug}")
         head.append(message.finish_reason or message.get_state_display())
     link = SafeString("")
     if message.request_id is not None:
         url = reverse("latency:request", args=[message.request_id])
-        link = format_html(' · <a href="{}">{}</a>', url, _t("its latency"))
+        link = format_html(' · <a href="{}">{}</a>', url, gettext("its latency"))
     first = format_html('<p class="thread-head">{}{}</p>', " · ".join(head), link)
     text = message.text or error_sentence(message.error_code)
     return message.role, first, format_html('<p class="thread-text">{}</p>', text)

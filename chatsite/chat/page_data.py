@@ -11,6 +11,7 @@ from uuid import UUID
 
 from chatsite.accounts.models import User
 from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.catalog.seeded import shown
 from chatsite.chat.frames import MAX_TEXT_CHARS, VERSION
 from chatsite.chat.models import MAX_TITLE_CHARS, Conversation
 from inference import client
@@ -67,11 +68,7 @@ def page_data(user: User, conversation: Conversation | None) -> PageData:
         "conversation": conversation.id if conversation else None,
         "title": conversation.title if conversation else "",
         "models": _models(),
-        "presets": list(
-            SamplingPreset.objects.filter(is_enabled=True).values(
-                "slug", "name", "description", "is_default"
-            )
-        ),
+        "presets": _presets(),
         "limits": {
             "text_chars": MAX_TEXT_CHARS,
             "title_chars": MAX_TITLE_CHARS,
@@ -86,11 +83,23 @@ def _models() -> list[ModelChoice]:
     return [
         {
             "slug": model.slug,
-            "name": model.name,
-            "description": model.description,
+            "name": shown(model.name),
+            "description": shown(model.description),
             "is_default": model.is_default,
             "default_preset": model.default_preset.slug if model.default_preset else None,
             "context_length": client.context_length(model.slug),
         }
         for model in rows
+    ]
+
+
+def _presets() -> list[PresetChoice]:
+    return [
+        {
+            "slug": preset.slug,
+            "name": shown(preset.name),
+            "description": shown(preset.description),
+            "is_default": preset.is_default,
+        }
+        for preset in SamplingPreset.objects.filter(is_enabled=True)
     ]

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from chatsite import figure_format
 from chatsite.catalog.models import LanguageModel
 from chatsite.chat.models import Message
 from chatsite.errors import ChatError
@@ -80,4 +81,7 @@ def _too_long(error: client.PromptTooLong) -> str:
             "%(context)s."
         )
     )
-    return counted % {"prompt": f"{error.prompt_tokens:,}", "context": f"{error.context_length:,}"}
+    return counted % {
+        "prompt": figure_format.count(error.prompt_tokens),
+        "context": figure_format.count(error.context_length),
+    }

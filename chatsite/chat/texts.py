@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from django.utils.translation import gettext as _
 
+from chatsite import figure_format
 from chatsite.chat.frames import MAX_TEXT_CHARS
 from chatsite.chat.models import MAX_TITLE_CHARS
 from chatsite.errors import ChatError
@@ -11,6 +15,8 @@ from inference import client
 from inference.contract import ErrorCode
 
 AUTO_TITLE_CHARS = 60
+FENCE = re.compile(r"\s*(`{3,}|~{3,})")
+MARKS = re.compile(r"^\s*(?:(?:#{1,6}|>|[-*+])\s+)+")
 
 
 def clean_text(text: str, *, field: str = "text") -> str:
@@ -25,7 +31,10 @@ def clean_text(text: str, *, field: str = "text") -> str:
         raise ChatError(
             ErrorCode.TEXT_TOO_LONG,
             _("A message has at most %(limit)s characters; this one has %(length)s.")
-            % {"limit": f"{MAX_TEXT_CHARS:,}", "length": f"{len(text):,}"},
+            % {
+                "limit": figure_format.count(MAX_TEXT_CHARS),
+                "length": figure_format.count(len(text)),
+            },
             field=field,
         )
     return text
@@ -44,9 +53,30 @@ def clean_title(title: str) -> str:
 
 
 def auto_title(text: str) -> str:
-    """The first line of the question, cut at a word."""
-    line = " ".join(text.strip().split("\n", 1)[0].split()) or " ".join(text.split())
+    """The question's first line with words, cut at a word; the first one of prose before any code.
+
+    Without the marks of Markdown: a fence, a heading's number signs, a list's dash say nothing.
+    """
+    words = (" ".join(MARKS.sub("", line).split()) for line in _prose_first(text))
+    line = next((line for line in words if any(c.isalnum() for c in line)), " ".join(text.split()))
     if len(line) <= AUTO_TITLE_CHARS:
         return line
     head = line[:AUTO_TITLE_CHARS]
     return (head.rsplit(" ", 1)[0] if " " in head else head).rstrip(" ,;:.") + "…"
+
+
+def _prose_first(text: str) -> Iterator[str]:
+    """The lines outside of fenced code, then those inside; the fences themselves are left out."""
+    code: list[str] = []
+    fence = ""
+    for line in text.split("\n"):
+        mark = FENCE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence):
+            fence = ""
+        elif fence:
+            code.append(line)
+        else:
+            yield line
+    yield from code

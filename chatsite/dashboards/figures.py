@@ -47,11 +47,10 @@ def how_often(per_s: float | None) -> str:
     """Times per second → "12.4 per second", "3.5 per minute", "2.0 per day"."""
     if per_s is None:
         return no_data()
-    units = ((1, _("per second")), (60, _("per minute")), (3600, _("per hour")))
-    for seconds, unit in units:
-        if per_s * seconds >= 1:
-            return f"{figure_format.fixed(per_s * seconds, 1)} {unit}"
-    return f"{figure_format.fixed(per_s * 86_400, 1)} {_('per day')}"
+    day = 86_400, _("per day")
+    units = ((1, _("per second")), (60, _("per minute")), (3600, _("per hour")), day)
+    seconds, unit = next((u for u in units if per_s * u[0] >= 1), day)
+    return f"{figure_format.fixed(per_s * seconds, 1)} {unit}"
 
 
 def percent(value: float | None) -> str:

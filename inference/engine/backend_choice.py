@@ -2,8 +2,8 @@
 
 The rule: CUDA serves bfloat16 by the CUDA backend. A CPU is served by the native kernels of its
 widest instruction set (native/isa.py), in the fastest dtype that stays within a measured loss
-(native/dtype_choice.py). Without them, a CPU that multiplies bfloat16 is served by oneDNN, every
-other one by torch in float32, whose results equal transformers' own.
+(native/dtype_choice.py). Without them, a CPU that multiplies bfloat16 is served by oneDNN, one that
+FBGEMM knows by that in float16, every other one by torch in float32.
 
 Lies above backends/ and native/, so that neither has to know the other.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from inference.contract import WorkerState
+from inference.engine.backends import fbgemm_backend
 from inference.engine.backends.base import Backend, LoadModel, Unsupported
 from inference.engine.backends.torch_backend import TorchBackend
 from inference.engine.config import EngineConfig
@@ -57,7 +58,9 @@ def choose_dtype(
         return DtypeChoice(config.dtype, threads)
     if device.type == "cuda":
         return DtypeChoice("bfloat16", threads)
-    without_kernels = "bfloat16" if BFLOAT16_FEATURES & isa.cpu_features() else "float32"
+    without_kernels = fbgemm_backend.best_dtype()
+    if BFLOAT16_FEATURES & isa.cpu_features():
+        without_kernels = "bfloat16"
     if config.backend not in ("auto", "native") or config.tensor_parallel > 1:
         return DtypeChoice(without_kernels, threads)
     if config.backend == "auto" and not isa.is_worthwhile():
@@ -104,16 +107,20 @@ def choose_backend(name: str, *, dtype: str, device: torch.device) -> Backend:
         except Unsupported as error:
             if name == "native":
                 raise
-            if dtype == "bfloat16":
-                return _without_kernels(str(error))
+            if dtype in ("bfloat16", "float16"):
+                return _without_kernels(dtype, str(error))
+    elif by_kernels and dtype == "float16":
+        return _without_kernels(dtype, "the CPU has neither AVX2 nor NEON for native kernels.")
     return TorchBackend(dtype=dtype, device=device)
 
 
-def _without_kernels(reason: str) -> Backend:
-    """The backend for bfloat16 on a CPU where the native kernels don't run."""
+def _without_kernels(dtype: str, reason: str) -> Backend:
+    """The backend for 16 bits on a CPU where the native kernels don't run."""
     from inference.engine.backends.onednn_backend import OneDnnBackend
 
     try:
+        if dtype == "float16":
+            return fbgemm_backend.FbgemmBackend(reason=reason)
         return OneDnnBackend(reason=reason)
     except Unsupported:
-        return TorchBackend(dtype="bfloat16", device=torch.device("cpu"))
+        return TorchBackend(dtype=dtype, device=torch.device("cpu"))

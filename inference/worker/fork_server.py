@@ -339,4 +339,5 @@ def _has_gpu() -> bool:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    sys.exit(status if status >= 0 else 128 - status)
+    sys.stdout.flush()
+    os._exit(status if status >= 0 else 128 - status)  # torch takes a second to take down

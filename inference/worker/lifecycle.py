@@ -82,13 +82,16 @@ def _leave(**_: Any) -> None:
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
-def _end(**_: Any) -> None:
+def _end(sender: Any, **_: Any) -> None:
+    """All is given back: leave at once. To take torch down with the interpreter costs a second and
+    more, in which the supervisor waits, and a thread still inside torch would crash it.
+    """
     if runtime is None or _heartbeat is None or _cancel_listener is None:
         return
     _cancel_listener.stop()
     is_ended = runtime.stop()
     _heartbeat.stop()
-    if not is_ended:  # a thread inside torch would crash the interpreter's own end
+    if not is_ended:
         log.warning("the engine is still busy; leaving without it")
-        logging.shutdown()
-        os._exit(0)
+    logging.shutdown()
+    os._exit(sender.exitcode or 0)

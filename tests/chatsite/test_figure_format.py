@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from chatsite import figure_format
 from tests.support.chromium import CHROMIUM
 
 STATIC = Path(__file__).parents[2] / "static"
-LANGUAGES = ("en", "pt")
+LANGUAGES = tuple(code for code, _name in settings.LANGUAGES)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ LANGUAGES = ("en", "pt")
 def test_a_duration_is_rounded_half_up_and_turns_to_seconds_at_ten(ms, english, portuguese) -> None:
     with translation.override("en"):
         assert figure_format.duration(ms) == english
-    with translation.override("pt"):
+    with translation.override("pt-br"):
         assert figure_format.duration(ms) == portuguese
 
 

@@ -1,9 +1,11 @@
 """Kills the worker of a site that `manage.py up` runs, again and again in mid-answer, and counts.
 
-    python -m tests.faults.kills 30
+    python -m tests.faults.kills 30 [--at-once]
 
 Two answers run at each kill. Prints for each what became of it, and at last how many went on from
-their last token by themselves, how many were interrupted, and how long they stood still.
+their last token by themselves, how many were interrupted, and how long they stood still, with the
+machine's load beside it: on a busy one the figures are its own. With --at-once the worker that has
+just taken over is killed, before there is another one on standby.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import connect
 
-from tests.chatsite.supervisor.test_up import Up, first_administrator, run, until
+from tests.chatsite.supervisor.test_up import ROOT, Up, first_administrator, run, until
 from tests.support.page import question
 
 
@@ -89,10 +91,12 @@ async def one_kill(site: Up, cookies: str, number: int) -> list[dict[str, Any]]:
     return both
 
 
-def main(kills: int) -> None:
+def main(kills: int, *, is_at_once: bool) -> None:
+    for name, folder in (("CHATSITE_MODELS", "models"), ("CHATSITE_KERNELS", "kernels")):
+        os.environ.setdefault(name, str(ROOT / "var" / folder))
     data = Path(tempfile.mkdtemp(prefix="kills-"))
     site = Up(data)
-    until(site.is_usable, timeout_s=200)
+    until(site.is_usable, timeout_s=600)
     try:
         person: httpx.Client = first_administrator(site)
         cookies = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
@@ -105,8 +109,10 @@ def main(kills: int) -> None:
         went_on: list[float] = []
         ends: list[str] = []
         for number in range(kills):
-            # At rest: each worker that was killed has a successor on standby.
-            until(lambda: site.said.count(" is ready: ") >= number + 2, timeout_s=120)  # noqa: B023
+            if not is_at_once or number == 0:
+                # At rest: each worker that was killed has a successor on standby.
+                until(lambda: site.said.count(" is ready: ") >= number + 2, timeout_s=300)  # noqa: B023
+            print(f"load {os.getloadavg()[0]:.1f}", end=" ")
             for found in asyncio.run(one_kill(site, cookies, number)):
                 if found["went_on_s"] is not None:
                     went_on.append(found["went_on_s"])
@@ -121,4 +127,4 @@ def main(kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), is_at_once="--at-once" in sys.argv[2:])

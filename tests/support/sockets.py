@@ -26,9 +26,16 @@ opened: list[WebsocketCommunicator] = []
 """Those that the running test has opened; its fixture ends them."""
 
 
-async def open_socket(user: User | None, *, origin: tuple[bytes, bytes] | None = ORIGIN) -> Any:
-    """A connected socket of this person's, or None when it was refused."""
+async def open_socket(
+    user: User | None, *, origin: tuple[bytes, bytes] | None = ORIGIN, language: str = ""
+) -> Any:
+    """A connected socket of this person's, or None when it was refused.
+
+    `language` is what the browser asks for in Accept-Language.
+    """
     headers = [HOST] + ([origin] if origin else [])
+    if language:
+        headers.append((b"accept-language", language.encode()))
     if user is not None:
         client = Client()
         await sync_to_async(client.force_login)(user)

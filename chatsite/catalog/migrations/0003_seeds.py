@@ -6,21 +6,25 @@ answers from looping. min-p cuts the long tail that a small model fills with noi
 makes a temperature of 1 readable (creative).
 Greedy is left without penalties, so that it is the plain arg-max that can be compared with other
 software.
+
+Names and descriptions are stored in English; pages show them in their own language for as long as an
+administrator hasn't written others (`chatsite.catalog.seeded.shown`).
 """
 
 from django.db import migrations
+from django.utils.translation import gettext_noop as _
 
 MODEL = {
     "slug": "smollm2-135m-instruct",
     "name": "SmolLM2 135M Instruct",
-    "description": "A small English chat model that answers fast on two CPU cores.",
+    "description": _("A small English chat model that answers fast on two CPU cores."),
     "is_default": True,
 }
 PRESETS = (
     {
         "slug": "precise",
-        "name": "Precise",
-        "description": "Stays close to the likeliest words. For facts and short answers.",
+        "name": _("Precise"),
+        "description": _("Stays close to the likeliest words. For facts and short answers."),
         "temperature": 0.2,
         "top_p": 0.9,
         "repetition_penalty": 1.05,
@@ -28,8 +32,8 @@ PRESETS = (
     },
     {
         "slug": "balanced",
-        "name": "Balanced",
-        "description": "Some variety, little nonsense. A good start for anything.",
+        "name": _("Balanced"),
+        "description": _("Some variety, little nonsense. A good start for anything."),
         "is_default": True,
         "temperature": 0.6,
         "top_p": 0.92,
@@ -39,8 +43,8 @@ PRESETS = (
     },
     {
         "slug": "creative",
-        "name": "Creative",
-        "description": "Surprising words and turns. For stories, names and ideas.",
+        "name": _("Creative"),
+        "description": _("Surprising words and turns. For stories, names and ideas."),
         "temperature": 1.0,
         "top_p": 0.95,
         "min_p": 0.08,
@@ -49,8 +53,8 @@ PRESETS = (
     },
     {
         "slug": "greedy",
-        "name": "Greedy",
-        "description": "Always the likeliest token: the same question gets the same answer.",
+        "name": _("Greedy"),
+        "description": _("Always the likeliest token: the same question gets the same answer."),
         "temperature": 0.0,
         "max_tokens": 1024,
     },

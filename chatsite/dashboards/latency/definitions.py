@@ -36,6 +36,7 @@ DEFINITIONS = {
     ),
     "error share": _("Failed and interrupted requests among those that have ended."),
     "percentiles": _(
+        # xgettext:no-python-format
         "Nearest-rank: the smallest measured value that at least p % of requests don't exceed. "
         "Exact over up to 20,000 requests in the time shown; over more they come from sketches and "
         "are within 1 % of the exact one. Never averaged from other percentiles. p99 over fewer "
@@ -51,3 +52,27 @@ DEFINITIONS = {
         "is our TPOT; TGI's time per token includes prefill."
     ),
 }
+
+NAMES = {
+    "queue": _("queue"),
+    "prefill": _("prefill"),
+    "decode": _("decode"),
+    "recovery": _("recovery"),
+    "latency": _("latency"),
+    "delivery": _("delivery"),
+    "unattributed": _("unattributed"),
+    "throughput": _("throughput"),
+    "error share": _("error share"),
+    "percentiles": _("percentiles"),
+    "browser reports refused": _("browser reports refused"),
+    "no data": _("no data"),
+    "elsewhere": _("elsewhere"),
+    "user TTFT": _("user TTFT"),
+    "user latency": _("user latency"),
+}
+"""Figures whose name is words; the others are abbreviations, the same in every language."""
+
+
+def name_of(figure: str) -> str:
+    """A figure's name as the pages write it; JSON and CSV keep the key."""
+    return str(NAMES.get(figure, figure))

@@ -8,10 +8,10 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, TypedDict
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 
 from chatsite.dashboards import figures as shown
-from chatsite.dashboards.latency.definitions import DEFINITIONS
+from chatsite.dashboards.latency.definitions import DEFINITIONS, name_of
 from chatsite.dashboards.latency.waterfall import Formula, Waterfall, formula, waterfall
 from chatsite.generation.models import Attempt, Generation
 from chatsite.generation.shown_figures import ShownFigures, figures_ms
@@ -109,7 +109,8 @@ def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
         ("user latency", g.user_latency_us), ("delivery", g.delivery_us),
     )  # fmt: skip
     rows: list[tuple[str, str, StrOrPromise]] = [
-        (name, shown.exact_ms(us), DEFINITIONS.get(name.split()[0], "")) for name, us in times
+        (name_of(name), shown.exact_ms(us), DEFINITIONS.get(name.split()[0], ""))
+        for name, us in times
     ]
     tpot_floor, prefill_floor = best_floors(g)
     both_floors = (
@@ -130,7 +131,7 @@ def all_figures(generation: Generation) -> list[tuple[str, str, StrOrPromise]]:
     return rows
 
 
-FLOOR_MEANING = _lazy(
+FLOOR_MEANING = gettext_lazy(
     "What the hardware allows, at batch 1, by the best speed that was seen on this device: a "
     "worker measures it when it loads the model, and again while it has nothing to do."
 )

@@ -29,10 +29,11 @@ from chatsite import disk_space
 from chatsite.accounts.models import User
 from chatsite.accounts.signed_in import signed_in_user
 from chatsite.catalog.models import LanguageModel, SamplingPreset
+from chatsite.catalog.seeded import shown
 from chatsite.chat.models import Message
 from chatsite.dashboards.latency import board as boards
 from chatsite.dashboards.latency import exports, filters
-from chatsite.dashboards.latency.definitions import DEFINITIONS
+from chatsite.dashboards.latency.definitions import DEFINITIONS, name_of
 from chatsite.dashboards.latency.one_request import page_data
 from chatsite.dashboards.staff_pages import render_in_admin, staff_page
 from chatsite.dashboards.workers.served import unserved_models
@@ -49,20 +50,21 @@ TABLES = ("time", "models", "requests")
 def board(request: HttpRequest) -> HttpResponse:
     """The page of the board."""
     asked, form = filters.parse(request.GET)
-    shown = boards.show(asked)
-    groups = shown.board.groups
+    figures = boards.show(asked)
+    groups = figures.board.groups
     context = {
         "title": _("Latency"),
         "form": form,
         "asked": asked,
-        "shown": shown,
-        "board": shown.board,
+        "shown": figures,
+        "board": figures.board,
         "models": _choices(LanguageModel, asked.model, (g.model for g in groups)),
         "presets": _choices(SamplingPreset, asked.preset, (g.preset for g in groups)),
         "workers": _seen("worker", asked.worker),
         "api_keys": _seen("api_key", asked.api_key),
-        "most_errors": max((count for _code, count in shown.board.errors), default=1),
+        "most_errors": max((count for _code, count in figures.board.errors), default=1),
         "definitions": DEFINITIONS,
+        "terms": [(name_of(name), meaning) for name, meaning in DEFINITIONS.items()],
         "query": asked.query,
         "unserved": unserved_models(),
         "is_disk_low": disk_space.is_low(),
@@ -148,7 +150,8 @@ def _choices(
     kind: type[LanguageModel | SamplingPreset], chosen: str, seen: Iterable[str]
 ) -> list[tuple[str, str]]:
     """Slugs and names to filter by: those of the catalogue, those seen, and the chosen one."""
-    names = dict(kind._default_manager.values_list("slug", "name"))
+    stored = kind._default_manager.values_list("slug", "name")
+    names = {slug: shown(name) for slug, name in stored}
     slugs = names.keys() | {slug for slug in (*seen, chosen) if slug}
     return sorted((slug, names.get(slug, slug)) for slug in slugs)
 
@@ -170,5 +173,5 @@ def index_summary(user: User | AnonymousUser) -> DaySummary | None:
     """The last day in four figures for the admin's first page; None without the permission."""
     if not user.has_perm(VIEW):
         return None
-    shown = boards.show(filters.parse(QueryDict("range=24h"))[0])
-    return {"board": shown.board, "now": shown.now}
+    figures = boards.show(filters.parse(QueryDict("range=24h"))[0])
+    return {"board": figures.board, "now": figures.now}

@@ -72,13 +72,14 @@ class CapturedDecode:
 
     def fill(self, batch: StepBatch) -> None:
         """Copy a batch's rows into the buffers; the rows left over point at block 0."""
-        n, width = len(batch.context_lens), batch.block_table.shape[1]
+        n = len(batch.context_lens)
+        width = min(batch.block_table.shape[1], self._table.shape[1])
         self._numbers[:, n:].zero_()
         self._numbers[0, :n].copy_(batch.token_ids, non_blocking=True)
         self._numbers[1, :n].copy_(batch.positions, non_blocking=True)
         self._numbers[2, :n].copy_(batch.slots, non_blocking=True)
         self._table[n:].zero_()
-        self._table[:n, :width].copy_(batch.block_table, non_blocking=True)
+        self._table[:n, :width].copy_(batch.block_table[:, :width], non_blocking=True)
         self._used[n:].fill_(1)
         self._used[:n].copy_(batch.positions + 1, non_blocking=True)
 

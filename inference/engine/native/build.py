@@ -2,7 +2,8 @@
 
 A library is built for one instruction set (isa.py), with that set's flags. It lies under the data
 folder, named by a hash of its sources, flags, the compiler, torch and the CPU: when one of them
-changes it is built anew. Two processes never build at once.
+changes it is built anew. Two processes never build at once. Without a compiler the libraries of an
+installed wheel serve (prebuilt.py).
 Doesn't decide whether the kernels are used (choose_backend does).
 """
 
@@ -26,13 +27,12 @@ import torch
 
 from inference import env
 from inference.engine.kept_measurements import machine_folder
-from inference.engine.native import isa
+from inference.engine.native import isa, prebuilt
 from inference.engine.native.isa import InstructionSet, IsaUnavailable
 
 log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent / "csrc"
-MODULE = "chatsite_kernels"
 CXX_FLAGS = (
     "-O3",
     "-std=c++20",
@@ -47,6 +47,13 @@ CXX_FLAGS = (
     "-Wno-uninitialized",  # gcc warns about its own intrinsics
     "-Wno-maybe-uninitialized",
     "-Wno-ignored-attributes",
+)
+
+
+NO_COMPILER = (
+    "there is no C++ compiler (c++) to build the kernels with, and {reason}. Answers come several "
+    "times as fast with a compiler (Debian: apt install g++) or with the wheel that `make wheel` "
+    "builds on another machine of this kind (pip install chatsite_kernels-*.whl); then start anew"
 )
 
 
@@ -72,17 +79,21 @@ def _load(target: InstructionSet) -> ModuleType:
     folder = machine_folder() / f"{target.name}-{_key(version, target)}"
     library = folder / f"{_module(target)}{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     if not library.exists():
-        if version is None:
-            raise KernelsUnavailable("there is no C++ compiler (c++) to build the kernels with")
-        _build(folder, library, target)
-        log.info("Built the kernels in %.1f s: %s", time.monotonic() - begin, folder)
+        if version is not None:
+            _build(folder, library, target)
+            log.info("Built the kernels in %.1f s: %s", time.monotonic() - begin, folder)
+        else:
+            try:
+                library = prebuilt.find(target, sources=source_key())
+            except prebuilt.NotPrebuilt as reason:
+                raise KernelsUnavailable(NO_COMPILER.format(reason=reason)) from reason
     module = _import(library, target)
     log.info("Loaded the %s kernels in %.2f s", target.name, time.monotonic() - begin)
     return module
 
 
 def _module(target: InstructionSet) -> str:
-    return f"{MODULE}_{target.name.replace('-', '_')}"
+    return prebuilt.module_name(target.name)
 
 
 def _flags(target: InstructionSet) -> list[str]:
@@ -102,12 +113,19 @@ def _compiler_version() -> str | None:
     return out.stdout
 
 
-def _key(compiler: str | None, target: InstructionSet) -> str:
+def source_key() -> str:
+    """Changes with the sources of the kernels."""
     digest = hashlib.sha256()
     for path in sorted(SOURCES.rglob("*")):
         if path.suffix in (".cpp", ".h"):
             digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _key(compiler: str | None, target: InstructionSet) -> str:
+    digest = hashlib.sha256()
     for text in (
+        source_key(),
         compiler or "",
         torch.__version__,
         sys.version,

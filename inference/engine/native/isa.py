@@ -42,11 +42,13 @@ class InstructionSet:
             return f"it is {platform.machine()}"
         return ", ".join(sorted(self.needs - cpu_features()))
 
+    def has_amx(self) -> bool:
+        """Whether matrix registers stand beside this set, where the CPU has them."""
+        return self.name == "avx512" and cpu_features() >= AMX
+
     def compiler_flags(self) -> tuple[str, ...]:
         """The compiler's flags for this set; AVX-512's include AMX where the CPU has it."""
-        if self.name == "avx512" and cpu_features() >= AMX:
-            return self.flags + AMX_FLAGS
-        return self.flags
+        return self.flags + AMX_FLAGS if self.has_amx() else self.flags
 
 
 # Not tuned for this CPU: gcc 12 tunes for Zen 4 by moving pairs of registers through general ones,

@@ -26,14 +26,39 @@ export function colour(name) {
  */
 export const durationOrDash = (ms) => (ms == null ? "–" : figureFormat.duration(ms));
 
-// uPlot's own table of tick formats, for a clock of 24 hours and days in ISO order:
+// Days as chatsite/formats has them: in ISO order in English, the day first in Portuguese.
+const isDayFirst = language.startsWith("pt");
+const DAY = isDayFirst ? "{DD}/{MM}" : "{MM}-{DD}";
+export const MOMENT = `${isDayFirst ? `${DAY}/{YYYY}` : `{YYYY}-${DAY}`} {HH}:{mm}`;
+
+/** @type {(options: Intl.DateTimeFormatOptions, count: number) => string[]} */
+const names = (options, count) => {
+  const format = new Intl.DateTimeFormat(language, { ...options, timeZone: "UTC" });
+  // Both the months of 2023 and the days of its first week begin with January's first, a Sunday.
+  const at = (/** @type {number} */ n) => (options.month ? Date.UTC(2023, n) : Date.UTC(2023, 0, 1 + n));
+  return Array.from({ length: count }, (_, n) => format.format(at(n)));
+};
+const NAMES = {
+  MMMM: names({ month: "long" }, 12),
+  MMM: names({ month: "short" }, 12),
+  WWWW: names({ weekday: "long" }, 7),
+  WWW: names({ weekday: "short" }, 7),
+};
+
+/**
+ * uPlot's writer of moments, with the names of months and days in the page's language.
+ * @param {string} template
+ */
+export const fmtDate = (template) => uPlot.fmtDate(template, NAMES);
+
+// uPlot's own table of tick formats, for a clock of 24 hours:
 // [from this distance on, format, added when the year, month, day, hour, minute, second turns, mode]
 const CLOCK = [
   [86400 * 365, "{YYYY}", null, null, null, null, null, null, 1],
   [86400 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
-  [60, "{HH}:{mm}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
-  [1, "{HH}:{mm}:{ss}", "\n{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+  [86400, DAY, "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", `\n${DAY}`, null, `\n${DAY}`, null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", `\n${DAY}`, null, `\n${DAY}`, null, null, null, 1],
 ];
 
 /**

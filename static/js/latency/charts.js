@@ -2,7 +2,7 @@
 
 import { figureFormat } from "../figure-format.js";
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
-import { axes, colour, durationOrDash, upTo } from "./chart.js";
+import { MOMENT, axes, colour, durationOrDash, fmtDate, upTo } from "./chart.js";
 
 /** @typedef {import("./types.js").BoardData} BoardData */
 /** @typedef {import("./types.js").ChartOptions} ChartOptions */
@@ -19,6 +19,7 @@ const ROUGH_BELOW = 1000;
  */
 function overTime(board, zoom) {
   return {
+    fmtDate,
     tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), board.timezone),
     scales: {
       x: { range: (/** @type {unknown} */ _, /** @type {number} */ first, /** @type {number} */ last) => [first, last + board.bucket_s] }, // the last one, too
@@ -65,7 +66,7 @@ function showNewest(plot) {
   if (last >= 0 && plot.legend.idx !== last) plot.setLegend({ idx: last });
 }
 
-const time = (/** @type {Words} */ words) => ({ label: words.time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}" });
+const time = (/** @type {Words} */ words) => ({ label: words.time, value: MOMENT });
 
 /**
  * p50, p95 and p99 of one figure. p99 of few requests carries a ≈.

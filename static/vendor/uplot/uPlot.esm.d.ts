@@ -15,6 +15,7 @@ declare class uPlot {
   setSize(size: { width: number; height: number }): void;
   posToVal(left: number, scale: string): number;
   destroy(): void;
+  static fmtDate(template: string, names: Record<string, string[]>): (moment: Date) => string;
   static tzDate(moment: Date, zone: string): Date;
   static paths: { bars(options: object): object };
 }

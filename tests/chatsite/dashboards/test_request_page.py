@@ -15,6 +15,7 @@ from chatsite.chat.models import Conversation, Message
 from chatsite.dashboards.latency.one_request import gaps_ms
 from chatsite.dashboards.latency.waterfall import formula, waterfall
 from chatsite.generation.models import Attempt, Generation
+from chatsite.generation.shown_figures import figures_ms
 from tests.chatsite.dashboards import rows
 
 
@@ -235,3 +236,10 @@ def test_the_roofline_is_never_above_100_per_cent(dana, signed_in, floors, said)
     page = signed_in(dana).get(f"/admin/latency/requests/{own.pk}/").content.decode()
     row = page[page.index("TPOT floor / measured") :]
     assert said in row[: row.index("</tr>")]
+
+
+@pytest.mark.parametrize(("floor_us", "share"), [(5_000.0, 0.25), (40_000.0, None), (None, None)])
+def test_programs_get_no_share_that_can_not_be(floor_us, share):
+    """A floor from a busy machine was 172 % of what a request took."""
+    row = rows.generation(random.Random(0), tpot_floor_us=floor_us, tpot_us=20_000.0)
+    assert figures_ms(row)["roofline"] == share

@@ -64,12 +64,22 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("want_matrix", &want_matrix, py::arg("wanted"));
   m.attr("UNSETTLED") = UNSETTLED;
   m.attr("ISA") = SET;
-  m.def("peak_bf16", [] { return peak_bf16(at::get_num_threads()); });
-  m.def("peak_bytes", [] { return peak_bytes(at::get_num_threads()); });
-  m.def("peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); });
-  m.def("peak_matrix_bytes", [] { return peak_matrix_bytes(at::get_num_threads()); });
-  m.def("peak_fp32", [] { return peak_fp32(at::get_num_threads()); });
-  m.def("peak_read", [](const Tensor& bytes) {
-    return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());
-  });
+  // They take up to a fifth of a second, in which heartbeats must go on.
+  const auto released = py::call_guard<py::gil_scoped_release>();
+  m.def(
+      "peak_bf16", [] { return peak_bf16(at::get_num_threads()); }, released);
+  m.def(
+      "peak_bytes", [] { return peak_bytes(at::get_num_threads()); }, released);
+  m.def(
+      "peak_matrix_bf16", [] { return peak_matrix_bf16(at::get_num_threads()); }, released);
+  m.def(
+      "peak_matrix_bytes", [] { return peak_matrix_bytes(at::get_num_threads()); }, released);
+  m.def(
+      "peak_fp32", [] { return peak_fp32(at::get_num_threads()); }, released);
+  m.def(
+      "peak_read",
+      [](const Tensor& bytes) {
+        return peak_read(at::get_num_threads(), bytes.const_data_ptr<uint8_t>(), bytes.numel());
+      },
+      released);
 }

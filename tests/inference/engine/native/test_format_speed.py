@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -35,51 +37,78 @@ def test_fewer_threads_serve_only_where_they_are_clearly_faster(fewer_us, thread
     assert formats.best_threads(found, default=8) == threads
 
 
-@pytest.mark.usefixtures("few_turns")
-def test_every_candidate_is_measured_once_and_kept(kernels, folder, monkeypatch) -> None:
-    quiet(monkeypatch)
-    meter = formats.FormatMeter(kernels, threads=2, try_fewer=True)
-    turns = 0
-    while meter.measure_next():
-        turns += 1
-        assert torch.get_num_threads() == 2
-    assert turns == 4 and meter.missing is None
-    found = meter.speeds
-    assert [(s.dtype, s.threads) for s in found[:3]] == [
-        (dtype, 2) for dtype in ("bfloat16", "int8", "int4")
-    ]
-    assert found[3].threads == 1
-    assert all(s.one_row_us > 0 and s.eight_rows_us > 0 for s in found)
-    again = formats.FormatMeter(kernels, threads=2, try_fewer=True)
-    assert again.speeds == found and not again.measure_next()
-    assert formats.FormatMeter(kernels, threads=1, try_fewer=True).missing == ("bfloat16", 1)
-    assert json.loads((folder / FILE).read_text())
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """In peace, whatever the machine that runs the tests does; what was measured, in order."""
+    found: list[tuple[str, int]] = []
+
+    def measure(_kernels: object, dtype: str) -> dict[str, float]:
+        threads = torch.get_num_threads()
+        found.append((dtype, threads))
+        one_row_us = {"bfloat16": 9.0, "int8": 5.0, "int4": 3.0}[dtype] / threads
+        return {"1": one_row_us, "8": 2 * one_row_us}
+
+    monkeypatch.setattr(formats, "_measure", measure)
+    monkeypatch.setattr(formats, "is_busy", lambda threads: False)
+    monkeypatch.setattr(formats, "MOST_BY_OTHERS", float("inf"))
+    return found
 
 
-@pytest.mark.usefixtures("few_turns")
-def test_nothing_is_kept_of_what_was_measured_beside_other_work(kernels, monkeypatch) -> None:
-    """Beside ten other processes BF16 on one thread once came out as the fastest of all."""
-    quiet(monkeypatch)
-    others = iter([0.0, 1000.0])
-    monkeypatch.setattr(formats, "cpu_s_of_others", lambda: next(others))
-    meter = formats.FormatMeter(kernels, threads=2, try_fewer=False)
-    assert not meter.measure_next()
-    assert meter.speeds == ()
-    monkeypatch.setattr(formats, "is_busy", lambda threads: True)
-    assert not meter.measure_next(), "it isn't even tried"
+KERNELS: Any = SimpleNamespace(__file__="/kernels/avx2-0123/library.so")
 
 
-@pytest.mark.usefixtures("few_turns")
-def test_an_entry_that_somebody_broke_is_measured_again(kernels, folder, monkeypatch) -> None:
-    quiet(monkeypatch)
-    meter = formats.FormatMeter(kernels, threads=1, try_fewer=False)
-    while meter.measure_next():
+def meter(threads: int = 2) -> formats.FormatMeter:
+    return formats.FormatMeter(KERNELS, threads=threads, try_fewer=True)
+
+
+def measure_all(one: formats.FormatMeter) -> None:
+    while one.measure_next():
         pass
+
+
+def test_every_candidate_is_measured_once_and_kept(measured, folder) -> None:
+    torch.set_num_threads(2)
+    one = meter()
+    measure_all(one)
+    assert measured == [("bfloat16", 2), ("int8", 2), ("int4", 2), ("int4", 1)]
+    assert torch.get_num_threads() == 2
+    assert [(s.dtype, s.threads, s.one_row_us) for s in one.speeds][-2:] == [
+        ("int4", 2, 1.5),
+        ("int4", 1, 3.0),
+    ]
+    assert json.loads((folder / FILE).read_text())
+    again = meter()
+    assert again.missing is None and again.speeds == one.speeds
+    assert meter(threads=1).missing == ("bfloat16", 1), "fewer threads are another candidate"
+
+
+def test_nothing_is_kept_of_what_was_measured_beside_other_work(measured, monkeypatch) -> None:
+    """Beside ten other processes BF16 on one thread once came out as the fastest of all."""
+    others = iter([0.0, 1000.0])
+    monkeypatch.setattr(formats, "MOST_BY_OTHERS", 0.1)
+    monkeypatch.setattr(formats, "cpu_s_of_others", lambda: next(others))
+    assert not meter().measure_next()
+    assert meter().speeds == ()
+    monkeypatch.setattr(formats, "is_busy", lambda threads: True)
+    assert not meter().measure_next()
+    assert len(measured) == 1, "it isn't even tried"
+
+
+def test_an_entry_that_somebody_broke_is_measured_again(measured, folder) -> None:
+    measure_all(meter())
     text = (folder / FILE).read_text()
     (folder / FILE).write_text(text.replace('"us"', '"ms"', 1))
-    again = formats.FormatMeter(kernels, threads=1, try_fewer=False)
-    assert again.missing is not None
-    assert again.measure_next() and again.missing is None
+    assert meter().missing == ("bfloat16", 2)
+    measure_all(meter())
+    assert meter().missing is None
+
+
+def test_products_of_each_format_are_timed(kernels, monkeypatch) -> None:
+    small = {"SECONDS": 0.0, "TURNS": 1, "MATRICES": 1, "OUTPUTS": 64, "INPUTS": 64}
+    for name, value in {**small, "CACHES_BYTES": 1 << 20}.items():
+        monkeypatch.setattr(formats, name, value)
+    for dtype in formats.CANDIDATES:
+        assert all(us > 0 for us in formats._measure(kernels, dtype).values())
 
 
 def test_the_cpu_time_of_others_is_not_ours() -> None:
@@ -91,25 +120,6 @@ def test_the_cpu_time_of_others_is_not_ours() -> None:
         [sys.executable, "-c", "import time\nwhile time.process_time() < 1: pass"], check=True
     )
     assert formats.cpu_s_of_others() - before > first + 0.7
-
-
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that runs the tests is busy."""
-    monkeypatch.setattr(formats, "is_busy", lambda threads: False)
-    monkeypatch.setattr(formats, "MOST_BY_OTHERS", 10.0)
-
-
-@pytest.fixture
-def few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "SECONDS": 0.0,
-        "TURNS": 1,
-        "MATRICES": 1,
-        "OUTPUTS": 64,
-        "INPUTS": 64,
-    }.items():
-        monkeypatch.setattr(formats, name, value)
-    monkeypatch.setattr(formats, "CACHES_BYTES", 1 << 20)
 
 
 @pytest.fixture(autouse=True)
