@@ -14,7 +14,7 @@ from tests.support import catalogue
 HOW = "`make messages` collects new strings; CONTRIBUTING.md says how they are translated."
 PLACE = re.compile(r"%\(\w+\)[a-z]|%[a-z](?![a-z])|\{\w+\}|</?\w+>")
 SAME_EVERYWHERE = {
-    "chatsite", "chat", "history", "keys", "latency",  # the name, and classes of the body
+    "chatsite", "chat", "history", "inspect", "keys", "latency",  # the name, and classes of the body
     "API", "CSV", "JSON", "OpenAPI", "TPOT", "TTFT", "dtype", "ms", "p50", "p95", "p99",
     "Alt", "Del", "End", "Esc",
 }  # fmt: skip
