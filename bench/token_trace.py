@@ -1,7 +1,8 @@
 """What it costs to keep how each token was chosen: per step, per token in the database, to open.
 
 Steps the core in this thread with and without records, in turns, and clocks the sampler alone too,
-because a busy machine blurs whole steps. Goal: below 2 % of a step, by the quiet tenth of them.
+because a busy machine blurs whole steps; there the CPU time of all threads says most. Goal: below
+2 % of a step, by the quiet tenth of them.
 
 `python bench/token_trace.py [--dtype D] [--streams 1,8]`; the last line is the largest share.
 """
@@ -14,7 +15,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
@@ -34,20 +35,32 @@ BALANCED: dict[str, Any] = {
 }  # fmt: skip
 
 
+class Timed(NamedTuple):
+    """Milliseconds of each full step and of its sampler, by the clock and of all threads' CPU time,
+    and one answer's records."""
+
+    steps: list[float]
+    samplers: list[float]
+    steps_cpu: list[float]
+    samplers_cpu: list[float]
+    kept: list[bytes]
+
+
 def steps_of(
     core: Core, prompts: list[list[int]], *, width: int, new: int, wants_records: bool
-) -> tuple[list[float], list[float], list[bytes]]:
-    """Milliseconds of each full step and of its sampler, and one answer's records."""
-    spent = 0.0
+) -> Timed:
+    """Run `width` answers of `new` tokens, all at once."""
+    spent = spent_cpu = 0.0
     sample = core._sampler.sample
 
     def clocked(*args: Any, **options: Any) -> Any:
-        nonlocal spent
-        begin = time.perf_counter()
+        nonlocal spent, spent_cpu
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         try:
             return sample(*args, **options)
         finally:
             spent += time.perf_counter() - begin
+            spent_cpu += time.process_time() - begin_cpu
 
     core._sampler.sample = clocked  # type: ignore[method-assign]
     for n in range(width):
@@ -63,10 +76,12 @@ def steps_of(
             Stamp.now(),
         )
     steps, samplers, kept = [], [], []
+    steps_cpu, samplers_cpu = [], []
     while core.active:
-        spent, begin = 0.0, time.perf_counter()
+        spent, spent_cpu = 0.0, 0.0
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         core.step()
-        step = time.perf_counter() - begin
+        step, step_cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
         for record in core.records:
             if isinstance(record, TokenSampled) and record.active.seed == 0:
                 kept.append(record.record)
@@ -74,8 +89,10 @@ def steps_of(
         if sum(1 for a in core.scheduler.running if a.num_answer > 2) == width:
             steps.append(step * 1e3)
             samplers.append(spent * 1e3)
+            steps_cpu.append(step_cpu * 1e3)
+            samplers_cpu.append(spent_cpu * 1e3)
     core._sampler.sample = sample  # type: ignore[method-assign]
-    return steps, samplers, kept
+    return Timed(steps, samplers, steps_cpu, samplers_cpu, kept)
 
 
 def tenth(values: list[float]) -> float:
@@ -124,19 +141,20 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the engine does
     largest, kept = 0.0, []
     for width in [int(n) for n in options.streams.split(",")]:
-        steps: dict[bool, list[float]] = {False: [], True: []}
-        samplers: dict[bool, list[float]] = {False: [], True: []}
+        both = {False: Timed([], [], [], [], []), True: Timed([], [], [], [], [])}
         for turn in range(2 * options.turns):
             wants = turn % 4 in (1, 2)  # without, with, with, without
             found = steps_of(
                 core, prompts, width=width, new=options.max_tokens, wants_records=wants
             )
-            steps[wants] += found[0]
-            samplers[wants] += found[1]
-            kept = found[2] if wants else kept
-        for name, of in (("median", statistics.median), ("quiet", tenth)):
-            without, with_records = of(steps[False]), of(steps[True])
-            cost = of(samplers[True]) - of(samplers[False])
+            for all_of, these in zip(both[wants], found, strict=True):
+                all_of += these  # type: ignore[operator]
+        kept = both[True].kept
+        for name, of, first in (
+            ("median", statistics.median, 0), ("quiet", tenth, 0), ("CPU", tenth, 2),
+        ):  # fmt: skip
+            without, with_records = of(both[False][first]), of(both[True][first])
+            cost = of(both[True][first + 1]) - of(both[False][first + 1])
             share = cost / without
             print(
                 f"{width:3d} streams, {name:6}: step {without:.3f} ms without, {with_records:.3f} "

@@ -11,8 +11,6 @@ export class FigureFormat {
   #language;
   /** @type {Intl.NumberFormat[]} by number of decimals */
   #formats = [];
-  /** @type {Intl.NumberFormat | undefined} */
-  #setting;
 
   /** @param {string} language */
   constructor(language) {
@@ -40,15 +38,6 @@ export class FigureFormat {
    */
   count(value) {
     return this.fixed(value, 0);
-  }
-
-  /**
-   * A setting as somebody wrote it, with no more digits than it needs: "0.92", "50".
-   * @param {number} value
-   */
-  setting(value) {
-    this.#setting ??= new Intl.NumberFormat(this.#language, { maximumFractionDigits: 6, useGrouping: false });
-    return this.#setting.format(value);
   }
 
   /**

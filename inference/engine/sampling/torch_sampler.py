@@ -65,13 +65,15 @@ class TorchSampler:
         )
 
     def describe(self, logits: Tensor, count: int) -> Described:
-        """See SamplingBackend."""
+        """See SamplingBackend. One transfer from the device; ids below 2^24 are exact as floats."""
         top, ids = logits.topk(min(count, logits.shape[1]), dim=-1)
         logp = logits.log_softmax(dim=-1)
         entropy = -torch.where(logp.isinf(), 0.0, logp.exp() * logp).sum(dim=-1)
         best = torch.stack([top[:, 0], logp.amax(dim=-1), entropy], dim=1)
         best = torch.where(logp[:, :1].isnan(), torch.nan, best)
-        return Described(best.cpu().numpy(), (top[:, :1] - top).cpu().numpy(), ids.cpu().numpy())
+        table = torch.cat([best, top[:, :1] - top, ids.float()], dim=1).cpu().numpy()
+        at = 3 + top.shape[1]
+        return Described(table[:, :3], table[:, 3:at], table[:, at:].astype("<u4"))
 
     def logprobs(
         self, logits: Tensor, token_ids: Sequence[int], top: Sequence[int]
@@ -127,8 +129,7 @@ class _Picked(NamedTuple):
 
 def _cuts(logits: Tensor, cuts: Tensor | None, drawn: Sequence[int]) -> list[Cut]:
     """What was cut of each row; `cuts` are the first six fields of the rows that were `drawn`."""
-    best = logits.amax(dim=-1).tolist()
-    totals = logits.logsumexp(dim=-1).tolist()
+    best, totals = torch.stack([logits.amax(dim=-1), logits.logsumexp(dim=-1)]).tolist()
     found = [Cut(best=b, log_total=t) for b, t in zip(best, totals, strict=True)]
     if cuts is not None:
         for i, (kept, *rest) in zip(drawn, cuts.tolist(), strict=True):

@@ -28,6 +28,14 @@ export function fact(name, value, kind) {
   return shown;
 }
 
+const plain = new Intl.NumberFormat(document.documentElement.lang || "en", { maximumFractionDigits: 4 });
+
+/**
+ * A sampler's setting as the page's language writes it: "0.05".
+ * @param {number} value
+ */
+export const setting = (value) => plain.format(value);
+
 /** @param {"measured" | "derived" | "assumed"} kind */
 export function kindMark(kind) {
   const mark = make("span", "kind", translate(kind));

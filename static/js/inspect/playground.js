@@ -3,7 +3,7 @@
 import { translate } from "../chat/i18n.js";
 import { byId } from "../dom.js";
 import { figureFormat } from "../figure-format.js";
-import { kindMark, make, tokenChip } from "./parts.js";
+import { kindMark, make, setting, tokenChip } from "./parts.js";
 import { recompute } from "./samplers.js";
 
 /** @typedef {import("./trace.js").Trace} Trace */
@@ -76,7 +76,7 @@ export class Playground {
       const input = byId(`ask-${name}`, HTMLInputElement);
       input.value = String(this.#asked[name]);
       const shown = input.parentElement?.querySelector("output");
-      if (shown) shown.textContent = this.#asked[name] === off ? translate("off") : figureFormat.setting(Math.round(this.#asked[name] * 1000) / 1000);
+      if (shown) shown.textContent = this.#asked[name] === off ? translate("off") : setting(this.#asked[name]);
     }
     byId("reset").hidden = SLIDERS.every(({ name }) => this.#asked[name] === own[name]);
   }

@@ -40,7 +40,7 @@ export class PromptStage {
     tableBehind(
       byId("prompt-behind"),
       ["column_place", "column_text", "column_id", "column_bytes", "column_owner", "column_state"].map((key) => translate(key)),
-      () => prompt.ids.map((id, place) => [String(place), tokenChip(trace.visible(id), trace.isSpecial(id)), String(id), trace.hex(id), this.#owner(place), this.#state(place)]),
+      () => prompt.ids.map((id, place) => [String(place + 1), tokenChip(trace.visible(id), trace.isSpecial(id)), String(id), trace.hex(id), this.#owner(place), this.#state(place)]),
     );
     selection.listen(({ kind, place }) => {
       list.choose(kind === "prompt" ? place : null);
@@ -96,7 +96,7 @@ export class PromptStage {
   #tell(place) {
     const id = this.#prompt.ids[place];
     const trace = this.#trace;
-    const number = { number: figureFormat.count(place), count: figureFormat.count(this.#prompt.ids.length) };
+    const number = { number: figureFormat.count(place + 1), count: figureFormat.count(this.#prompt.ids.length) };
     byId("prompt-card").replaceChildren(
       make("span", "card-title", tokenChip(trace.visible(id), trace.isSpecial(id)), " ", translate("prompt_number", number)),
       fact(translate("column_id"), String(id), "measured"),

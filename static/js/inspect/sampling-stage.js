@@ -5,7 +5,7 @@ import { post } from "../chat/http.js";
 import { translate } from "../chat/i18n.js";
 import { around, byId } from "../dom.js";
 import { figureFormat } from "../figure-format.js";
-import { fact, kindMark, make, tokenChip } from "./parts.js";
+import { fact, kindMark, make, setting, tokenChip } from "./parts.js";
 import { Playground } from "./playground.js";
 import { replay } from "./samplers.js";
 
@@ -66,7 +66,7 @@ export class SamplingStage {
   #showFacts(place) {
     const trace = this.#trace;
     const id = trace.token(place);
-    const number = { number: figureFormat.count(place), count: figureFormat.count(trace.count) };
+    const number = { number: figureFormat.count(place + 1), count: figureFormat.count(trace.count) };
     const parts = [
       make("span", "card-title", tokenChip(trace.visible(id), trace.isSpecial(id)), " ", translate("token_number", number)),
       fact(translate("column_id"), String(id), "measured"),
@@ -91,7 +91,7 @@ export class SamplingStage {
   /** @returns {[Stage, string][]} the samplers that were on, in order, and what stands over them */
   #stages() {
     const s = this.#trace.data.sampling;
-    const value = (/** @type {number} */ number) => ({ value: figureFormat.setting(number) });
+    const value = (/** @type {number} */ number) => ({ value: setting(number) });
     const hasPenalties = s.repetition_penalty !== 1 || s.presence_penalty !== 0 || s.frequency_penalty !== 0;
     /** @type {[Stage, string, boolean][]} */
     const all = [
@@ -302,7 +302,7 @@ export function valueCell(share) {
 /** @param {Row} row the rule that cut it, with its numbers */
 function cutWords({ cut }) {
   if (!cut || cut.by === "greedy") return translate("cut_greedy");
-  const limit = figureFormat.setting(cut.limit ?? 0);
+  const limit = setting(cut.limit ?? 0);
   if (cut.by === "top_k") return cut.place ? translate("cut_top_k", { limit, place: figureFormat.count(cut.place) }) : translate("cut_top_k_unknown", { limit });
   if (cut.by === "top_p") return cut.before === undefined ? translate("cut_top_p_unknown", { limit }) : translate("cut_top_p", { limit, before: figureFormat.percent(Math.min(1, cut.before)) });
   const [best, product] = [cut.best ?? 0, (cut.limit ?? 0) * (cut.best ?? 0)];

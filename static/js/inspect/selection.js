@@ -1,5 +1,6 @@
 // The one selection of the page: a token of the prompt or of the answer. It stands in the address,
 // so that a link shows what one saw, and arrow keys walk it, from the prompt on into the answer.
+// People count from 1, the address as well; places count from 0.
 
 /** @typedef {import("./types.js").Place} Place */
 
@@ -73,9 +74,9 @@ export class Selection {
     const tint = given.get("tint");
     if (tint) this.#tint = tint;
     for (const [name, kind] of /** @type {const} */ ([["token", "answer"], ["prompt", "prompt"]])) {
-      const number = Number(given.get(name));
-      if (given.has(name) && Number.isInteger(number) && number >= 0 && number < this.#counts[kind]) {
-        this.#place = { kind, place: number };
+      const place = Number(given.get(name)) - 1;
+      if (given.has(name) && Number.isInteger(place) && place >= 0 && place < this.#counts[kind]) {
+        this.#place = { kind, place };
         return true;
       }
     }
@@ -84,7 +85,7 @@ export class Selection {
 
   #writeAddress() {
     const { kind, place } = this.#place;
-    const address = new URLSearchParams({ [kind === "answer" ? "token" : "prompt"]: String(place) });
+    const address = new URLSearchParams({ [kind === "answer" ? "token" : "prompt"]: String(place + 1) });
     if (this.#tint !== "probability") address.set("tint", this.#tint);
     history.replaceState(history.state, "", `#${address}`);
   }

@@ -85,7 +85,7 @@ export class Strip {
   /** @param {number} place */
   #facts(place) {
     const trace = this.#trace;
-    const facts = [translate("token_number", { number: figureFormat.count(place), count: figureFormat.count(trace.count) })];
+    const facts = [translate("token_number", { number: figureFormat.count(place + 1), count: figureFormat.count(trace.count) })];
     const probability = trace.probability(place);
     if (probability !== null) facts.push(figureFormat.percent(probability));
     const gap = trace.gapUs(place);

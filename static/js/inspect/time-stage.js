@@ -64,7 +64,7 @@ export class TimeStage {
     const probability = trace.probability(place);
     const id = trace.token(place);
     return [
-      String(place),
+      String(place + 1),
       tokenChip(trace.visible(id), trace.isSpecial(id)),
       gap === null ? "–" : exact(gap),
       trace.isKnown(place) ? figureFormat.count(trace.value(place, "width")) : "–",
@@ -87,7 +87,7 @@ export class TimeStage {
     const decode = trace.data.requests.reduce((sum, one) => sum + Number(one.decode_us ?? 0), 0);
     const worst = known.reduce((best, place) => ((trace.gapUs(place) ?? 0) > (trace.gapUs(best) ?? -1) ? place : best), known[0] ?? 0);
     line.replaceChildren(translate("time_summary", { decode: exact(decode), count: figureFormat.count(known.length) }), " ", kindMark("measured"), " ");
-    if (known.length) line.append(translate("worst_gap", { gap: figureFormat.duration((trace.gapUs(worst) ?? 0) / 1000), number: figureFormat.count(worst) }), " ", kindMark("measured"), " ");
+    if (known.length) line.append(translate("worst_gap", { gap: figureFormat.duration((trace.gapUs(worst) ?? 0) / 1000), number: figureFormat.count(worst + 1) }), " ", kindMark("measured"), " ");
     const means = trace.data.requests.map((one) => one.batch_mean).filter((mean) => mean !== null);
     if (means.length === 1) line.append(translate("time_batch", { mean: figureFormat.rate(Number(means[0])) }), " ", kindMark("measured"));
   }

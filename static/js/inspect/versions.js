@@ -29,8 +29,8 @@ function rowOf({ id, at, count, texts, is_cut: isCut, logprob, is_this: isThis }
   if (isThis) {
     name.append(translate("version_this"));
   } else {
-    const link = make("a", "", translate("version_fork", { number: figureFormat.count(at) }));
-    link.href = `/inspect/${id}/#token=${at}`;
+    const link = make("a", "", translate("version_fork", { number: figureFormat.count(at + 1) }));
+    link.href = `/inspect/${id}/#token=${at + 1}`;
     name.append(link);
   }
   name.append(make("span", "quiet small", tokens(count)));
