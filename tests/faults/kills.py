@@ -48,8 +48,9 @@ async def answer(site: Up, cookies: str, text: str, killed: asyncio.Event) -> di
                 frame = json.loads(await asyncio.wait_for(socket.recv(), 120))
                 if killed.is_set() and killed_at is None:
                     killed_at = time.monotonic()
-                if frame["type"] == "error":
+                if frame["type"] == "error":  # perhaps too many: those of the kill before went on
                     found["state"] = frame["code"]
+                    began.set()
                     return
                 if frame["type"] == "accepted" and not request:
                     request = frame["messages"][-1]["request"]
