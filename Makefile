@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-dev  ## What the site adds to the engine; lost tokens 
 	$(BIN)/python bench/site.py
 
 wheel: $(STAMP)  ## The CPU kernels of every instruction set as a wheel, for machines without a compiler
-	@$(BIN)/python -c "from inference.engine.native.prebuilt import main; main()" dist
+	@$(BIN)/python -m inference.engine.native.wheel dist
 
 backup: $(STAMP)  ## Database and keys into FILE=backup.tar.gz
 	@$(BIN)/python manage.py backup $(or $(FILE),backup.tar.gz)

@@ -217,7 +217,7 @@ if BEHIND_TLS:  # a proxy terminates TLS and sets the header
     SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("pt-br", "Português")]  # whole ones: Django speaks many more
+LANGUAGES = [("en", "English"), ("pt-br", "Portuguese")]  # whole ones: Django speaks many more
 LANGUAGE_COOKIE_NAME = "language"  # what somebody chose; without it the browser's own decides
 LANGUAGE_COOKIE_AGE = 365 * 86_400
 LANGUAGE_COOKIE_HTTPONLY = True

@@ -33,17 +33,20 @@ class Conversation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations"
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("owner"),
+        on_delete=models.CASCADE,
+        related_name="conversations",
     )
     title = models.CharField(_("title"), max_length=MAX_TITLE_CHARS, blank=True)
     is_titled_by_owner = models.BooleanField(default=False)
-    model_slug = models.CharField(max_length=63, blank=True)
-    preset_slug = models.CharField(max_length=63, blank=True)
+    model_slug = models.CharField(_("model"), max_length=63, blank=True)
+    preset_slug = models.CharField(_("preset"), max_length=63, blank=True)
     active_leaf = models.ForeignKey(
         "Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    created_at = models.DateTimeField(default=timezone.now)
-    updated_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(_("made"), default=timezone.now)
+    updated_at = models.DateTimeField(_("last changed"), default=timezone.now)
     deleted_at = models.DateTimeField(
         null=True,
         blank=True,

@@ -55,21 +55,25 @@ class Generation(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="generations"
     )
-    source = models.CharField(max_length=4, choices=Source.choices, default=Source.CHAT)
+    source = models.CharField(
+        _("source"), max_length=4, choices=Source.choices, default=Source.CHAT
+    )
     api_key = models.CharField(
         max_length=16,
         blank=True,
         help_text=_("How the API key begins that was used; empty for the chat."),
     )
-    state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
-    error_code = models.CharField(max_length=40, blank=True)
+    state = models.CharField(
+        _("state"), max_length=12, choices=State.choices, default=State.PENDING
+    )
+    error_code = models.CharField(_("error code"), max_length=40, blank=True)
     error_text = models.CharField(max_length=300, blank=True)
 
-    model_slug = models.CharField(max_length=63)
+    model_slug = models.CharField(_("model"), max_length=63)
     model_version = models.PositiveIntegerField(default=1)
     model_revision = models.CharField(max_length=64, blank=True)
     dtype = models.CharField(max_length=16, blank=True)
-    preset_slug = models.CharField(max_length=63, blank=True)
+    preset_slug = models.CharField(_("preset"), max_length=63, blank=True)
     preset_version = models.PositiveIntegerField(null=True)
     sampling = models.JSONField(
         default=dict, help_text=_("The sampling parameters as they were, seed included.")
@@ -81,7 +85,7 @@ class Generation(models.Model):
     )
 
     # docs/measures.md, Stamps. The browser's are durations on its own clock, from its own `sent`.
-    received_at = models.DateTimeField(db_index=True)
+    received_at = models.DateTimeField(_("received"), db_index=True)
     received_stamp = models.JSONField(default=dict, help_text=_("Both clocks of `received`."))
     submitted_us = models.PositiveBigIntegerField(null=True, help_text=_("received → submitted"))
     started_us = models.PositiveBigIntegerField(null=True, help_text=_("received → started"))
@@ -111,7 +115,7 @@ class Generation(models.Model):
 
     prompt_tokens = models.PositiveIntegerField(null=True)
     cached_tokens = models.PositiveIntegerField(null=True)
-    completion_tokens = models.PositiveIntegerField(null=True)
+    completion_tokens = models.PositiveIntegerField(_("completion tokens"), null=True)
     continued_tokens = models.PositiveIntegerField(default=0)
     batch_mean = models.FloatField(null=True)
     tpot_floor_us = models.FloatField(null=True)

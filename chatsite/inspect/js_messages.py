@@ -77,7 +77,9 @@ def strings() -> dict[str, str]:
         "draw_words_outside": _("The number {uniform} fell into the interval of {token}, which isn't among the 20 likeliest."),
         "draw_greedy": _("At temperature 0 no number is drawn: the likeliest token is taken."),
         "draw_forced": _("No number was drawn here: this token was chosen by hand, and the answer went on from it."),
-        "funnel_note": _("Stored are the 20 likeliest before the samplers, measured when the token was drawn; the columns between are worked out of them as the engine did. Cutting takes away; what is left, {kept} of all, is scaled up to 100 % once, for the draw."),
+        "funnel_note": _(  # xgettext:no-python-format
+            "Stored are the 20 likeliest before the samplers, measured when the token was drawn; the columns between are worked out of them as the engine did. Cutting takes away; what is left, {kept} of all, is scaled up to 100 % once, for the draw."
+        ),
         "kept_elsewhere": _("{count} of the tokens that were left are not among the 20."),
         "temperature": _("Temperature"),
         "top_k": _("Top-k"),

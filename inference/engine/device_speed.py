@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,7 +41,8 @@ class SpeedMeter:
     """The best speed of one device. Without `measure` nothing is ever known.
 
     `measure` takes a fraction of a second and is called from the engine thread alone; `best` may be
-    read from any. `way` names what is measured: kernels and threads that another number is true of.
+    read from any. `way` names the kernels and threads that the products are of; reading is the
+    memory's own, whoever reads. Of `devices` that work together one is measured.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class SpeedMeter:
         *,
         device: torch.device | None = None,
         way: str = "",
+        devices: int = 1,
     ) -> None:
         self.best = DeviceSpeed()
-        self._measure, self._way = measure, way
+        self._measure, self._way, self._devices = measure, way, devices
         self._device = device or torch.device("cpu")
         self._rest_s = FIRST_REST_S
         self._idle_since_s: float | None = None
@@ -62,21 +64,18 @@ class SpeedMeter:
         if self._measure is None:
             return self.best
         found = self._measure()
+        now = {"read": found.bandwidth_bytes_s, f"products, {self._way}": found.flops_s}
         now_us = time.time_ns() // 1000
 
         def better(entries: dict[str, Any]) -> None:
-            entry = entries.setdefault(self._way, {})
-            for name in ("bandwidth_bytes_s", "flops_s"):
-                value = getattr(found, name)
-                if value > _number(entry.get(name)):
-                    entry |= {name: value, "seen_us": now_us}
+            for name, per_s in now.items():
+                if per_s > _number(entries.get(name), "per_s"):
+                    entries[name] = {"per_s": per_s, "seen_us": now_us}
 
-        entry = keep(self._device, KIND, better)[self._way]
-        self.best = DeviceSpeed(
-            _number(entry.get("bandwidth_bytes_s")),
-            _number(entry.get("flops_s")),
-            int(_number(entry.get("seen_us"))),
-        )
+        best = [keep(self._device, KIND, better).get(name) for name in now]
+        read, products = (self._devices * _number(entry, "per_s") for entry in best)
+        seen_us = max(int(_number(entry, "seen_us")) for entry in best)
+        self.best = DeviceSpeed(read, products, seen_us)
         return self.best
 
     def note_work(self) -> None:
@@ -101,7 +100,9 @@ class SpeedMeter:
         return True
 
 
-def _number(value: Any) -> float:
+def _number(entry: Any, name: str) -> float:
+    """A positive number of an entry, which somebody may have edited; else 0."""
+    value = entry.get(name) if isinstance(entry, dict) else None
     return float(value) if isinstance(value, int | float) and value > 0 else 0.0
 
 
@@ -119,15 +120,6 @@ def measure_speed(device: torch.device, dtype: torch.dtype) -> DeviceSpeed:
     b = torch.randn(n, n, device=device).to(dtype)
     product_s = _best_s(lambda: a @ b, device, repeats=4)
     return DeviceSpeed(bandwidth_bytes_s=size / read_s, flops_s=2 * n**3 / product_s)
-
-
-def of_several(speed: DeviceSpeed, devices: int) -> DeviceSpeed:
-    """That of so many devices together."""
-    return replace(
-        speed,
-        bandwidth_bytes_s=speed.bandwidth_bytes_s * devices,
-        flops_s=speed.flops_s * devices,
-    )
 
 
 def _best_s(work: Callable[[], object], device: torch.device, *, repeats: int) -> float:

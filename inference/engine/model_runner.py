@@ -73,7 +73,8 @@ class ModelRunner:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was recognised and chosen at load, and why, for a person."""
-        return (*self.backend.notes, *self._setup.notes)
+        notes = (*self.backend.notes, *self._setup.notes)
+        return tuple(dict.fromkeys(note.removesuffix(".") for note in notes))
 
     @property
     def format_speeds(self) -> tuple[FormatSpeed, ...]:

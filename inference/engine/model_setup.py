@@ -21,7 +21,7 @@ from inference.engine.backends.base import Backend, LoadModel, Unsupported
 from inference.engine.backends.probe import probe_layers
 from inference.engine.config import EngineConfig
 from inference.engine.device import device_memory, pick_device
-from inference.engine.device_speed import SpeedMeter, of_several
+from inference.engine.device_speed import SpeedMeter
 from inference.engine.native.format_speed import FormatMeter
 from inference.engine.parallel.rank_worker import rank_backend, rank_device, rank_threads
 from inference.engine.parallel.tp_backend import TensorParallelBackend
@@ -144,9 +144,10 @@ def speed_meter(config: EngineConfig, setup: ModelSetup) -> SpeedMeter:
         return SpeedMeter()
     devices = config.tensor_parallel if setup.device.type == "cuda" else 1
     return SpeedMeter(
-        lambda: of_several(setup.backend.measure_speed(), devices),
+        setup.backend.measure_speed,
         device=setup.device,
-        way=f"{setup.backend.name}, {setup.threads} threads, {devices} devices",
+        way=f"{setup.backend.name}, {setup.threads} threads",
+        devices=devices,
     )
 
 

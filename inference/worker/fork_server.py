@@ -299,7 +299,6 @@ def _die_with(parent: int) -> None:
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM. Where this process can't be forked, it becomes the worker itself."""
     settings = WorkerSettings.from_env()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # it starts its threads when imported
     set_title([sys.executable, "-m", "fork_server"])
     began = time.monotonic()
     preload(settings.model)

@@ -82,7 +82,7 @@ def test_every_way_in_offers_both_languages_by_their_own_names(client: Client) -
     for path in (SIGN_IN, "/accounts/sign-up/"):
         text = client.get(path).content.decode()
         assert 'value="en" lang="en" aria-current="true">English<' in text
-        assert 'value="pt-br" lang="pt-br">Português<' in text
+        assert 'value="pt-br" lang="pt-br">Português Brasileiro<' in text
 
 
 @pytest.mark.asyncio

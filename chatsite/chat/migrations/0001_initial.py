@@ -27,16 +27,25 @@ class Migration(migrations.Migration):
                 ),
                 ("title", models.CharField(blank=True, max_length=120, verbose_name="title")),
                 ("is_titled_by_owner", models.BooleanField(default=False)),
-                ("model_slug", models.CharField(blank=True, max_length=63)),
-                ("preset_slug", models.CharField(blank=True, max_length=63)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("model_slug", models.CharField(blank=True, max_length=63, verbose_name="model")),
+                ("preset_slug", models.CharField(blank=True, max_length=63, verbose_name="preset")),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="made"),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="last changed"
+                    ),
+                ),
                 (
                     "owner",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="conversations",
                         to=settings.AUTH_USER_MODEL,
+                        verbose_name="owner",
                     ),
                 ),
             ],

@@ -36,7 +36,10 @@ class Migration(migrations.Migration):
                 (
                     "source",
                     models.CharField(
-                        choices=[("chat", "chat"), ("api", "API")], default="chat", max_length=4
+                        choices=[("chat", "chat"), ("api", "API")],
+                        default="chat",
+                        max_length=4,
+                        verbose_name="source",
                     ),
                 ),
                 (
@@ -54,15 +57,19 @@ class Migration(migrations.Migration):
                         ],
                         default="pending",
                         max_length=12,
+                        verbose_name="state",
                     ),
                 ),
-                ("error_code", models.CharField(blank=True, max_length=40)),
+                (
+                    "error_code",
+                    models.CharField(blank=True, max_length=40, verbose_name="error code"),
+                ),
                 ("error_text", models.CharField(blank=True, max_length=300)),
-                ("model_slug", models.CharField(max_length=63)),
+                ("model_slug", models.CharField(max_length=63, verbose_name="model")),
                 ("model_version", models.PositiveIntegerField(default=1)),
                 ("model_revision", models.CharField(blank=True, max_length=64)),
                 ("dtype", models.CharField(blank=True, max_length=16)),
-                ("preset_slug", models.CharField(blank=True, max_length=63)),
+                ("preset_slug", models.CharField(blank=True, max_length=63, verbose_name="preset")),
                 ("preset_version", models.PositiveIntegerField(null=True)),
                 (
                     "sampling",
@@ -71,7 +78,7 @@ class Migration(migrations.Migration):
                         help_text="The sampling parameters as they were, seed included.",
                     ),
                 ),
-                ("received_at", models.DateTimeField(db_index=True)),
+                ("received_at", models.DateTimeField(db_index=True, verbose_name="received")),
                 (
                     "received_stamp",
                     models.JSONField(default=dict, help_text="Both clocks of `received`."),
@@ -105,7 +112,10 @@ class Migration(migrations.Migration):
                 ("user_latency_us", models.PositiveBigIntegerField(null=True)),
                 ("prompt_tokens", models.PositiveIntegerField(null=True)),
                 ("cached_tokens", models.PositiveIntegerField(null=True)),
-                ("completion_tokens", models.PositiveIntegerField(null=True)),
+                (
+                    "completion_tokens",
+                    models.PositiveIntegerField(null=True, verbose_name="completion tokens"),
+                ),
                 ("continued_tokens", models.PositiveIntegerField(default=0)),
                 ("batch_mean", models.FloatField(null=True)),
                 ("tpot_floor_us", models.FloatField(null=True)),

@@ -45,7 +45,9 @@ class FormatMeter:
 
     def __init__(self, kernels: ModuleType, *, threads: int, try_fewer: bool) -> None:
         self._kernels, self._threads, self._try_fewer = kernels, threads, try_fewer
-        self._build = Path(str(kernels.__file__)).parent.name
+        library = Path(str(kernels.__file__))
+        # A build's folder is named by a hash, a wheel's isn't: there the size tells versions apart.
+        self._build = f"{library.parent.name}, {library.stat().st_size} bytes"
         self._known: dict[str, Any] = kept(CPU, KIND).get(self._build, {})
 
     @property

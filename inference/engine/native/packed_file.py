@@ -47,7 +47,7 @@ MOST_LARGE = 0.9
 NATIVE = Path(__file__).parent
 PACKING_CODE = (
     *("csrc/formats.h", "csrc/pack.cpp", "csrc/simd/convert.h"),
-    *("fusion.py", "packing.py", "prepared.py", "packed_file.py"),
+    *("layer_parts.py", "fusion.py", "packing.py", "prepared.py", "packed_file.py"),
 )
 
 

@@ -1,35 +1,24 @@
-"""The wheel of kernels that were built elsewhere, for machines without a C++ compiler.
+"""Finds kernels that were built elsewhere, for machines without a C++ compiler.
 
-`build_wheel` (make wheel) compiles every instruction set of this kind of machine, whatever its own
-CPU can do, into one wheel. `find` gives a set's library out of an installed one if sources, torch
-and Python are the same. Doesn't load anything (build.py does).
+They come as a wheel (wheel.py makes it), and are used if they were built of the same sources for
+the same torch and Python. Doesn't load anything (build.py does).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib.machinery
 import importlib.util
 import json
 import platform
-import subprocess
 import sys
-import sysconfig
-import tempfile
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from inference.engine.native import isa
 from inference.engine.native.isa import InstructionSet
 
 PACKAGE = "chatsite_kernels"
 MANIFEST = "manifest.json"
-VERSION = "0.1.0"
 AMX_SUFFIX = "-amx"
 SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 
@@ -53,7 +42,7 @@ def find(target: InstructionSet, *, sources: str) -> Path:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise NotPrebuilt(f"the installed wheel has no readable manifest ({error})") from error
-    for name, value in _built_for(sources).items():
+    for name, value in built_for(sources).items():
         if manifest.get(name) != value:
             raise NotPrebuilt(f"the installed wheel was built for other {name}")
     name = target.name + (AMX_SUFFIX if target.has_amx() else "")
@@ -63,111 +52,10 @@ def find(target: InstructionSet, *, sources: str) -> Path:
     return library
 
 
-def _built_for(sources: str) -> dict[str, str]:
+def built_for(sources: str) -> dict[str, str]:
+    """What must be the same here and where a wheel was built."""
     return {
         "sources": sources,
         "torch": torch.__version__,
         "Python": f"{sys.implementation.cache_tag} {platform.machine()}",
     }
-
-
-# --- building ------------------------------------------------------------------------------------
-
-
-def build_wheel(folder: Path, *, names: tuple[str, ...] = ()) -> Path:
-    """Compile the sets of this kind of machine (or those named) and write their wheel.
-
-    Raises subprocess.CalledProcessError where the compiler fails; its output is on the terminal.
-    """
-    from inference.engine.native import build
-
-    files: dict[str, bytes] = {f"{PACKAGE}/__init__.py": b""}
-    with tempfile.TemporaryDirectory() as work:
-        for target in isa.SETS:
-            if target.machines and platform.machine() not in target.machines:
-                continue
-            variants = {target.name: target.flags}
-            if target.name == "avx512":
-                variants[target.name + AMX_SUFFIX] = target.flags + isa.AMX_FLAGS
-            for name, flags in variants.items():
-                if names and name not in names:
-                    continue
-                print(f"compiling {name} ...", file=sys.stderr, flush=True)
-                # Not tuned for the machine that builds.
-                plain = [flag for flag in flags if not flag.startswith("-mtune")]
-                library = _compile(target, [*build.CXX_FLAGS, *plain], Path(work) / name)
-                files[f"{PACKAGE}/{name}/{library.name}"] = library.read_bytes()
-    manifest = _built_for(build.source_key())
-    files[f"{PACKAGE}/{MANIFEST}"] = json.dumps(manifest, indent=2).encode()
-    return _write(folder, files)
-
-
-def _compile(target: InstructionSet, flags: list[str], work: Path) -> Path:
-    """As torch's cpp_extension would, but without loading what may not run here."""
-    from torch.utils import cpp_extension
-
-    from inference import env
-    from inference.engine.native import build
-
-    work.mkdir()
-    compiler = env.text("CXX", "c++")
-    includes: list[Any] = [*cpp_extension.include_paths(), sysconfig.get_paths()["include"]]
-    common = [
-        *flags,
-        "-fPIC",
-        f"-DTORCH_EXTENSION_NAME={module_name(target.name)}",
-        "-DTORCH_API_INCLUDE_EXTENSION_H",
-        *(f"-isystem{path}" for path in includes),
-    ]
-
-    def compile_one(source: Path) -> str:
-        made = str(work / f"{source.stem}.o")
-        subprocess.run([compiler, *common, "-c", str(source), "-o", made], check=True)
-        return made
-
-    with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compile_one, sorted(build.SOURCES.glob("*.cpp"))))
-    library = work / f"{module_name(target.name)}{SUFFIX}"
-    paths = [f"-L{path}" for path in cpp_extension.library_paths()]
-    libraries = ["-lc10", "-ltorch_cpu", "-ltorch", "-ltorch_python"]
-    subprocess.run(
-        [compiler, "-shared", "-s", *objects, *paths, *libraries, "-fopenmp", "-o", str(library)],
-        check=True,
-    )
-    return library
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> Path:
-    """A wheel of these files: a zip with their hashes and three lines about itself."""
-    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    tag = f"{python}-{python}-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-    about = f"{PACKAGE}-{VERSION}.dist-info"
-    needed = torch.__version__.partition("+")[0]
-    files = {
-        **files,
-        f"{about}/METADATA": (
-            f"Metadata-Version: 2.1\nName: {PACKAGE.replace('_', '-')}\nVersion: {VERSION}\n"
-            f"Summary: chatsite's CPU kernels, compiled\nRequires-Dist: torch=={needed}\n"
-        ).encode(),
-        f"{about}/WHEEL": (
-            f"Wheel-Version: 1.0\nGenerator: chatsite\nRoot-Is-Purelib: false\nTag: {tag}\n"
-        ).encode(),
-    }
-    records = []
-    for name, data in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-        records.append(f"{name},sha256={digest},{len(data)}\n")
-    records.append(f"{about}/RECORD,,\n")
-    folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / f"{PACKAGE}-{VERSION}-{tag}.whl"
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-        archive.writestr(f"{about}/RECORD", "".join(records))
-    return wheel
-
-
-def main() -> None:
-    """`make wheel`: the folder, then perhaps the sets to build instead of all."""
-    folder, *names = sys.argv[1:]
-    print(build_wheel(Path(folder), names=tuple(names)))

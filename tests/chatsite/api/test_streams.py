@@ -41,15 +41,16 @@ async def test_deleting_a_person_stops_what_their_keys_have_under_way(streams, s
     headers = {"Authorization": f"Bearer {stack.api_key('bob-who-leaves')}"}
     async with httpx.AsyncClient(timeout=60) as client:
         body = {"model": SLUG, "stream": True, **ENDLESS}
-        task = asyncio.create_task(client.post(streams.url, json=body, headers=headers))
-        await streams.until_alive(1)
-        await asyncio.to_thread(
-            stack.python,
-            "from chatsite.accounts.models import User\n"
-            "User.objects.get(username='bob-who-leaves').delete()\n",
-        )
-        await streams.until_alive(0, seconds=2)
-        last = (await task).text.rstrip().rsplit("data: ", 1)[1]
+        async with client.stream("POST", streams.url, json=body, headers=headers) as reply:
+            events = (line[6:] async for line in reply.aiter_lines() if line.startswith("data: "))
+            await anext(events)
+            await asyncio.to_thread(
+                stack.python,
+                "from chatsite.accounts.models import User\n"
+                "User.objects.get(username='bob-who-leaves').delete()\n",
+            )
+            await streams.until_alive(0, seconds=2)
+            last = [event async for event in events][-1]
         assert json.loads(last)["error"]["code"] == "cancelled"
 
 

@@ -61,6 +61,19 @@ def test_workers_are_shown_with_what_they_say(redis, dana, signed_in):
     assert "silent" not in page
 
 
+@pytest.mark.parametrize(
+    ("path", "is_open"), [("native avx2 int4", False), ("fbgemm float16", True)]
+)
+def test_what_serves_is_told_with_its_reason_and_openly_where_it_could_be_faster(
+    redis, dana, signed_in, path, is_open
+):
+    reason = "no native kernels: there is no C++ compiler (Debian: apt install g++)"
+    say(redis, "slot-1", device="cpu", path=path, notes=(reason,))
+    page = signed_in(dana).get(URL).content.decode()
+    assert "no native kernels: there is no C++ compiler (Debian: apt install g++)" in page
+    assert ('<details class="choice" open>' in page) is is_open
+
+
 def test_a_worker_that_fell_silent_is_marked(redis, dana, signed_in):
     say(redis, "slot-1", age_s=9)
     page = signed_in(dana).get(URL).content.decode()

@@ -38,7 +38,15 @@ def test_a_busy_moment_does_not_lower_what_was_seen_before() -> None:
 def test_the_next_start_knows_the_best_of_all_before() -> None:
     meter((30e9, 4e11)).measure()
     assert meter((8e9, 1e11)).measure().bandwidth_bytes_s == 30e9
-    assert meter((8e9, 1e11), way="bfloat16, 1 threads").measure().bandwidth_bytes_s == 8e9
+    other = meter((8e9, 1e11), way="bfloat16, 1 threads").measure()
+    assert (other.bandwidth_bytes_s, other.flops_s) == (30e9, 1e11), "memory is the same for all"
+
+
+def test_devices_that_work_together_are_as_fast_as_one_times_their_number() -> None:
+    both = SpeedMeter(lambda: DeviceSpeed(3e12, 8e14), way="cuda bfloat16", devices=2)
+    assert both.measure().bandwidth_bytes_s == 6e12
+    one = SpeedMeter(lambda: DeviceSpeed(2e12, 7e14), way="cuda bfloat16")
+    assert (one.measure().bandwidth_bytes_s, one.best.flops_s) == (3e12, 8e14)
 
 
 @pytest.mark.parametrize("broken", ["", "[]", '{"x": 1}', "{", "machine", "entry"])
@@ -46,7 +54,7 @@ def test_a_file_that_somebody_broke_is_as_good_as_none(folder: Path, broken: str
     name = kept_measurements.machine_name(torch.device("cpu"))
     text = {
         "machine": json.dumps({name: 5}),
-        "entry": json.dumps({name: {"speeds": {"int4, 2 threads": {"flops_s": "fast"}}}}),
+        "entry": json.dumps({name: {"speeds": {"products, int4, 2 threads": {"per_s": "fast"}}}}),
     }
     (folder / kept_measurements.FILE).write_text(text.get(broken, broken))
     assert meter((30e9, 4e11)).measure().flops_s == 4e11

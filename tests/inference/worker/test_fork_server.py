@@ -125,3 +125,19 @@ def test_none_outlives_the_server(server: Server) -> None:
 def test_a_worker_that_can_not_start_ends_the_server_with_its_status(tmp_path: Path) -> None:
     server = Server(tmp_path / "log", "fails")
     assert server.process.wait(30) == 1
+
+
+@pytest.mark.slow
+def test_what_the_server_imports_for_its_workers_starts_no_thread() -> None:
+    """Else it can't be forked, and there is nobody on standby."""
+    code = (
+        "from inference.worker import fork_server as server\n"
+        "from inference.worker.worker_config import WorkerSettings\n"
+        "server.preload(WorkerSettings.from_env().model)\n"
+        "print(server.can_fork())"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.stdout.strip() == "True", done.stderr[-2000:]

@@ -14,7 +14,7 @@ from inference.engine.backends import fbgemm_backend
 from inference.engine.backends.base import Backend, Unsupported
 from inference.engine.backends.probe import probe_layers
 from inference.engine.backends.step_batch import sequence_batch
-from inference.engine.native import build, isa, prebuilt
+from inference.engine.native import build, isa, prebuilt, wheel
 from inference.engine.native import native_backend as native
 from inference.engine.native.build import KernelsUnavailable
 from tests.inference.engine.conftest import small_model
@@ -84,13 +84,13 @@ def test_an_installed_wheel_serves_where_there_is_no_compiler(monkeypatch, tmp_p
         "chatsite_kernels/__init__.py": b"",
         f"chatsite_kernels/scalar/{library.name}": b"a library",
         "chatsite_kernels/manifest.json": json.dumps(
-            prebuilt._built_for(build.source_key())
+            prebuilt.built_for(build.source_key())
         ).encode(),
     }
-    wheel = prebuilt._write(tmp_path / "dist", files)
-    with zipfile.ZipFile(wheel) as archive:
+    made = wheel.write_wheel(tmp_path / "dist", files)
+    with zipfile.ZipFile(made) as archive:
         archive.extractall(tmp_path)
-        assert f"{wheel.name.split('-cp')[0]}.dist-info/RECORD" in archive.namelist()
+        assert f"{made.name.split('-cp')[0]}.dist-info/RECORD" in archive.namelist()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("CHATSITE_KERNELS", str(tmp_path / "cache"))
