@@ -147,9 +147,9 @@ def main() -> None:
             found = steps_of(
                 core, prompts, width=width, new=options.max_tokens, wants_records=wants
             )
-            for all_of, these in zip(both[wants], found, strict=True):
-                all_of += these  # type: ignore[operator]
-        kept = both[True].kept
+            for all_of, these in zip(both[wants][:4], found[:4], strict=True):
+                all_of += these
+            kept = found.kept if wants else kept
         for name, of, first in (
             ("median", statistics.median, 0), ("quiet", tenth, 0), ("CPU", tenth, 2),
         ):  # fmt: skip
