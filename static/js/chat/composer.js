@@ -109,11 +109,11 @@ export class Composer {
     const gone = [];
     if (!this.#model.value) {
       this.#model.value = usual.model;
-      gone.push(translate("model_gone", { name: model, other: labelOf(this.#model) }));
+      if (this.#model.value) gone.push(translate("model_gone", { name: model, other: labelOf(this.#model) }));
     }
     if (!this.#preset.value) {
       this.#preset.value = usualPreset(this.#model.value);
-      gone.push(translate("preset_gone", { name: preset, other: labelOf(this.#preset) }));
+      if (this.#preset.value) gone.push(translate("preset_gone", { name: preset, other: labelOf(this.#preset) }));
     }
     if (gone.length) this.note(gone.join(" "));
   }
