@@ -20,7 +20,13 @@ import numpy.typing as npt
 from chatsite.generation.figures import AttemptTimeline
 from chatsite.generation.models import Generation, TokenTrace
 from chatsite.generation.transcript import Transcript
-from inference.contract import TOKEN_RECORD, GenerationRequest, from_wire, offset_us
+from inference.contract import (
+    TOKEN_RECORD,
+    TOKEN_RECORD_BYTES,
+    GenerationRequest,
+    from_wire,
+    offset_us,
+)
 
 LAYOUT = 1
 HEADER = struct.Struct("<BI")  # layout, number of tokens
@@ -55,7 +61,7 @@ class Traced:
 
 def pack(records: Sequence[bytes], gaps_us: Sequence[int], *, level: int = 6) -> bytes:
     """One record (b"": not known) and one gap a token → bytes, compressed by zlib's `level`."""
-    size = TOKEN_RECORD.itemsize
+    size = TOKEN_RECORD_BYTES
     known = np.array([len(record) == size for record in records], dtype=np.uint8)
     joined = b"".join(r if len(r) == size else bytes(size) for r in records)
     table = np.frombuffer(joined, dtype=TOKEN_RECORD)

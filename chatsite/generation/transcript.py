@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from chatsite.generation.figures import AttemptTimeline
-from inference.contract import TOKEN_RECORD, Delta, Event, Progress, Result, Stamp, Started
+from inference.contract import TOKEN_RECORD_BYTES, Delta, Event, Progress, Result, Stamp, Started
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Transcript:
         if delta.position != len(self.token_ids):
             return  # already known: a later attempt said it again
         if delta.records:
-            size = TOKEN_RECORD.itemsize
+            size = TOKEN_RECORD_BYTES
             for place in range(len(delta.token_ids)):
                 record = delta.records[place * size : (place + 1) * size]
                 self.records[delta.position + place] = record

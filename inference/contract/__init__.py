@@ -35,7 +35,7 @@ from inference.contract.request import (
 )
 from inference.contract.sampling import InvalidField, SamplingParams, is_end_token
 from inference.contract.snapshot import EngineStats, FormatSpeed, WorkerSnapshot
-from inference.contract.token_record import CANDIDATES, NO_TOKEN, TOKEN_RECORD
+from inference.contract.token_record import CANDIDATES, NO_TOKEN, TOKEN_RECORD, TOKEN_RECORD_BYTES
 
 __all__ = [
     "CANDIDATES",
@@ -46,6 +46,7 @@ __all__ = [
     "PRIORITY_API",
     "PRIORITY_CHAT",
     "TOKEN_RECORD",
+    "TOKEN_RECORD_BYTES",
     "CloseCode",
     "Constraint",
     "Delta",

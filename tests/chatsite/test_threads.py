@@ -8,6 +8,8 @@ import pytest
 
 from chatsite.threads import API_POOL, in_pool, in_thread
 
+pytestmark = pytest.mark.django_db  # the pools' threads look after connections they have had
+
 
 def thread_name(prefix: str = "") -> str:
     return prefix + threading.current_thread().name

@@ -172,4 +172,5 @@ def _import(library: Path, target: InstructionSet) -> ModuleType:
         spec.loader.exec_module(module)
     except ImportError as error:
         raise KernelsUnavailable(f"the built kernels did not load: {error}") from error
+    module.__file__ = str(library)  # of one just built, Python remembers where it was compiled
     return module

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from inference.contract import CANDIDATES, NO_TOKEN, TOKEN_RECORD
+from inference.contract import CANDIDATES, NO_TOKEN, TOKEN_RECORD_BYTES
 from inference.engine.sampling.sampling_backend import Cut, Described
 
 SCALARS = struct.Struct("<2I9fI3fdH")
 """TOKEN_RECORD up to its candidates, in its order."""
-assert SCALARS.size == TOKEN_RECORD.fields["candidates"][1]  # type: ignore[index]
+assert SCALARS.size == TOKEN_RECORD_BYTES - 8 * CANDIDATES
 
 
 class TokenRecords:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.contract import NO_TOKEN, TOKEN_RECORD
+from inference.contract import NO_TOKEN, TOKEN_RECORD, TOKEN_RECORD_BYTES
 from inference.engine.active_request import ActiveRequest
 from inference.engine.sampling.sampler import uniform_at
 from tests.inference.engine.test_sampler import MakeSampler, asking, sampler
@@ -114,7 +114,7 @@ def test_only_who_wants_records_gets_them_and_draws_the_same(sampler: MakeSample
     mixed = sampler().sample(logits.clone(), [asking(**settings), recording(**settings)])
     assert plain.token_ids == mixed.token_ids
     assert plain.records == [b"", b""]
-    assert [len(record) for record in mixed.records] == [0, TOKEN_RECORD.itemsize]
+    assert [len(record) for record in mixed.records] == [0, TOKEN_RECORD_BYTES]
 
 
 def test_a_row_that_is_not_finite_has_no_record(sampler: MakeSampler) -> None:
@@ -123,3 +123,7 @@ def test_a_row_that_is_not_finite_has_no_record(sampler: MakeSampler) -> None:
     sampled = sampler().sample(logits, [recording(), recording()])
     assert sampled.token_ids[1] == -1
     assert [bool(record) for record in sampled.records] == [True, False]
+
+
+def test_the_layout_has_the_size_that_the_contract_says() -> None:
+    assert np.dtype(TOKEN_RECORD).itemsize == TOKEN_RECORD_BYTES
