@@ -58,7 +58,7 @@ struct Model {
       at.push_back(t - begin);
     }
     const Step step{count, positions.data(), slots.data(), rows.data(), pages, HEAD_ROOM};
-    const Embedding embedding{table.data(), nullptr, VOCABULARY, WIDTH, 1.5f};
+    const Embedding embedding{table.data(), nullptr, nullptr, VOCABULARY, WIDTH, 1.5f};
     const std::vector<Rope> ropes(LAYERS, Rope{cos.data(), sin.data(), DIM, true});
     std::vector<float> x(count * WIDTH), logits(count * VOCABULARY);
     run_decoder(threads, embedding, layers, {0, LAYERS}, ropes, {norm.data(), 1e-5f}, head, step,
@@ -103,8 +103,9 @@ void test_sampling() {
   for (int i = 0; i < ROWS; i++)
     rules.push_back({.5f * float(i), 20 * i, 1 - .05 * i, .01 * i, .13 + .15 * i});
   std::vector<Drawn> drawn(ROWS);
-  run_team(2,
-           [&](Lane& lane) { draw(lane, logits.data(), ROWS, MANY, rules.data(), drawn.data()); });
+  run_team(2, [&](Lane& lane) {
+    draw(lane, logits.data(), ROWS, MANY, rules.data(), false, drawn.data());
+  });
   std::vector<float> tokens;
   for (const Drawn& each : drawn) tokens.push_back(float(each.token));
   check::keep_hash("draws", tokens);
