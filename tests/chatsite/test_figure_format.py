@@ -7,19 +7,17 @@ import math
 import random
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page
 
 from chatsite import figure_format
-from tests.support.chromium import CHROMIUM
+from tests.support.chromium import script_page
 
-STATIC = Path(__file__).parents[2] / "static"
 LANGUAGES = tuple(code for code, _name in settings.LANGUAGES)
 
 
@@ -114,23 +112,8 @@ def numbers() -> list[float]:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium; install it, e.g. apt install chromium")
-
-    def serve(route: Route) -> None:
-        path = STATIC / route.request.url.removeprefix("http://figures.test/")
-        if path.suffix == ".js":
-            route.fulfill(path=path, content_type="text/javascript")
-        else:
-            route.fulfill(body="<!doctype html>", content_type="text/html")
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.route("**/*", serve)
-        page.goto("http://figures.test/")
-        yield page
-        browser.close()
+    with script_page() as made:
+        yield made
 
 
 @pytest.mark.browser

@@ -9,23 +9,21 @@ import dataclasses
 import json
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page
 
 from chatsite.generation import token_trace
 from inference.contract import SamplingParams
 from inference.engine.sampling.sampler import Sampler
 from tests.inference.engine.test_token_records import VOCAB, random_case, random_settings
 from tests.support import numpy_sampler
-from tests.support.chromium import CHROMIUM
+from tests.support.chromium import script_page
 
 pytestmark = pytest.mark.browser
-STATIC = Path(__file__).parents[3] / "static"
 CASES = 1000
 STAGES = ("raw", "penalties", "temperature", "top_k", "top_p", "min_p", "drawn")
 
@@ -80,23 +78,8 @@ def cases() -> list[Case]:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium; install it, e.g. apt install chromium")
-
-    def serve(route: Route) -> None:
-        path = STATIC / route.request.url.removeprefix("http://samplers.test/")
-        if path.suffix == ".js":
-            route.fulfill(path=path, content_type="text/javascript")
-        else:
-            route.fulfill(body="<!doctype html>", content_type="text/html")
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.route("**/*", serve)
-        page.goto("http://samplers.test/")
-        yield page
-        browser.close()
+    with script_page() as made:
+        yield made
 
 
 SEEN = """
